@@ -1,0 +1,45 @@
+# The two commands are `make bench` and `make test`; both do all set-up. SUITE, RUN and ARGS are yours to set.
+SUITE ?= default
+RUN ?= latest
+ARGS ?=
+TARE := .venv/bin/tare
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
+
+setup:
+	@harness/setup/system.sh
+	@harness/setup/venv.sh
+
+bench: setup ## weigh native, Docker and a guest on this host (SUITE=smoke|default|full)
+	$(TARE) run --suite $(SUITE) $(ARGS)
+
+test: setup lint ## all tests, real Docker and libvirt included
+	.venv/bin/pytest $(ARGS)
+
+doctor: setup ## what this host is, and whether it is fit to measure
+	$(TARE) doctor
+
+images: setup ## build the root and its forms
+	$(TARE) image build
+
+report: setup ## render the report of a run again (RUN=…)
+	$(TARE) report $(RUN)
+
+perf: setup ## the harness's own speed beside docker run and plain QEMU
+	.venv/bin/python -m tests.perf $(ARGS)
+
+lint: setup ## ruff, mypy, import-linter
+	.venv/bin/ruff check harness tests
+	.venv/bin/ruff format --check harness tests
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+lock: setup ## resolve the dependencies again
+	.venv/bin/uv pip compile --universal --generate-hashes --group dev --python-version 3.11 -q -o requirements.lock pyproject.toml
+
+clean: setup ## remove what interrupted runs left on this host (by label)
+	$(TARE) clean
+
+.PHONY: help setup bench test doctor images report perf lint lock clean

@@ -1,0 +1,27 @@
+"""Where tare keeps things on a host: derived data, runtime sockets, the lock, and the checkout's own data folders."""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def state() -> Path:
+    """Images, daemons' data and scratch: /var/lib/tare for root, else the user's data folder."""
+    if override := os.environ.get("TARE_STATE"):
+        return Path(override)
+    return Path("/var/lib/tare") if os.geteuid() == 0 else platformdirs.user_data_path("tare")
+
+
+def runtime() -> Path:
+    """Sockets, pid files and the host lock; short, since a unix socket's path has at most 107 bytes."""
+    if override := os.environ.get("TARE_RUNTIME"):
+        return Path(override)
+    return Path("/run/tare") if os.geteuid() == 0 else platformdirs.user_runtime_path("tare")
+
+
+def data(folder: str) -> Path:
+    """A data folder of the checkout: `workloads`, `images`, `vm-templates` or `results`."""
+    return CHECKOUT / folder

@@ -1,0 +1,38 @@
+#!/bin/sh
+# Installs the system packages that are missing, and nothing else; writes down what it installed, for `tare clean --packages`.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+ledger=${TARE_STATE:-/var/lib/tare}/packages.installed
+
+installed() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
+
+wanted=$(grep -v '^#' "$here/packages.txt")
+# Another Docker engine (docker-ce, for one) is used as it is: Debian's docker.io would replace parts of it.
+command -v dockerd >/dev/null 2>&1 || wanted="$wanted docker.io"
+
+command -v apt-get >/dev/null 2>&1 || {
+    echo "make: this host has no apt-get; install what stands for these Debian packages, then use .venv: $wanted" | tr '\n' ' ' >&2
+    exit 4
+}
+missing=
+for package in $wanted; do installed "$package" || missing="$missing $package"; done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" = 0 ]; then as_root=
+elif command -v sudo >/dev/null 2>&1 && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then as_root=sudo
+else
+    echo "make: system packages are missing; run this once as root, then again what you ran:" >&2
+    echo "  apt-get update && apt-get install --no-remove --no-install-recommends$missing" >&2
+    exit 4
+fi
+echo "installing system packages:$missing"
+before=$(mktemp)
+trap 'rm -f "$before"' EXIT
+dpkg-query -W -f '${Package}\n' | sort >"$before"
+# Where there is no systemd, RUNLEVEL=1 keeps packages from starting daemons: tare starts private ones when it needs them.
+[ -d /run/systemd/system ] || export RUNLEVEL=1
+$as_root apt-get -qq update
+$as_root env DEBIAN_FRONTEND=noninteractive ${RUNLEVEL:+RUNLEVEL=1} \
+    apt-get -qq -y install --no-remove --no-install-recommends $missing >/dev/null
+$as_root mkdir -p "$(dirname "$ledger")"
+dpkg-query -W -f '${Package}\n' | sort | comm -13 "$before" - | $as_root tee -a "$ledger" >/dev/null

@@ -1,0 +1,74 @@
+"""The workloads and suites as they are shipped."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from harness.config import load_suite, load_workloads
+from harness.model import Resource
+from harness.paths import data
+from harness.readers import reader
+
+FOLDER = data("workloads")
+GOLDEN = Path(__file__).parent / "golden"
+WORKLOADS = load_workloads(FOLDER)
+SUITES = ("smoke", "default", "full")
+UNITS = re.compile(r"bytes/s|s|1|[a-z]+/s")
+AUTOMATIC = ("--numjobs=0", "--threads=0", "-T0", "--fallocate=native")
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.stem)
+def test_file_says_what_every_workload_must(path: Path) -> None:
+    parsed = tomllib.loads(path.read_text())
+    assert parsed["name"] == path.stem
+    assert parsed["title"]
+    assert sum(metric.get("primary", False) for metric in parsed["metrics"]) == 1
+    for metric in parsed["metrics"]:
+        assert {"name", "source", "unit", "direction"} <= set(metric)
+        assert UNITS.fullmatch(metric["unit"])
+
+
+@pytest.mark.parametrize("name", [name for name, one in WORKLOADS.items() if one.measure == "command"])
+def test_metrics_are_in_the_tools_real_output(name: str) -> None:
+    workload = WORKLOADS[name]
+    fields = reader(workload.reader)((GOLDEN / f"{name}.txt").read_text(), workload.parameters)
+    for metric in workload.metrics:
+        assert fields[metric.source] >= 0
+        assert fields[metric.source] > 0 or metric.scale == "linear"
+
+
+@pytest.mark.parametrize("name", [name for name, one in WORKLOADS.items() if one.measure == "command"])
+def test_duration_is_a_parameter_and_nothing_sizes_itself(name: str) -> None:
+    workload = WORKLOADS[name]
+    assert workload.parameters["seconds"] == 1
+    assert any("{seconds}" in argument for argument in workload.argv)
+    assert not set(AUTOMATIC) & set(workload.argv)
+
+
+def test_disk_files_fit_the_scratch_space() -> None:
+    for workload in WORKLOADS.values():
+        assert int(workload.parameters.get("size_mib", 0)) <= workload.scratch_mib
+
+
+def test_servers_have_ports_of_their_own_protocol() -> None:
+    protocols = {name: one.server.protocol for name, one in WORKLOADS.items() if one.server}
+    assert protocols.pop("network.rr-udp") == "udp"
+    assert set(protocols.values()) == {"tcp"}
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_suite_names_workloads_that_there_are(name: str) -> None:
+    suite = load_suite(name, FOLDER)
+    assert set(suite.workloads) <= set(WORKLOADS)
+    assert {WORKLOADS[one].resource for one in suite.workloads} == set(get_args(Resource))
+    assert all(variants[0] == "native" for variants in suite.variants.values())
+    known = {parameter for one in suite.workloads for parameter in WORKLOADS[one].parameters}
+    assert set(suite.parameters) <= known
+
+
+def test_default_is_short_and_full_is_whole() -> None:
+    assert len(load_suite("default", FOLDER).workloads) <= 12
+    assert set(load_suite("full", FOLDER).workloads) == set(WORKLOADS)
