@@ -1,0 +1,196 @@
+"""The enclosure: a network namespace and a control group of ours, in which private daemons and what they start live.
+
+Whatever runs there is ours by that alone, so that a dead run's processes are found without trusting pid files: a
+process is proven ours when its network namespace is the enclosure's, or its control group is below the enclosure's.
+The namespace carries its owner's mark as the alias of its loopback device; one of the same name without the mark is
+never touched.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.process import run
+
+NETNS_DIRECTORY = Path("/run/netns")
+CGROUPS = Path("/sys/fs/cgroup")
+MARK = "tare-bench"
+NETNS = "tare"
+
+
+@dataclass(frozen=True, slots=True)
+class Enclosure:
+    """A network namespace `name`, and a control group in every hierarchy for what runs in its containers."""
+
+    name: str
+
+    @property
+    def cgroup(self) -> str:
+        """The control group's name, directly below the root of a hierarchy."""
+        return f"{MARK}-{self.name}"
+
+    @property
+    def handle(self) -> Path:
+        """The file that holds the network namespace."""
+        return NETNS_DIRECTORY / self.name
+
+    def create(self, deadline: Deadline) -> None:
+        """Make the network namespace with its loopback up. Raises TareError when the name is taken."""
+        if self.handle.exists():
+            owner = self.owner(deadline)
+            raise TareError(
+                f"the network namespace {self.name} exists already",
+                details="it carries no mark of ours" if owner is None else f"process {owner.split()[0]} made it",
+                hint=f"ip netns delete {self.name}, if nothing needs it" if owner is None else "tare clean",
+            )
+        run(["ip", "netns", "add", self.name], deadline)
+        mark = f"{MARK} {os.getpid()} {_started(os.getpid())}"
+        try:
+            run(["ip", "-n", self.name, "link", "set", "lo", "alias", mark, "up"], deadline)
+        except BaseException:
+            run(["ip", "netns", "delete", self.name], Deadline.after(5.0), check=False)
+            raise
+
+    def owner(self, deadline: Deadline) -> str | None:
+        """Who made the network namespace, if it is there and carries our mark: process id and start time."""
+        if not self.handle.exists():
+            return None
+        shown = run(["ip", "-n", self.name, "-j", "link", "show", "dev", "lo"], deadline, check=False)
+        if shown.status != 0:
+            return None
+        aliases = [str(link.get("ifalias", "")) for link in json.loads(shown.stdout)]
+        return next((alias.removeprefix(MARK).strip() for alias in aliases if alias.startswith(MARK)), None)
+
+    def in_use(self, deadline: Deadline) -> bool:
+        """Whether the process that made the network namespace still runs."""
+        pid, _, started = (self.owner(deadline) or "").partition(" ")
+        return pid.isdigit() and alive(int(pid)) and _started(int(pid)) == started
+
+    def processes(self) -> list[int]:
+        """The processes that are proven to be of the enclosure; never this one or those that it descends from."""
+        spared = _ancestors(os.getpid())
+        found = set(self._of_cgroups())
+        with contextlib.suppress(OSError):
+            inode = self.handle.stat().st_ino
+            found.update(pid for pid in _pids() if _netns(pid) == inode)
+        return sorted(found - spared)
+
+    def contained(self) -> list[int]:
+        """The processes of the enclosure's control groups: what runs in containers of the private dockerd."""
+        return sorted(set(self._of_cgroups()) - _ancestors(os.getpid()))
+
+    def remove(self, deadline: Deadline) -> None:
+        """End every process of the enclosure, then remove its control groups and its network namespace.
+
+        The caller is its owner or knows that the owner is dead. Without our mark on the namespace nothing is done.
+        """
+        there = self.handle.exists()
+        if there and self.owner(deadline) is None:
+            return
+        end(self.processes, deadline)
+        self.remove_cgroups(deadline)
+        if there:
+            run(["ip", "netns", "delete", self.name], deadline)
+
+    def remove_cgroups(self, deadline: Deadline) -> None:
+        """Remove the enclosure's control groups; waits for ended processes to have left them."""
+        for root in self.cgroups():
+            folders = [Path(folder) for folder, _, _ in os.walk(root, topdown=False)]
+            for folder in folders:
+                remove_cgroup(folder, deadline)
+
+    def cgroups(self) -> list[Path]:
+        """The folders of the control groups that are there."""
+        # One level of hierarchies under cgroup v1 and hybrid, none under v2.
+        return [path for path in (CGROUPS / self.cgroup, *CGROUPS.glob(f"*/{self.cgroup}")) if path.is_dir()]
+
+    def _of_cgroups(self) -> Iterator[int]:
+        for root in self.cgroups():
+            for listing in root.rglob("cgroup.procs"):
+                with contextlib.suppress(OSError):
+                    yield from (int(line) for line in listing.read_text().split() if line != "0")
+
+
+def remove_cgroup(folder: Path, deadline: Deadline) -> None:
+    """Remove one empty control group; one that stays busy to the deadline (at most 1 s) is left."""
+    until = deadline.within(1.0)
+    while True:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            if until.left == 0.0:
+                return
+            time.sleep(0.01)
+        else:
+            return
+
+
+def end(listed: Callable[[], list[int]], deadline: Deadline, *, grace: float = 2.0) -> None:
+    """End processes by TERM and, after `grace` seconds, KILL; `listed` says which are left and is asked repeatedly.
+
+    Raises DeadlineExceeded when some do not go.
+    """
+    polite = deadline.within(grace)
+    signalled: set[int] = set()
+    while pending := [pid for pid in listed() if alive(pid)]:
+        for pid in pending:
+            if polite.left == 0.0:
+                send(pid, signal.SIGKILL)
+            elif pid not in signalled:
+                send(pid, signal.SIGTERM)
+                signalled.add(pid)
+        deadline.check(f"the end of processes {pending}")
+        time.sleep(0.02)
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process that may have ended already."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _pids() -> Iterator[int]:
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+
+
+def _netns(pid: int) -> int | None:
+    try:
+        return Path(f"/proc/{pid}/ns/net").stat().st_ino
+    except OSError:
+        return None
+
+
+def _stat_fields(pid: int) -> list[str]:
+    # The second field is the command in parentheses and may hold anything; the state follows its last ")".
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and has not ended (a zombie only waits for its parent)."""
+    fields = _stat_fields(pid)
+    return bool(fields) and fields[0] not in "ZX"
+
+
+def _started(pid: int) -> str:
+    # Field 22 of proc(5), in clock ticks after boot: tells a process from a later one with its id.
+    fields = _stat_fields(pid)
+    return fields[19] if fields else ""
+
+
+def _ancestors(pid: int) -> set[int]:
+    found = {pid, 1}
+    while (fields := _stat_fields(pid)) and (pid := int(fields[1])) > 1:
+        found.add(pid)
+    return found

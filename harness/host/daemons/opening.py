@@ -1,0 +1,223 @@
+"""Opening the daemons of a run: what answers is used, else a service is started, else private daemons."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.host.daemons import systemd
+from harness.host.daemons.enclosure import NETNS, Enclosure, end, remove_cgroup
+from harness.host.daemons.private import Daemon, Kvm, missing_programs, start_dockerd, start_libvirtd
+from harness.host.daemons.reach import LIBVIRT_URI, accepts, ask_docker, ask_libvirt, docker_url
+from harness.host.daemons.sweep import remove_folders, sweep, tidied_netns_directory
+
+PACKAGES = {
+    "tini": "tini", "ip": "iproute2", "nsenter": "util-linux", "unshare": "util-linux", "mountpoint": "util-linux",
+    "dockerd": "docker.io", "containerd": "containerd", "runc": "runc", "iptables": "iptables",
+    "libvirtd": "libvirt-daemon-system",
+}  # fmt: skip
+CLOSING = 20.0
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Daemons:
+    """Where the daemons of a run are.
+
+    `docker_url` and `libvirt_uri` are None where there is none; `reasons` and `fixes` then say why and what would
+    change that, by `docker` and `libvirt`. `netns` is the network namespace in which daemons, bridge, taps and native
+    processes live ("": the host's own). `notes` say what was started. `processes` are the ids of private daemons, by
+    name.
+    """
+
+    docker_url: str | None = None
+    libvirt_uri: str | None = None
+    netns: str = ""
+    notes: list[str] = field(default_factory=list)
+    reasons: dict[str, str] = field(default_factory=dict)
+    fixes: dict[str, str] = field(default_factory=dict)
+    processes: dict[str, int] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def open_daemons(
+    run_dir: Path,
+    state: Path,
+    want: Collection[str],
+    deadline: Deadline,
+    say: Say,
+    *,
+    kvm: Kvm = "offered",
+    netns: str = NETNS,
+) -> Iterator[Daemons]:
+    """The daemons `want` (`docker`, `libvirt`), ended at the end if they were started here.
+
+    Call it from the main thread, holding the host's lock: a dead run's leftovers are removed first. `run_dir` takes
+    sockets and pid files and must be short; `state` keeps Docker's data and logs between runs. `kvm` `hidden` keeps a
+    private libvirtd from seeing /dev/kvm; daemons that were there already see what they see.
+
+    What cannot be had is no error but None with a reason. Raises TareError when a private daemon was started and
+    does not answer, or DeadlineExceeded; nothing is left then.
+    """
+    daemons = Daemons()
+    with contextlib.ExitStack() as stack:
+        servant = systemd.booted() and os.geteuid() == 0
+        lacking = [
+            kind for kind in ("docker", "libvirt") if kind in want and not _there(kind, daemons, servant, deadline)
+        ]
+        if servant:
+            lacking = [kind for kind in lacking if not _serve(kind, daemons, stack, deadline, say)]
+        for kind in lacking:
+            _explain(kind, daemons)
+        startable = [kind for kind in lacking if kind not in daemons.fixes]
+        if startable:
+            _start_private(startable, daemons, stack, run_dir, state, deadline, say, kvm, netns)
+        yield daemons
+
+
+def _there(kind: str, daemons: Daemons, servant: bool, deadline: Deadline) -> bool:
+    # Asking through a socket unit would start the service, and nothing would stop it again.
+    named = kind == "docker" and os.environ.get("DOCKER_HOST")
+    if servant and not named and systemd.stopped(kind, deadline):
+        daemons.reasons[kind] = "its service is stopped"
+        return False
+    return _reach(kind, daemons, deadline)
+
+
+def _reach(kind: str, daemons: Daemons, deadline: Deadline) -> bool:
+    if kind == "docker":
+        answer = ask_docker(docker_url(), deadline.within(5.0))
+        daemons.docker_url = answer.where if answer.ok else None
+    else:
+        answer = ask_libvirt(LIBVIRT_URI, deadline.within(10.0))
+        daemons.libvirt_uri = answer.where if answer.ok else None
+    if answer.ok:
+        daemons.notes.append(f"{kind}: {answer.where} answers")
+        daemons.reasons.pop(kind, None)
+    else:
+        daemons.reasons[kind] = f"nothing answers at {answer.where} ({answer.reason})"
+    return answer.ok
+
+
+def _serve(kind: str, daemons: Daemons, stack: contextlib.ExitStack, deadline: Deadline, say: Say) -> bool:
+    unit = systemd.unit_of(kind, deadline)
+    if unit is None:
+        return False
+    say(f"starting {unit}; it is stopped again at the end")
+    stack.enter_context(systemd.started(unit, deadline))
+    if not _reach(kind, daemons, deadline):
+        daemons.fixes[kind] = f"systemctl status {unit}"
+        return False
+    daemons.notes.append(f"{kind}: {unit} was started")
+    return True
+
+
+def _explain(kind: str, daemons: Daemons) -> None:
+    """Give what cannot be started privately its fix."""
+    if kind in daemons.fixes:
+        return
+    if kind == "docker" and os.environ.get("DOCKER_HOST"):
+        daemons.fixes[kind] = "start the dockerd that DOCKER_HOST names, or unset DOCKER_HOST"
+    elif missing := missing_programs([kind]):
+        packages = sorted({PACKAGES[program] for program in missing})
+        daemons.reasons[kind] += f"; not installed: {', '.join(missing)}"
+        daemons.fixes[kind] = f"apt-get install --no-install-recommends {' '.join(packages)}"
+    elif os.geteuid() != 0:
+        group = {"docker": "docker", "libvirt": "libvirt"}[kind]
+        unit = {"docker": "docker", "libvirt": "libvirtd"}[kind]
+        daemons.fixes[kind] = f"sudo systemctl start {unit}; sudo usermod -aG {group} $USER; or run as root"
+
+
+def _start_private(
+    kinds: list[str],
+    daemons: Daemons,
+    stack: contextlib.ExitStack,
+    run_dir: Path,
+    state: Path,
+    deadline: Deadline,
+    say: Say,
+    kvm: Kvm,
+    netns: str,
+) -> None:
+    # A dockerd that is there already keeps the bridge in the host's own namespace, so that guests must be there too.
+    enclosure = None if daemons.docker_url else Enclosure(netns)
+    if enclosure:
+        if daemons.libvirt_uri and "docker" in kinds:
+            if missing_programs(["libvirt"]):
+                daemons.libvirt_uri, daemons.reasons["libvirt"] = None, "its libvirtd lives apart from our dockerd"
+            else:
+                kinds = [*kinds, "libvirt"]
+        for stale in sweep(run_dir, deadline, netns=netns):
+            say(f"removed what a dead run left: {stale.kind} {stale.name}")
+        stack.enter_context(tidied_netns_directory())
+        enclosure.create(deadline)
+        stack.callback(_remove_enclosure, enclosure)
+        daemons.netns = netns
+    say(f"starting private {' and '.join(_names(kinds))}")
+    stack.callback(remove_folders, run_dir)
+    stack.enter_context(_tidied_machine_cgroup())
+    running: dict[str, Daemon] = {}
+    stack.callback(_end, running, enclosure)
+    if "docker" in kinds and enclosure:
+        running["docker"] = start_dockerd(run_dir, state, enclosure)
+    if "libvirt" in kinds:
+        running["libvirt"] = start_libvirtd(run_dir, state, enclosure.handle if enclosure else None, kvm)
+    for kind, daemon in running.items():
+        _wait(kind, daemon, daemons, deadline)
+        daemons.reasons.pop(kind, None)
+        daemons.notes.append(f"{kind}: a private {daemon.name}, log in {daemon.log}")
+        daemons.processes[daemon.name] = daemon.pid()
+
+
+def _wait(kind: str, daemon: Daemon, daemons: Daemons, deadline: Deadline) -> None:
+    while not accepts(daemon.socket):
+        daemon.check()
+        deadline.check(f"the private {daemon.name} answering at {daemon.socket}")
+        time.sleep(0.02)
+    if kind == "docker":
+        daemons.docker_url = f"unix://{daemon.socket}"
+        answer = ask_docker(daemons.docker_url, deadline)
+    else:
+        daemons.libvirt_uri = f"qemu+unix:///system?socket={daemon.socket}"
+        answer = ask_libvirt(daemons.libvirt_uri, deadline)
+    if not answer.ok:
+        daemon.check()
+        raise TareError(f"the private {daemon.name} does not answer", details=answer.reason, hint=f"see {daemon.log}")
+
+
+def _end(running: dict[str, Daemon], enclosure: Enclosure | None) -> None:
+    deadline = Deadline.after(CLOSING)
+    # First what runs in containers: dockerd would wait 10 s for each that does not heed SIGTERM.
+    try:
+        if enclosure:
+            end(enclosure.contained, deadline.within(5.0), grace=0.0)
+    finally:
+        for daemon in running.values():
+            daemon.ask_to_end()
+        for daemon in running.values():
+            daemon.end(deadline.within(10.0))
+
+
+def _remove_enclosure(enclosure: Enclosure) -> None:
+    enclosure.remove(Deadline.after(CLOSING))
+
+
+@contextlib.contextmanager
+def _tidied_machine_cgroup() -> Iterator[None]:
+    """Remove libvirt's own top control group at the end where it was not there before and nothing is in it."""
+    roots = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/")]
+    before = {root for root in roots if (root / "machine").exists()}
+    try:
+        yield
+    finally:
+        for root in roots:
+            if root not in before and (root / "cgroup.procs").exists() and (root / "machine").is_dir():
+                remove_cgroup(root / "machine", Deadline.after(0.2))
+
+
+def _names(kinds: list[str]) -> list[str]:
+    return [{"docker": "dockerd", "libvirt": "libvirtd"}[kind] for kind in kinds]

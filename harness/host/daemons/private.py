@@ -1,0 +1,214 @@
+"""Private dockerd and libvirtd: started under tini, each in a mount namespace of its own, ended by process id.
+
+tini is the subreaper that buries what the daemons orphan (a first process that reaps slowly costs libvirt seconds a
+call) and passes SIGTERM on when the harness dies. The kernel sends that signal when the *thread* that started tini
+ends: start daemons from the main thread.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.host.daemons.enclosure import Enclosure, send
+from harness.process import kill_group, spawn
+
+SCRIPT = Path(__file__).with_name("enclosure.sh")
+SEARCH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+LIBVIRT_FOLDERS = {
+    "etc": Path("/etc/libvirt"),
+    "run": Path("/run/libvirt"),
+    "lib": Path("/var/lib/libvirt"),
+    "cache": Path("/var/cache/libvirt"),
+    "log": Path("/var/log/libvirt"),
+}
+# Where dockerd and containerd write whatever they are told: a key, plug-in and shim sockets, empty folders.
+DOCKER_FOLDERS = {
+    "etc": Path("/etc/docker"),
+    "run": Path("/run/docker"),
+    "shims": Path("/run/containerd"),
+    "opt": Path("/opt/containerd"),
+}
+LIBVIRTD_CONF = """\
+auth_unix_rw = "none"
+auth_unix_ro = "none"
+unix_sock_group = "root"
+unix_sock_rw_perms = "0700"
+unix_sock_ro_perms = "0700"
+log_outputs = "3:file:/var/log/libvirt/libvirtd.log"
+"""
+QEMU_CONF = """\
+# Without virtlogd a file-backed console would otherwise block every create.
+stdio_handler = "file"
+# Labels remembered in extended attributes outlive a killed daemon and then refuse the disk to the next one.
+remember_owner = 0
+# AppArmor's profiles know the system's folders, not ours.
+security_driver = "none"
+"""
+
+Kvm = Literal["offered", "hidden"]
+
+
+def missing_programs(want: Sequence[str]) -> list[str]:
+    """Those programs that starting the daemons `want` (`docker`, `libvirt`) would need and that are not here."""
+    needed = ["tini", "ip", "nsenter", "unshare", "mountpoint"]
+    needed += ["dockerd", "containerd", "runc", "iptables"] if "docker" in want else []
+    needed += ["libvirtd"] if "libvirt" in want else []
+    return [program for program in needed if shutil.which(program, path=SEARCH) is None]
+
+
+@dataclass(slots=True)
+class Daemon:
+    """One private daemon: the tini above it, its socket and its log."""
+
+    name: str
+    tini: "subprocess.Popen[bytes]"
+    socket: Path
+    log: Path
+    made: list[Path] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Raise TareError, with the end of its log, once the daemon has ended."""
+        if self.tini.poll() is not None:
+            raise TareError(
+                f"the private {self.name} ended by itself (status {self.tini.returncode})",
+                details="\n".join(self.log.read_text(errors="replace").splitlines()[-8:]),
+                hint=f"see {self.log}",
+            )
+
+    def pid(self) -> int:
+        """The daemon's own process id, tini's child; tini's if it has gone."""
+        children = Path(f"/proc/{self.tini.pid}/task/{self.tini.pid}/children").read_text().split()
+        return min(map(int, children), default=self.tini.pid)
+
+    def ask_to_end(self) -> None:
+        """Send it SIGTERM (through tini)."""
+        if self.tini.poll() is None:
+            send(self.tini.pid, signal.SIGTERM)
+
+    def end(self, deadline: Deadline) -> None:
+        """Wait for its end until the deadline, kill what is left of it, and remove the mount points made for it."""
+        try:
+            below = psutil.Process(self.tini.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            below = []
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.tini.wait(deadline.left)
+        for process in below:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()  # psutil proves by the start time that the id is still that process's
+        kill_group(self.tini)
+        for folder in reversed(self.made):
+            remove_mount_point(folder)
+
+
+def remove_mount_point(folder: Path) -> None:
+    """Remove a folder that is empty and on which no process sees a mount (removing it would take the mount away)."""
+    for listing in Path("/proc").glob("[0-9]*/mountinfo"):
+        with contextlib.suppress(OSError):
+            if f" {folder} " in listing.read_text():
+                return
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def start_dockerd(run_dir: Path, state: Path, enclosure: Enclosure) -> Daemon:
+    """Start dockerd in the enclosure; its images stay in `state`/docker for the next run. Returns before it answers.
+
+    The daemon sees the host's file system, but for its own folders; what it mounts, only it and its containers see.
+    """
+    folder = _fresh(run_dir / "dockerd")
+    configuration = folder / "daemon.json"
+    configuration.write_text("{}\n")
+    socket = _socket(folder / "docker.sock")
+    binds = [(folder / name, target) for name, target in DOCKER_FOLDERS.items()]
+    for source, _ in binds:
+        source.mkdir()
+    command: list[str | Path] = [
+        _program("dockerd"), "--config-file", configuration, "--data-root", state / "docker",
+        "--exec-root", folder / "exec", "--pidfile", folder / "dockerd.pid", "--host", f"unix://{socket}",
+        "--bridge=none", "--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", f"/{enclosure.cgroup}",
+    ]  # fmt: skip
+    return _start("dockerd", command, folder, socket, state, enclosure.handle, "same-dev", binds)
+
+
+def start_libvirtd(run_dir: Path, state: Path, handle: Path | None, kvm: Kvm) -> Daemon:
+    """Start libvirtd with folders of its own in place of the system's; returns before it answers.
+
+    `handle` is the network namespace to live in (None: the host's). With `kvm` `hidden` its /dev has no kvm, so that
+    libvirt never believes in it and never probes QEMU again at each call; `offered` gives QEMU's user a usable node,
+    whatever the mode of the host's own.
+    """
+    folder = _fresh(run_dir / "libvirtd")
+    sources = {name: folder / name for name in ("etc", "run")}
+    # What QEMU can do is probed once per view of KVM and then kept.
+    sources |= {"cache": state / "libvirt" / f"cache-kvm-{kvm}", "lib": state / "libvirt" / "lib"}
+    sources["log"] = state / "logs" / "libvirt"
+    for source in sources.values():
+        source.mkdir(parents=True, exist_ok=True)
+    (sources["log"] / "libvirtd.log").unlink(missing_ok=True)
+    (sources["etc"] / "libvirtd.conf").write_text(LIBVIRTD_CONF)
+    (sources["etc"] / "qemu.conf").write_text(QEMU_CONF)
+    binds = [(sources[name], target) for name, target in LIBVIRT_FOLDERS.items()]
+    socket = _socket(sources["run"] / "libvirt-sock")
+    command: list[str | Path] = [_program("libvirtd"), "--config", LIBVIRT_FOLDERS["etc"] / "libvirtd.conf",
+               "--pid-file", folder / "libvirtd.pid"]  # fmt: skip
+    return _start("libvirtd", command, folder, socket, state, handle, f"kvm-{kvm}", binds)
+
+
+def _start(
+    name: str,
+    command: Sequence[str | Path],
+    folder: Path,
+    socket: Path,
+    state: Path,
+    handle: Path | None,
+    devices: str,
+    binds: Sequence[tuple[Path, Path]],
+) -> Daemon:
+    scratch = folder / "view"
+    scratch.mkdir()
+    made = [target for _, target in binds if not target.exists()]
+    for target in made:
+        target.mkdir(parents=True)
+    log = state / "logs" / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    enter = [] if handle is None else ["nsenter", f"--net={handle}"]
+    view = ["unshare", "--mount", "--propagation", "slave", "sh", SCRIPT, scratch, "own-sys" if handle else "same-sys"]
+    pairs = [path for pair in binds for path in pair]
+    argv = ["tini", "-s", "-g", "-p", "SIGTERM", "--", *enter, *view, devices, *pairs, "--", *command]
+    with log.open("wb") as output:
+        tini = spawn(
+            list(map(str, argv)), stdout=output.fileno(), stderr=subprocess.STDOUT, env={"PATH": SEARCH}, cwd=Path("/")
+        )
+    return Daemon(name, tini, socket, log, made)
+
+
+def _fresh(folder: Path) -> Path:
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _socket(path: Path) -> Path:
+    # sockaddr_un.sun_path has 108 bytes; containerd's own path below exec/ is the longest that hangs on it.
+    if len(os.fsencode(path)) > 80:
+        raise TareError(f"the path of a socket is too long: {path}", hint="use a shorter run directory")
+    return path
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name, path=SEARCH)
+    if found is None:
+        raise TareError(f"{name} is not installed", hint="make doctor")
+    return found

@@ -1,0 +1,104 @@
+"""Which machine this is, and what it runs on itself."""
+
+import hashlib
+import mmap
+import platform
+import shutil
+from collections.abc import Mapping
+from ctypes import CFUNCTYPE, addressof, c_char, c_uint32, c_void_p
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.process import run
+
+# CPUID leaf 0x40000000: EBX, ECX, EDX (Linux, Documentation/virt/kvm/x86/cpuid.rst; others by their vendors).
+SIGNATURES: Mapping[str, str] = {
+    "KVMKVMKVM": "kvm",
+    "TCGTCGTCGTCG": "tcg",
+    "Microsoft Hv": "hyperv",
+    "VMwareVMware": "vmware",
+    "XenVMMXenVMM": "xen",
+    "VBoxVBoxVBox": "virtualbox",
+    "bhyve bhyve ": "bhyve",
+    "ACRNACRNACRN": "acrn",
+    " lrpepyh  vr": "parallels",
+    "UnisysSpar64": "spar",
+}
+# systemd-detect-virt's names where they differ from ours.
+DETECTED: Mapping[str, str] = {"qemu": "tcg", "microsoft": "hyperv", "oracle": "virtualbox", "amazon": "kvm"}
+HYPERVISOR_LEAF = 0x40000000
+# Where KVM gives its own name when it shows Hyper-V's interface at the usual leaf.
+SECOND_LEAF = 0x40000100
+# void ask(uint32_t leaf, uint32_t out[3]), System V: push rbx; mov eax,edi; xor ecx,ecx; cpuid; mov [rsi],ebx;
+# mov [rsi+4],ecx; mov [rsi+8],edx; pop rbx; ret
+CPUID_CODE = bytes.fromhex("53 89f8 31c9 0fa2 891e 894e04 895608 5b c3")
+
+
+def fingerprint(model: str, memory_mib: int, name: str) -> str:
+    """A short id of the machine: 12 hex digits of a SHA-256 over machine id, DMI and hardware, never the name alone.
+
+    The machine id is hashed as machine-id(5) asks, and not shown. Memory counts in steps of 256 MiB, since a kernel
+    update changes what it keeps for itself.
+    """
+    parts = [_read("/etc/machine-id"), _read("/sys/class/dmi/id/product_uuid"), _read("/sys/class/dmi/id/product_name")]
+    # product_uuid is readable by root alone: leaving it out keeps one id for all users where a machine id exists.
+    identifying = [parts[0], parts[2]] if parts[0] else parts
+    identifying += [model, str(round(memory_mib / 256)), "" if parts[0] else name]
+    return hashlib.sha256("\0".join(("tare-bench", *identifying)).encode()).hexdigest()[:12]
+
+
+def host_virtualized(cpu: Mapping[str, str], deadline: Deadline) -> str:
+    """What this host runs on: `none`, `kvm`, `tcg`, `xen`, `hyperv`, `vmware` … or `unknown`.
+
+    `none` only where nothing says otherwise and something could have said so. `cpu` are /proc/cpuinfo's fields.
+    """
+    flags = cpu.get("flags", "").split()
+    if signature := hypervisor_signature() if "hypervisor" in flags else "":
+        if signature == "Microsoft Hv" and hypervisor_signature(SECOND_LEAF) == "KVMKVMKVM":
+            return "kvm"
+        # A name that we do not know is passed on as it is.
+        return SIGNATURES.get(signature, signature.strip().lower().replace(" ", "-"))
+    detected = _detected(deadline)
+    said = DETECTED.get(detected, detected) if detected != "none" else ""
+    if kind := _read("/sys/hypervisor/type") or said or _by_dmi():
+        return kind
+    denied = "hypervisor" not in flags and (detected == "none" or bool(flags))
+    return "none" if denied else "unknown"
+
+
+def hypervisor_signature(leaf: int = HYPERVISOR_LEAF) -> str:
+    """The hypervisor's own name from a CPUID leaf; empty where it cannot be asked (other CPUs, no executable pages)."""
+    if platform.machine() != "x86_64":
+        return ""
+    try:
+        page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    except OSError:
+        return ""
+    page.write(CPUID_CODE)
+    ask = CFUNCTYPE(None, c_uint32, c_void_p)(addressof(c_char.from_buffer(page)))
+    registers = (c_uint32 * 3)()
+    ask(leaf, addressof(registers))
+    return b"".join(int(word).to_bytes(4, "little") for word in registers).rstrip(b"\0").decode("ascii", "replace")
+
+
+def _detected(deadline: Deadline) -> str:
+    if shutil.which("systemd-detect-virt") is None:
+        return ""
+    try:
+        return run(["systemd-detect-virt", "--vm"], deadline.within(3.0), check=False).stdout.strip()
+    except TareError:
+        return ""
+
+
+def _by_dmi() -> str:
+    text = " ".join(_read(f"/sys/class/dmi/id/{name}") for name in ("sys_vendor", "product_name", "bios_vendor"))
+    known = {"QEMU": "unknown", "VMware": "vmware", "VirtualBox": "virtualbox", "Xen": "xen", "Bochs": "unknown"}
+    return next((kind for word, kind in known.items() if word in text), "")
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace").strip()
+    except OSError:
+        return ""
