@@ -1,0 +1,87 @@
+"""The host lock: one measuring run at a time, and the second is told who holds it."""
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness.errors import ExitCode, TareError
+
+NAME = "tare.lock"
+SHARED = Path("/run/lock")
+
+
+@contextlib.contextmanager
+def host_lock(run_dir: Path, purpose: str, run: str = "") -> Iterator[Path]:
+    """Hold the host's lock, a flock on `run_dir`/tare.lock, and write the holder into it; yields the file.
+
+    With `run_dir` = SHARED (/run/lock) the lock is common to all users of the host. The kernel drops a flock with its
+    process, so a holder that was killed blocks nobody. Raises TareError with HOST_NOT_FIT when a live run holds it:
+    two runs would measure each other.
+    """
+    path = run_dir / NAME
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        descriptor = _open(path)
+    except OSError as error:
+        hint = f"remove {path} if it is stale, or run as the user who owns it"
+        raise TareError(f"cannot open the host lock {path}", details=str(error), hint=hint) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _held(path, _holder(descriptor)) from None
+        _write(descriptor, {"pid": os.getpid(), "purpose": purpose, "run": run, "command": _command(), "since": _now()})
+        yield path
+        # The file stays: removing it would let a third run lock a new file while a second waits on the old one.
+        os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    """Open without O_CREAT first: in a sticky directory Linux refuses O_CREAT on another user's existing file."""
+    flags = os.O_RDWR | os.O_NOFOLLOW
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, flags)
+    descriptor = os.open(path, flags | os.O_CREAT, 0o666)
+    if path.parent == SHARED:
+        os.fchmod(descriptor, 0o666)  # umask off: every user of the host takes the same lock
+    return descriptor
+
+
+def _write(descriptor: int, holder: dict[str, object]) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, (json.dumps(holder) + "\n").encode(), 0)
+
+
+def _holder(descriptor: int) -> dict[str, str]:
+    try:
+        found = json.loads(os.pread(descriptor, 65536, 0))
+        return {str(key): "".join(filter(str.isprintable, str(value)))[:300] for key, value in found.items()}
+    except (ValueError, AttributeError):
+        return {}
+
+
+def _held(path: Path, holder: dict[str, str]) -> TareError:
+    pid = holder.get("pid", "unknown")
+    since = holder.get("since", "an unknown time")
+    return TareError(
+        f"another run of tare measures on this host: pid {pid} since {since}",
+        details="\n".join(f"{key}: {holder[key]}" for key in ("purpose", "run", "command") if holder.get(key))
+        + f"\nlock: {path}",
+        hint=f"wait for it, or end it with `kill -INT {pid}`",
+        code=ExitCode.HOST_NOT_FIT,
+    )
+
+
+def _command() -> str:
+    return " ".join(sys.argv)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,293 @@
+"""The bridge `tare0`, adopted by Docker, and the peer with its two legs: a port on the bridge and a routed veth.
+
+The addresses are of 198.18.0.0/15, which RFC 2544 sets aside for benchmarks: 198.18.0.0/24 is the bridge's,
+198.18.1.0/30 the routed leg's. A published port must be reached through the routed leg: from the bridge itself it goes
+through docker-proxy instead of NAT.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+from harness import process
+from harness.deadline import Deadline
+from harness.errors import ExitCode, TareError
+from harness.model import NetworkPlace, Skip
+from harness.rig.links import NETNS, alias, docker_client, inside, interface_facts, ip, ip_json, namespaces
+
+BRIDGE = "tare0"
+PEER = "tare-peer"
+LEG_PORT = "tare-p0"  # the bridge's port towards the peer
+LEG_ROUTED = "tare-p1"  # the host's end of the routed veth
+SUBNET = IPv4Network("198.18.0.0/24")
+CONTAINERS = IPv4Network("198.18.0.128/25")  # what Docker's own allocation may hand out
+HOST_ADDRESS = "198.18.0.1"
+PEER_ADDRESS = "198.18.0.2"
+FIRST, LAST = 16, 127  # our own static addresses: 198.18.0.16 … 127
+ROUTED = IPv4Network("198.18.1.0/30")
+NAT_ADDRESS = "198.18.1.1"
+PEER_NAT_ADDRESS = "198.18.1.2"
+MAC = "02:74:61:72:65:00"  # fixed, or the bridge changes its own with each port and ARP entries go stale
+MTU = 1500
+UNDO_SECONDS = 30.0
+CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}  # capabilities(7)
+
+
+@dataclass(slots=True, kw_only=True)
+class Network:
+    """The open network: hands out places on the bridge. `docker_network` is "" without Docker."""
+
+    run: str
+    netns: str
+    peer: str
+    docker_network: str
+    _used: dict[str, int] = field(default_factory=dict)
+    _next: int = FIRST
+
+    def place(self, name: str) -> NetworkPlace:
+        """The place of the instance `name`, with an address of its own until `release`; the same one when asked again.
+
+        Addresses go round, so that a new instance does not meet ARP entries of the last one. Raises TareError when all
+        112 are taken.
+        """
+        if name not in self._used:
+            count = LAST - FIRST + 1
+            order = [FIRST + (self._next - FIRST + step) % count for step in range(count)]
+            free = next((number for number in order if number not in self._used.values()), None)
+            if free is None:
+                raise TareError(f"no address is left on {BRIDGE} for {name}: {count} instances hold one")
+            self._used[name] = free
+            self._next = free + 1
+        return self._place(str(SUBNET[self._used[name]]), self.netns)
+
+    def release(self, name: str) -> None:
+        """Give the address of instance `name` back; nothing happens when it has none."""
+        self._used.pop(name, None)
+
+    def peer_place(self) -> NetworkPlace:
+        """The peer's place: its own namespace, in which both legs are."""
+        return self._place(PEER_ADDRESS, self.peer)
+
+    def facts(self, deadline: Deadline) -> Mapping[str, str]:
+        """What the parity table says of the network; offloads stay as the kernel makes them, for every leg alike."""
+        facts = {
+            "bridge-nf": _sysctl(self.netns, "net/bridge/bridge-nf-call-iptables", deadline),
+            "ip-forward": _sysctl(self.netns, "net/ipv4/ip_forward", deadline),
+            "forward-policy": _forward_policy(self.netns, deadline),
+            "docker-network": self.docker_network or "none",
+            "mtu": str(MTU),
+        }
+        for interface in (BRIDGE, LEG_PORT, LEG_ROUTED):
+            facts |= {f"{interface}-{key}": value for key, value in interface_facts(self.netns, interface).items()}
+        return facts
+
+    def _place(self, address: str, netns: str) -> NetworkPlace:
+        return NetworkPlace(
+            bridge=BRIDGE,
+            docker_network=self.docker_network,
+            netns=netns,
+            host_address=HOST_ADDRESS,
+            nat_address=NAT_ADDRESS,
+            address=address,
+            prefix=SUBNET.prefixlen,
+        )
+
+
+def network_missing() -> Skip | None:
+    """None where a bridge and a peer can be made; else the skip, with reason and fix."""
+    if os.geteuid() != 0:
+        return Skip(what="network", reason="bridge and peer need root", fix="sudo make bench")
+    if lacking := [name for name, bit in CAPABILITIES.items() if not _capabilities() >> bit & 1]:
+        reason = f"bridge and peer need {', '.join(lacking)}, which this root lacks"
+        return Skip(what="network", reason=reason, fix="run tare on the host itself, not in a container")
+    if missing := process.have("ip", "nsenter"):
+        return Skip(
+            what="network",
+            reason=f"{', '.join(missing)} missing",
+            fix="apt-get install --no-remove iproute2 util-linux",
+        )
+    return None
+
+
+@contextlib.contextmanager
+def open_network(
+    netns: str,
+    run: str,
+    docker_url: str | None,
+    deadline: Deadline,
+    *,
+    peer: str = PEER,
+    labels: Mapping[str, str] | None = None,
+) -> Iterator[Network]:
+    """Make the bridge in the network namespace `netns` ("" for the host's own), the peer, and Docker's network on it.
+
+    `docker_url` is the socket of the dockerd that lives in `netns`, None without Docker. `labels` are added to Docker's
+    network besides `tare.run`. All is gone again at the end, in reverse order, also after a failure half-way.
+    Raises TareError with HOST_NOT_FIT when a name or an address of it is taken.
+    """
+    _refuse_taken(netns, peer, deadline)
+    with ExitStack() as stack:
+        stack.enter_context(namespaces())
+        _make_peer(stack, peer, run, deadline)
+        _make_bridge(stack, netns, peer, run, deadline)
+        if docker_url:
+            stack.enter_context(_docker_network(docker_url, {"tare.run": run, **(labels or {})}, deadline))
+        else:
+            stack.enter_context(_own_accept(netns, run, deadline))
+        yield Network(run=run, netns=netns, peer=peer, docker_network=BRIDGE if docker_url else "")
+
+
+def _refuse_taken(netns: str, peer: str, deadline: Deadline) -> None:
+    names = {link["ifname"] for link in ip_json(netns, "link", deadline)}
+    if taken := names & {BRIDGE, LEG_PORT, LEG_ROUTED}:
+        raise _taken(f"the interface {min(taken)} exists already", "tare clean")
+    if (NETNS / peer).exists():
+        raise _taken(f"the network namespace {peer} exists already", f"tare clean, or `ip netns delete {peer}`")
+    for route in ip_json(netns, "route", deadline, "show", "table", "all"):
+        if route["dst"] == "default" or route.get("type", "unicast") not in ("unicast", "blackhole", "unreachable"):
+            continue
+        if any(IPv4Network(route["dst"], strict=False).overlaps(ours) for ours in (SUBNET, ROUTED)):
+            raise _taken(
+                f"a route of this host covers the benchmarking addresses {SUBNET}: "
+                f"{route['dst']} dev {route.get('dev', '?')}",
+                f"take it away for the run (`ip route delete {route['dst']}`), or choose workloads without network.",
+            )
+
+
+def _taken(brief: str, hint: str) -> TareError:
+    return TareError(brief, hint=hint, code=ExitCode.HOST_NOT_FIT)
+
+
+def _make_peer(stack: ExitStack, peer: str, run: str, deadline: Deadline) -> None:
+    stack.callback(remove_namespace, peer)
+    ip("", deadline, f"netns add {peer}")
+    ip(peer, deadline, f"link set dev lo alias {alias(run)}", "link set dev lo up")
+
+
+def _make_bridge(stack: ExitStack, netns: str, peer: str, run: str, deadline: Deadline) -> None:
+    for interface in (BRIDGE, LEG_ROUTED, LEG_PORT):
+        stack.callback(remove_interface, netns, interface)
+    ip(
+        netns,
+        deadline,
+        f"link add name {BRIDGE} address {MAC} mtu {MTU} type bridge",
+        f"link set dev {BRIDGE} alias {alias(run)}",
+        f"address add {HOST_ADDRESS}/{SUBNET.prefixlen} dev {BRIDGE}",
+        f"link set dev {BRIDGE} up",
+        f"link add name {LEG_PORT} mtu {MTU} type veth peer name leg0 mtu {MTU} netns {peer}",
+        f"link set dev {LEG_PORT} alias {alias(run)}",
+        f"link set dev {LEG_PORT} master {BRIDGE} up",
+        f"link add name {LEG_ROUTED} mtu {MTU} type veth peer name leg1 mtu {MTU} netns {peer}",
+        f"link set dev {LEG_ROUTED} alias {alias(run)}",
+        f"address add {NAT_ADDRESS}/{ROUTED.prefixlen} dev {LEG_ROUTED}",
+        f"link set dev {LEG_ROUTED} up",
+    )
+    ip(
+        peer,
+        deadline,
+        f"address add {PEER_ADDRESS}/{SUBNET.prefixlen} dev leg0",
+        f"address add {PEER_NAT_ADDRESS}/{ROUTED.prefixlen} dev leg1",
+        "link set dev leg0 up",
+        "link set dev leg1 up",
+    )
+
+
+@contextlib.contextmanager
+def _docker_network(url: str, labels: Mapping[str, str], deadline: Deadline) -> Iterator[None]:
+    """Docker adopts the bridge (its gateway is the bridge's address) and adds its accept rules, for taps too."""
+    import docker
+    from docker.errors import DockerException
+
+    pool = docker.types.IPAMPool(subnet=str(SUBNET), gateway=HOST_ADDRESS, iprange=str(CONTAINERS))
+    with docker_client(url, deadline) as client:
+        if client.networks.list(names=[f"^{BRIDGE}$"]):
+            raise _taken(f"Docker has a network {BRIDGE} already", f"tare clean, or `docker network rm {BRIDGE}`")
+        try:
+            client.networks.create(
+                BRIDGE,
+                driver="bridge",
+                ipam=docker.types.IPAMConfig(pool_configs=[pool]),
+                options={"com.docker.network.bridge.name": BRIDGE, "com.docker.network.driver.mtu": str(MTU)},
+                labels=dict(labels),
+            )
+        except BaseException as error:
+            # Docker may have made it although the answer did not come, as on an interrupt.
+            with contextlib.suppress(TareError):
+                remove_docker_networks(url, labels["tare.run"])
+            if isinstance(error, DockerException):
+                raise TareError(f"Docker does not adopt {BRIDGE}", details=str(error), hint="make doctor") from error
+            raise
+    try:
+        yield
+    finally:
+        remove_docker_networks(url, labels["tare.run"])
+
+
+def remove_docker_networks(url: str, run: str) -> None:
+    """Remove Docker's network of that run, found by its label; none is fine. Raises TareError."""
+    from docker.errors import DockerException, NotFound
+
+    try:
+        with docker_client(url, Deadline.after(UNDO_SECONDS)) as client:
+            for network in client.networks.list(filters={"label": f"tare.run={run}"}):
+                with contextlib.suppress(NotFound):
+                    network.remove()
+    except DockerException as error:
+        raise TareError(f"Docker's network {BRIDGE} remains", details=str(error), hint="tare clean") from error
+
+
+@contextlib.contextmanager
+def _own_accept(netns: str, run: str, deadline: Deadline) -> Iterator[None]:
+    """Without Docker's rule, bridged packets meet a FORWARD chain that drops: accept those of our bridge meanwhile."""
+    filtered = _sysctl(netns, "net/bridge/bridge-nf-call-iptables", deadline) == "1"
+    if not filtered or _forward_policy(netns, deadline) != "DROP":
+        yield
+        return
+    rule = accept_rule(run)
+    try:
+        process.run(inside(netns, "iptables", "-w", "-I", *rule), deadline)
+        yield
+    finally:
+        process.run(inside(netns, "iptables", "-w", "-D", *rule), Deadline.after(UNDO_SECONDS), check=False)
+
+
+def accept_rule(run: str) -> tuple[str, ...]:
+    """The words of our accept rule after -I or -D; its comment is its label."""
+    return ("FORWARD", "-i", BRIDGE, "-o", BRIDGE, "-m", "comment", "--comment", alias(run), "-j", "ACCEPT")
+
+
+def remove_interface(netns: str, interface: str) -> None:
+    """Delete an interface, with its other end; one that is gone already is fine."""
+    deadline = Deadline.after(UNDO_SECONDS)
+    links: list[dict[str, Any]] = ip_json(netns, "link", deadline)
+    if any(link["ifname"] == interface for link in links):
+        ip(netns, deadline, f"link delete dev {interface}")
+
+
+def remove_namespace(name: str) -> None:
+    """Delete a named network namespace; one that is gone already is fine."""
+    if (NETNS / name).exists():
+        ip("", Deadline.after(UNDO_SECONDS), f"netns delete {name}")
+
+
+def _capabilities() -> int:
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
+
+
+def _sysctl(netns: str, key: str, deadline: Deadline) -> str:
+    done = process.run(inside(netns, "cat", f"/proc/sys/{key}"), deadline, check=False)
+    return done.stdout.strip() if done.status == 0 else "absent"
+
+
+def _forward_policy(netns: str, deadline: Deadline) -> str:
+    if process.have("iptables"):
+        return "unknown (no iptables)"
+    done = process.run(inside(netns, "iptables", "-w", "-S", "FORWARD"), deadline, check=False)
+    policy = [line.split()[2] for line in done.stdout.splitlines() if line.startswith("-P FORWARD")]
+    return policy[0] if policy else "unknown"

@@ -1,0 +1,103 @@
+"""What a killed run leaves of the rig: found by label, removed by label."""
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import process
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.model import Leftover
+from harness.rig import scratch
+from harness.rig.links import ALIAS, NETNS, docker_client, inside, ip_json
+from harness.rig.network import BRIDGE, PEER, accept_rule, remove_docker_networks, remove_interface, remove_namespace
+
+LOOK_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RigSweep:
+    """Where to look: the namespace of the bridge, Docker's socket (None: not asked) and the parent of the scratch."""
+
+    netns: str = ""
+    docker_url: str | None = None
+    scratch: Path
+    peer: str = PEER
+
+    def leftovers(self) -> Iterator[Leftover]:
+        """All that carries our label, in the order in which it can be removed. Call it under the host lock."""
+        deadline = Deadline.after(LOOK_SECONDS)
+        if self.docker_url:
+            yield from _docker_networks(self.docker_url, deadline)
+        if not process.have("ip", "nsenter"):
+            if not self.netns or (NETNS / self.netns).exists():
+                yield from _rules(self.netns, deadline)
+                yield from _interfaces(self.netns, deadline)
+            yield from self._namespace(deadline)
+        yield from scratch.leftovers(self.scratch)
+
+    def remove(self, leftover: Leftover, deadline: Deadline) -> None:
+        """Remove one leftover. Raises TareError when it cannot, or when it does not carry our label any more."""
+        deadline.check(f"removing {leftover.kind} {leftover.name}")
+        if leftover not in list(self.leftovers()):
+            if any(leftover.name == found.name for found in self.leftovers()):
+                raise TareError(f"{leftover.kind} {leftover.name} now belongs to another run")
+            return
+        match leftover.kind:
+            case "docker-network":
+                remove_docker_networks(self.docker_url or "", leftover.run)
+            case "packet-filter-rule":
+                process.run(inside(self.netns, "iptables", "-w", "-D", *accept_rule(leftover.run)), deadline)
+            case "interface":
+                remove_interface(self.netns, leftover.name)
+            case "network-namespace":
+                remove_namespace(leftover.name)
+            case "scratch":
+                scratch.remove(leftover, self.scratch)
+            case _:
+                raise TareError(f"the rig knows no leftover of kind {leftover.kind}")
+
+    def clear(self, deadline: Deadline) -> list[Leftover]:
+        """Remove what dead runs left, so that a run can open its rig; returns it. Call it under the host lock.
+
+        Raises TareError when something of ours cannot be removed.
+        """
+        found = list(self.leftovers())
+        for leftover in found:
+            self.remove(leftover, deadline)
+        return found
+
+    def _namespace(self, deadline: Deadline) -> Iterator[Leftover]:
+        """The peer's namespace: its loopback carries the label; without one it is ours only while it is empty."""
+        if not (NETNS / self.peer).exists():
+            return
+        links = ip_json(self.peer, "link", deadline)
+        labels = [str(link.get("ifalias", "")) for link in links if link["ifname"] == "lo"]
+        if labels and (labels[0].startswith(ALIAS) or (not labels[0] and len(links) == 1)):
+            yield Leftover(kind="network-namespace", name=self.peer, run=labels[0].removeprefix(ALIAS))
+
+
+def _docker_networks(url: str, deadline: Deadline) -> Iterator[Leftover]:
+    with docker_client(url, deadline) as client:
+        for network in client.networks.list(names=[f"^{BRIDGE}$"], filters={"label": "tare.run"}):
+            labels = network.attrs.get("Labels") or {}
+            yield Leftover(kind="docker-network", name=str(network.name), run=str(labels.get("tare.run", "")))
+
+
+def _rules(netns: str, deadline: Deadline) -> Iterator[Leftover]:
+    if process.have("iptables"):
+        return
+    said = process.run(inside(netns, "iptables", "-w", "-S", "FORWARD"), deadline, check=False).stdout
+    for words in map(shlex.split, said.splitlines()):
+        comment = words[words.index("--comment") + 1] if "--comment" in words else ""
+        if comment.startswith(ALIAS) and BRIDGE in words:
+            yield Leftover(kind="packet-filter-rule", name=" ".join(words), run=comment.removeprefix(ALIAS))
+
+
+def _interfaces(netns: str, deadline: Deadline) -> Iterator[Leftover]:
+    for link in ip_json(netns, "link", deadline):
+        label = str(link.get("ifalias", ""))
+        # The loopback of a namespace of ours carries the label too, and cannot be removed.
+        if label.startswith(ALIAS) and link["ifname"] != "lo":
+            yield Leftover(kind="interface", name=str(link["ifname"]), run=label.removeprefix(ALIAS))
