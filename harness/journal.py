@@ -1,0 +1,288 @@
+"""The append-only record of a run: the only truth; CSV and resume state derive from it.
+
+One event per line, `{"seq":…,"time":…,"event":…,"data":{…},"crc":"…"}`. docs/journal.md has the format.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import logging
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn, Self
+
+from harness.errors import ExitCode, TareError, bad_input
+from harness.model import is_name
+
+log = logging.getLogger(__name__)
+NAME = "journal.jsonl"
+LONGEST_LINE = 32 * 2**20
+_CRC = re.compile(rb',"crc":"([0-9a-f]{8})"}\n\Z')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened in a run; `time` is RFC 3339 UTC, `seq` counts from 1 without gaps."""
+
+    seq: int
+    time: str
+    event: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+class Journal:
+    """The one writer of a run's journal; a context manager. `create` or `reopen` make it."""
+
+    def __init__(self, path: Path, descriptor: int, seq: int, length: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        # One tuple, so that an interrupt between two assignments cannot part them.
+        self._end = (seq, length)
+        self._broken: TareError | None = None
+
+    @classmethod
+    def create(cls, directory: Path) -> Self:
+        """Begin a journal in `directory`, which is made when it is not there.
+
+        Raises TareError when it holds a journal already or cannot be written.
+        """
+        path = directory / NAME
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+            _lock(path, descriptor)
+            _sync_directory(directory)
+        except FileExistsError:
+            hint = f"tare run --resume {directory}, or choose another --out"
+            raise TareError(f"{path} exists already", hint=hint, code=ExitCode.BAD_INPUT) from None
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+        return cls(path, descriptor, 0, 0)
+
+    @classmethod
+    def reopen(cls, directory: Path) -> Self:
+        """Go on with the journal of `directory`; a torn last line is moved to journal.torn-N first.
+
+        Raises TareError when another process writes it, and a bad-input error when it is damaged before its end.
+        """
+        path = directory / NAME
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise _absent(path) from None
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+        try:
+            _lock(path, descriptor)
+            seq = length = 0
+            for event, end in _scan(path):
+                seq, length = event.seq, end
+            _quarantine(path, descriptor, length)
+        except OSError as error:
+            os.close(descriptor)
+            raise _cannot_write(path, error) from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return cls(path, descriptor, seq, length)
+
+    def append(self, event: str, /, **data: Any) -> Event:
+        """Write one event and return it once it is on stable storage (fdatasync).
+
+        Raises TareError when the file cannot be written (full, or an I/O error: earlier events stay readable, this
+        journal takes no more), ValueError for NaN or infinity and TypeError for what is not JSON.
+        """
+        if self._broken:
+            raise self._broken
+        if not is_name(event):
+            raise ValueError(f"{event!r} cannot name an event")
+        seq, length = self._end
+        made = Event(seq=seq + 1, time=now(), event=event, data=data)
+        line = _line(made)
+        try:
+            self._trim(length)
+            os.lseek(self._descriptor, length, os.SEEK_SET)
+            _write_all(self._descriptor, line)
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            self._broken = _cannot_write(self.path, error)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, length)
+            raise self._broken from error
+        self._end = (made.seq, length + len(line))
+        return made
+
+    def close(self) -> None:
+        """Let go of the file and its lock; a second time does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _trim(self, length: int) -> None:
+        """Take away what an interrupted append left, which never counted; refuse a file that others shortened."""
+        size = os.fstat(self._descriptor).st_size
+        if size < length:
+            raise OSError(errno.EIO, "the file was shortened by something else")
+        if size > length:
+            os.ftruncate(self._descriptor, length)
+
+
+def read(directory: Path) -> list[Event]:
+    """All events of the journal in `directory`, without changing it; a torn last line is left out with a warning.
+
+    Raises a bad-input error that names file and line when the journal is absent or damaged before its end.
+    """
+    path = directory / NAME
+    events, length = [], 0
+    for event, end in _scan(path):
+        events.append(event)
+        length = end
+    if torn := path.stat().st_size - length:
+        log.warning("%s: the last %d bytes are torn and left out; `tare run --resume` sets them aside", path, torn)
+    return events
+
+
+def now() -> str:
+    """The present time, RFC 3339 UTC with microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write a derived file so that readers see the old one or the whole new one: temp, fsync, rename, directory fsync.
+
+    Raises TareError when it cannot; the old file is then still there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+        try:
+            _write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _line(event: Event) -> bytes:
+    body = json.dumps(
+        {"seq": event.seq, "time": event.time, "event": event.event, "data": event.data},
+        allow_nan=False,
+        separators=(",", ":"),
+    ).encode("ascii")
+    line = b'%s,"crc":"%08x"}\n' % (body[:-1], zlib.crc32(body))
+    if len(line) > LONGEST_LINE:
+        raise ValueError(f"an event of {len(line)} bytes is too long for the journal: keep it in a file of its own")
+    return line
+
+
+def _scan(path: Path) -> Iterator[tuple[Event, int]]:
+    """Each good event with the offset at which it ends; stops before a bad last line."""
+    try:
+        handle = path.open("rb")
+    except FileNotFoundError:
+        raise _absent(path) from None
+    with handle:
+        end = number = 0
+        while line := handle.readline(LONGEST_LINE + 1):
+            number += 1
+            try:
+                event = _event(line)
+            except (ValueError, RecursionError) as error:
+                # Only one event is ever in flight, so a torn write is one line with nothing after it.
+                if handle.read(1):
+                    _damaged(path, number, str(error))
+                return
+            if event.seq != number:
+                _damaged(path, number, f"event {event.seq} where {number} belongs: lines are missing or moved")
+            end += len(line)
+            yield event, end
+
+
+def _event(line: bytes) -> Event:
+    found = _CRC.search(line)
+    if found is None:
+        raise ValueError("the line has no checksum at its end")
+    body = line[: found.start()] + b"}"
+    if zlib.crc32(body) != int(found[1], 16):
+        raise ValueError("the checksum does not fit the line")
+    values = json.loads(body.decode("ascii"), parse_constant=_no_constant)
+    match values:
+        case {"seq": int(seq), "time": str(time), "event": str(event), "data": dict(data)} if len(values) == 4:
+            return Event(seq=seq, time=time, event=event, data=data)
+    raise ValueError("the line is not an event (seq, time, event, data, crc)")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number that a journal holds")
+
+
+def _damaged(path: Path, number: int, problem: str) -> NoReturn:
+    raise bad_input(
+        f"{path}, line {number}", problem, "restore the file from a copy, or measure anew with another --out"
+    )
+
+
+def _quarantine(path: Path, descriptor: int, length: int) -> None:
+    """Move all after `length` into journal.torn-N: saved before it is cut off, so that no kill loses it."""
+    size = os.fstat(descriptor).st_size
+    if size == length:
+        return
+    number = 1
+    while (aside := path.with_name(f"journal.torn-{number}")).exists():
+        number += 1
+    atomic_write(aside, os.pread(descriptor, size - length, length))
+    os.ftruncate(descriptor, length)
+    os.fsync(descriptor)
+    log.warning("%s: the last line was torn; its %d bytes are in %s", path, size - length, aside)
+
+
+def _lock(path: Path, descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        hint = "wait for that run to end"
+        raise TareError(f"{path} is being written by another process", hint=hint, code=ExitCode.HOST_NOT_FIT) from None
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _absent(path: Path) -> TareError:
+    return bad_input(str(path), "there is no journal", "name the folder of a run, such as results/<run>")
+
+
+def _cannot_write(path: Path, error: OSError) -> TareError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    hint = "free disk space, then `tare run --resume`" if full else "look at the disk (dmesg), then `tare run --resume`"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+        hint = "choose a folder of your own with --out"
+    details = f"{error.strerror}; what was written before stays readable"
+    return TareError(f"cannot write {path}", details=details, hint=hint, code=ExitCode.HOST_NOT_FIT)

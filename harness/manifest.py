@@ -1,0 +1,37 @@
+"""manifest.json beside the CSV: what the run was, for people and tools that read the samples."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import bad_input
+from harness.journal import atomic_write
+
+NAME = "manifest.json"
+SCHEMA = 1
+
+
+def write_manifest(directory: Path, data: Mapping[str, Any]) -> Path:
+    """Write the manifest whole or not at all, with its `schema`. Raises TareError, and ValueError for NaN."""
+    path = directory / NAME
+    text = json.dumps({"schema": SCHEMA, **data}, indent=2, allow_nan=False, ensure_ascii=False)
+    atomic_write(path, (text + "\n").encode("utf-8", "backslashreplace"))
+    return path
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest of a run. Raises a bad-input error when it is absent, not JSON, or of a newer tare."""
+    path = directory / NAME
+    fix = "export it anew from the run's journal"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise bad_input(str(path), f"cannot be read: {error}", fix) from None
+    if not isinstance(found, dict) or type(found.get("schema")) is not int:
+        raise bad_input(f"{path}, schema", "is not a manifest", fix)
+    if found["schema"] > SCHEMA:
+        raise bad_input(
+            f"{path}, schema", f"{found['schema']} is newer than {SCHEMA}", "pip install --upgrade tare-bench"
+        )
+    return found
