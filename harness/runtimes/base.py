@@ -1,0 +1,191 @@
+"""The protocols: a runtime is how you get a place, an instance is what you do in it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol, Self
+
+from harness.deadline import Deadline
+from harness.model import Accelerator, Available, Leftover, Mark, NetworkPlace, RootForms, Shape, Variant
+
+__all__ = ["Available", "Leftover", "NetworkPlace", "RootForms"]  # words of the model that this room also hands out
+
+Entry = Literal["agent", "beacon"]
+ENTRY_ARGV: Mapping[Entry, tuple[str, ...]] = {
+    "agent": ("/usr/bin/python3", "-I", "/opt/tare/agent.py", "/run/tare/channel"),
+    "beacon": ("/opt/tare/beacon", "/run/tare/channel", "ready"),
+}
+"""What an instance runs first, in every runtime; the channel is at /run/tare/channel."""
+ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/tmp"}
+"""What an instance's first process finds in its environment, in every runtime."""
+Counters = Mapping[str, float]
+"""Cumulative CPU seconds on the host by part of an instance (`vcpu`, `emulator`, `workload` …)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What a job runs inside an instance.
+
+    `listen` is a TCP port: the job counts as begun once something in the instance listens on it.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    listen: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawOutput:
+    """What came of a job.
+
+    `begin` and `end` are the host's CLOCK_MONOTONIC at the START and END frames, `inner_begin` and `inner_end` the
+    instance's own CLOCK_MONOTONIC; `user` and `system` CPU seconds and the counts are of the job's process tree
+    (wait4), `steal` CPU seconds of the instance's whole system while it ran.
+    """
+
+    status: int
+    stdout: str
+    stderr: str
+    begin: float
+    end: float
+    inner_begin: float
+    inner_end: float
+    user: float
+    system: float
+    steal: float
+    voluntary_switches: int
+    involuntary_switches: int
+    minor_faults: int
+    major_faults: int
+
+
+class Job(Protocol):
+    """A command running in an instance."""
+
+    def wait(self, deadline: Deadline) -> RawOutput:
+        """Its output, once it has ended; raises DeadlineExceeded (the job is then killed)."""
+        ...
+
+    def stop(self, deadline: Deadline) -> RawOutput:
+        """End it (a server) and return its output."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where the peer reaches a server in the instance, and where the server must bind."""
+
+    address: str
+    port: int
+    bind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where and how one instance is launched.
+
+    `name` is unique on the host (`tare-…`); `directory` is the instance's own, short enough for unix sockets, removed
+    with it; `port` is what a server inside will listen on; `scratch_mib` asks for scratch space of that size at
+    /scratch, below `scratch_directory` (same backing filesystem for all) where the runtime keeps it in a file.
+    """
+
+    name: str
+    directory: Path
+    entry: Entry
+    shape: Shape
+    network: NetworkPlace | None = None
+    port: int | None = None
+    scratch_mib: int = 0
+    scratch_directory: Path = Path("/var/lib/tare/scratch")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A variant made ready, untimed: `image` is the digest or id that its instances start from."""
+
+    variant: Variant
+    shape: Shape
+    root: RootForms
+    image: str
+    accelerator: Accelerator
+
+
+class Instance(Protocol):
+    """One running container, guest or native process tree; a context manager that ends it."""
+
+    name: str
+    accelerator: Accelerator
+    kernel: str
+
+    @property
+    def marks(self) -> Mapping[Mark, float]:
+        """The marks so far, on the host's CLOCK_MONOTONIC, in seconds."""
+        ...
+
+    def wait(self, mark: Mark, deadline: Deadline) -> float:
+        """The moment of `mark`; raises DeadlineExceeded, or TareError when the instance died first."""
+        ...
+
+    def start(self, command: Command, deadline: Deadline) -> Job:
+        """Start a command through the agent; returns once its START frame came."""
+        ...
+
+    def counters(self) -> Counters:
+        """Cumulative host CPU seconds of the processes that serve this instance; callers subtract."""
+        ...
+
+    def endpoint(self) -> Endpoint:
+        """Where the peer reaches the instance's port; raises TareError without a network place."""
+        ...
+
+    def facts(self, deadline: Deadline) -> Mapping[str, str]:
+        """What the instance itself and its host side prove about it: the parity table's rows."""
+        ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+class Runtime(Protocol):
+    """A kind of place to run things. Constructed without arguments by its entry point.
+
+    `daemon` names the daemon that serves it (`docker`, `libvirt` or ""); `needs_root` is false where nothing of the
+    root filesystem is run.
+    """
+
+    name: str
+    daemon: str
+    needs_root: bool
+    variants: tuple[Variant, ...]
+
+    def prove(self, root: RootForms, deadline: Deadline) -> Accelerator:
+        """What executes its instances here, shown by trying; called before its daemon is opened."""
+        ...
+
+    def connect(self, address: str) -> None:
+        """Told where its daemon answers; called before `available` wherever the daemon could be reached."""
+        ...
+
+    def available(self, variant: Variant) -> Available:
+        """Whether `variant` can run here, without changing anything."""
+        ...
+
+    def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
+        """Untimed: import the image, fill in the template. Raises TareError."""
+        ...
+
+    def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Instance:
+        """Start one fresh instance; returns when the create call returns. Raises TareError, leaving nothing."""
+        ...
+
+    def leftovers(self) -> Iterable[Leftover]:
+        """What carries our label, of any run."""
+        ...
+
+    def remove(self, leftover: Leftover, deadline: Deadline) -> None:
+        """Remove one leftover; raises TareError when it cannot."""
+        ...
+
+    def close(self) -> None:
+        """Close connections to daemons."""
+        ...

@@ -1,0 +1,169 @@
+"""Whether KVM is real here: a guest is booted on it to userspace, under a deadline, and the answer is kept.
+
+Opening /dev/kvm, or creating a VM on it, proves nothing: there are hosts where both succeed and no ordinary kernel ever
+boots.
+"""
+
+import hashlib
+import json
+import os
+import select
+import shutil
+import stat
+import subprocess
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness import paths
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.model import Accelerator
+from harness.process import kill_group, run, spawn
+
+EMULATOR = "qemu-system-x86_64"
+DEVICE = Path("/dev/kvm")
+BOOT_SECONDS = 15.0
+MEMORY_MIB = 256
+CACHE = "kvm.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What a boot on KVM showed; `reason` and `fix` say why it failed."""
+
+    ok: bool
+    reason: str = ""
+    fix: str = ""
+
+
+def refused() -> Proof | None:
+    """Why KVM cannot even be tried, or None when only a boot can tell."""
+    if not DEVICE.exists():
+        return Proof(
+            ok=False,
+            reason="/dev/kvm is not there",
+            fix="switch on virtualization in the firmware (nested, in the hypervisor of a guest) and modprobe kvm",
+        )
+    if not stat.S_ISCHR(DEVICE.stat().st_mode) or not os.access(DEVICE, os.R_OK | os.W_OK):
+        return Proof(
+            ok=False, reason="/dev/kvm cannot be opened by this user", fix='usermod -aG kvm "$USER", log in anew'
+        )
+    return None
+
+
+def kept(kernel: Path) -> Proof | None:
+    """The answer that an earlier boot gave on this host since it started, for the same kernels and QEMU."""
+    try:
+        stored = json.loads((paths.state() / CACHE).read_text())
+        if stored["key"] == _key(kernel):
+            return Proof(**stored["proof"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
+
+
+def keep(kernel: Path, proof: Proof) -> None:
+    """Write the answer, whole or not at all, for `kept`. Raises TareError when the state folder cannot be written."""
+    folder = paths.state()
+    answer = {"key": _key(kernel), "proof": asdict(proof)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=CACHE, delete=False) as file:
+            json.dump(answer, file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(file.name).replace(folder / CACHE)
+    except OSError as error:
+        raise TareError(f"cannot write {folder / CACHE}", details=str(error), hint="set TARE_STATE") from error
+
+
+def prove(kernel: Path, initramfs: Path, deadline: Deadline, *, again: bool = False) -> Proof:
+    """Boot `kernel` on KVM until its init speaks, unless the answer is known; `again` asks anew.
+
+    Raises TareError when QEMU is missing.
+    """
+    if known := refused() or (None if again else kept(kernel)):
+        return known
+    proof = _boot(kernel, initramfs, deadline.within(BOOT_SECONDS))
+    keep(kernel, proof)
+    return proof
+
+
+def name_of_kvm() -> Accelerator:
+    """What a guest on KVM is called here: `kvm-nested` on a host that is itself a guest."""
+    words = Path("/proc/cpuinfo").read_text().split()
+    return Accelerator.KVM_NESTED if "hypervisor" in words else Accelerator.KVM
+
+
+def _boot(kernel: Path, initramfs: Path, deadline: Deadline) -> Proof:
+    """Start a small guest as `libvirt/kvm` does and read its second serial port, where init speaks first."""
+    with tempfile.TemporaryDirectory(prefix="tare-kvm-") as directory:
+        errors = Path(directory) / "errors"
+        with errors.open("wb") as sink:
+            guest = spawn(_argv(kernel, initramfs), stdout=subprocess.PIPE, stderr=sink.fileno())
+            try:
+                spoke, ended = _listen(guest, deadline)
+            finally:
+                kill_group(guest)
+                if guest.stdout is not None:
+                    guest.stdout.close()
+        said = errors.read_text(errors="replace").strip()
+    if spoke:
+        return Proof(ok=True)
+    how = f"QEMU ended: {said.splitlines()[-1] if said else 'without a word'}" if ended else "it hung"
+    return Proof(
+        ok=False,
+        reason=f"a guest started on /dev/kvm did not reach userspace within {BOOT_SECONDS:.0f} s ({how})",
+        fix="run on bare metal or under a hypervisor with nested virtualization; libvirt/tcg runs here, emulated",
+    )
+
+
+def _listen(guest: "subprocess.Popen[bytes]", deadline: Deadline) -> tuple[bool, bool]:
+    """Whether the guest's init spoke before the deadline, and whether QEMU ended before it did."""
+    assert guest.stdout is not None
+    heard = b""
+    while deadline.left:
+        if not select.select([guest.stdout], [], [], deadline.left)[0]:
+            return False, False
+        data = os.read(guest.stdout.fileno(), 4096)
+        if not data:
+            return False, True
+        heard += data
+        if b"userspace " in heard:
+            return True, False
+    return False, False
+
+
+def _argv(kernel: Path, initramfs: Path) -> list[str]:
+    return [
+        *(EMULATOR, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+        *("-machine", "q35,accel=kvm", "-cpu", "host", "-m", str(MEMORY_MIB), "-smp", "1"),
+        *(
+            "-kernel",
+            str(kernel),
+            "-initrd",
+            str(initramfs),
+            "-append",
+            "console=ttyS0 quiet panic=-1 tare.entry=beacon",
+        ),
+        *("-serial", "null", "-serial", "stdio"),
+    ]
+
+
+def _key(kernel: Path) -> str:
+    """What the answer depends on: this boot of the host, its kernel, the guest's, QEMU, and the device's access."""
+    version = run([EMULATOR, "--version"], Deadline.after(10)).stdout if shutil.which(EMULATOR) else ""
+    device = DEVICE.stat() if DEVICE.exists() else None
+    guest = kernel.stat()
+    facts = (
+        Path("/proc/sys/kernel/random/boot_id").read_text(),
+        os.uname().release,
+        version,
+        str(kernel),
+        guest.st_size,
+        guest.st_mtime_ns,
+        (device.st_mode, device.st_uid, device.st_gid) if device else None,
+        os.geteuid(),
+    )
+    return hashlib.sha256(repr(facts).encode()).hexdigest()

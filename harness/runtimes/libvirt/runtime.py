@@ -1,0 +1,222 @@
+"""The libvirt runtime: variants, what is available, launching a guest, and domains that were left behind."""
+
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import libvirt
+
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.model import Accelerator, Leftover, Shape, Variant
+from harness.process import have
+from harness.runtimes.agent import Channel
+from harness.runtimes.base import Available, Place, Prepared, RootForms
+from harness.runtimes.libvirt import accel
+from harness.runtimes.libvirt.description import describe, facts
+from harness.runtimes.libvirt.disks import make_data, make_overlay
+from harness.runtimes.libvirt.domain import NAMESPACE, labels_of, render
+from harness.runtimes.libvirt.instance import USERSPACE, Guest, end
+from harness.runtimes.libvirt.session import Session, bounded
+
+RUN_LABEL = "tare.run"
+LIST_SECONDS = 20.0
+PACKAGES = "apt-get install --no-install-recommends libvirt-daemon-system qemu-system-x86 qemu-utils"
+
+_KINDS = {"kvm": "a guest on KVM", "tcg": "a guest that QEMU emulates (no KVM)"}
+_DATA = {"raw": "raw, fully written data disk", "qcow2": "qcow2 data disk"}
+VARIANTS = tuple(
+    Variant(
+        name=f"libvirt/{kind}" + ("" if data == "raw" else f"-{data}"),
+        runtime="libvirt",
+        summary=f"{summary}; {_DATA[data]}",
+        options={"accelerator": kind, "data": data},
+    )
+    for kind, summary in _KINDS.items()
+    for data in _DATA
+)
+
+
+class Libvirt:
+    """Guests of one libvirtd."""
+
+    name = "libvirt"
+    daemon = "libvirt"
+    needs_root = True
+    variants = VARIANTS
+
+    def __init__(self) -> None:
+        self._session = Session()
+        self._proof: accel.Proof | None = None
+
+    @property
+    def uri(self) -> str | None:
+        """The libvirtd in use, None before `connect`."""
+        return self._session.uri
+
+    def connect(self, uri: str) -> None:
+        """Use the libvirtd at `uri` from now on."""
+        self._session.connect(uri)
+
+    def prove(self, root: RootForms, deadline: Deadline, *, again: bool = False) -> Accelerator:
+        """Find out what guests run on here, by booting one on KVM (at most 15 s) unless that is known on this host.
+
+        `again` boots one in any case. Needs no libvirtd, so that one can be started to fit the answer. Raises TareError
+        when QEMU is missing.
+        """
+        self._proof = accel.prove(root.kernel, root.initramfs, deadline, again=again)
+        return self.accelerator()
+
+    def accelerator(self) -> Accelerator:
+        """What guests run on here: `kvm` or `kvm-nested` once `prove` has shown it, else `tcg`."""
+        return accel.name_of_kvm() if self._proof is not None and self._proof.ok else Accelerator.TCG
+
+    def available(self, variant: Variant) -> Available:
+        """Whether `variant` can run here; for KVM that is what `prove` showed."""
+        if missing := have(accel.EMULATOR, "qemu-img"):
+            return Available(ok=False, reason=f"not installed: {', '.join(missing)}", fix=PACKAGES)
+        if variant.options["accelerator"] == "kvm":
+            proof = accel.refused() or self._proof
+            if proof is None:
+                return Available(ok=False, reason="KVM has not been shown to boot a guest here yet", fix="make bench")
+            if not proof.ok:
+                return Available(ok=False, reason=proof.reason, fix=proof.fix)
+        if self.uri is None:
+            return Available(
+                ok=False, reason="no libvirtd answers", fix="make bench (it starts one), or start libvirtd"
+            )
+        return Available(ok=True)
+
+    def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
+        """Make sure that the variant can run and that libvirt's user can read the root's forms."""
+        can = self.available(variant)
+        if not can.ok:
+            raise TareError(f"{variant.name} cannot run here: {can.reason}", hint=can.fix)
+        for path in (root.disk, root.kernel, root.initramfs):
+            _readable(path)
+        self._session.connection(deadline)
+        if variant.options["accelerator"] == "tcg":
+            accelerator = Accelerator.TCG
+        else:
+            self._require_kvm(deadline)
+            accelerator = self.accelerator()
+        return Prepared(variant=variant, shape=shape, root=root, image=root.digest, accelerator=accelerator)
+
+    def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Guest:
+        """Start one guest. The data disk is made before `asked`; the overlay over the root belongs to the launch."""
+        connection = self._session.connection(deadline)
+        domain = describe(prepared, place, labels)
+        text = render(domain)
+        root, *data = domain.disks
+        with ExitStack() as undo:
+            channel = Channel(place.directory)
+            undo.callback(channel.close)
+            channel.watch(USERSPACE)
+            domain.console.touch(mode=0o644)
+            for disk in domain.disks:
+                undo.callback(disk.path.unlink, missing_ok=True)
+            for disk in data:
+                _passable(disk.path)
+                make_data(disk.path, place.scratch_mib, disk.format, deadline)
+            asked = time.monotonic()
+            assert root.base is not None
+            make_overlay(root.base, root.path, deadline)
+            handle = bounded(
+                "create a domain",
+                deadline,
+                lambda: connection.createXML(text, libvirt.VIR_DOMAIN_START_AUTODESTROY),
+                late=lambda made: made.destroy(),
+            )
+            marks = (asked, time.monotonic())
+            guest = Guest(
+                place,
+                channel,
+                domain,
+                handle,
+                prepared.accelerator,
+                prepared.root.kernel_release,
+                marks,
+                facts(domain, prepared),
+            )
+            undo.pop_all()
+            return guest
+
+    def leftovers(self) -> Iterable[Leftover]:
+        """Every domain with labels of ours, of any run; empty without a libvirtd."""
+        if self.uri is None:
+            return []
+        deadline = Deadline.after(LIST_SECONDS)
+        connection = self._session.connection(deadline)
+        domains = bounded("list the domains", deadline, connection.listAllDomains)
+        found = ((handle, _labels(handle, deadline)) for handle in domains)
+        return [
+            Leftover(kind="domain", name=handle.name(), run=labels.get(RUN_LABEL, ""))
+            for handle, labels in found
+            if labels is not None
+        ]
+
+    def remove(self, leftover: Leftover, deadline: Deadline) -> None:
+        """Destroy a domain that carries our labels. Raises TareError for any other, whatever its name."""
+        connection = self._session.connection(deadline)
+        try:
+            handle = bounded("find a domain", deadline, lambda: connection.lookupByName(leftover.name))
+        except TareError as error:
+            if isinstance(error.__cause__, libvirt.libvirtError) and _is_no_domain(error.__cause__):
+                return
+            raise
+        if _labels(handle, deadline) is None:
+            raise TareError(f"the domain {leftover.name} carries no label of tare", hint="it is not ours to remove")
+        persistent = handle.isPersistent()
+        end(handle, deadline)
+        if persistent:
+            bounded("undefine a domain", deadline, handle.undefine)
+
+    def close(self) -> None:
+        """Close the connection; libvirtd destroys what is left of this run's domains."""
+        self._session.close()
+
+    def _require_kvm(self, deadline: Deadline) -> None:
+        """Raise TareError unless libvirtd, which runs QEMU as another user, offers KVM."""
+        connection = self._session.connection(deadline)
+        try:
+            bounded("offer KVM", deadline, lambda: connection.getDomainCapabilities(None, "x86_64", "q35", "kvm"))
+        except TareError as error:
+            fix = "chgrp kvm /dev/kvm; chmod 660 /dev/kvm"
+            raise TareError("libvirtd offers no KVM", details=error.details, hint=fix) from error
+
+
+def _labels(handle: "libvirt.virDomain", deadline: Deadline) -> dict[str, str] | None:
+    """The labels in a domain's metadata, None without any of ours (or when it went away meanwhile)."""
+    try:
+        text = bounded(
+            "read a domain's metadata",
+            deadline,
+            lambda: handle.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, NAMESPACE, 0),
+        )
+    except TareError as error:
+        if isinstance(error.__cause__, libvirt.libvirtError):
+            return None
+        raise
+    return labels_of(text)
+
+
+def _is_no_domain(error: "libvirt.libvirtError") -> bool:
+    return bool(error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN)
+
+
+def _readable(path: Path) -> None:
+    """Raise TareError unless others than its owner, such as libvirt's own user, can read `path`."""
+    if not path.stat().st_mode & 0o004:
+        raise TareError(f"libvirt's user cannot read {path}", hint=f"chmod o+r {path}")
+    _passable(path)
+
+
+def _passable(path: Path) -> None:
+    """Raise TareError unless every directory above `path` lets libvirt's own user through."""
+    for folder in path.resolve().parents:
+        if not folder.stat().st_mode & 0o001:
+            raise TareError(
+                f"libvirt's user cannot pass through {folder} to {path.name}",
+                hint=f"chmod o+x {folder}, or set TARE_STATE to a folder that others may enter",
+            )

@@ -1,0 +1,158 @@
+"""The libvirt runtime for real: a libvirtd, guests that QEMU emulates, the real root, and nothing left behind."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import libvirt
+import pytest
+
+from harness import paths, process
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.host.daemons import open_daemons
+from harness.images import ensure
+from harness.model import Accelerator, Leftover, Mark, RootForms, Shape
+from harness.rig.network import Network, open_network
+from harness.runtimes.base import Command, Entry, Place
+from harness.runtimes.libvirt import Libvirt
+from harness.runtimes.libvirt.instance import Guest
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(os.geteuid() != 0, reason="a bridge of our own needs root: sudo make test"),
+    pytest.mark.skipif(
+        bool(process.have("ip", "libvirtd", "qemu-system-x86_64", "mmdebstrap")), reason="system packages: make doctor"
+    ),
+]
+
+NAME = "lvtest"
+PORT = 5302
+LABELS = {"tare.install": NAME, "tare.run": f"{NAME}-run", "tare.boot": "b"}
+SHAPE = Shape(cpus=(max(os.sched_getaffinity(0)),), memory_mib=512)
+BOOT_SECONDS = 60.0
+SERVE = f"import socket; s = socket.create_server(('', {PORT})); c, _ = s.accept(); c.sendall(b'hello')"
+FOREIGN = """<domain type="qemu"><name>tare-lvtest-foreign</name><memory unit="MiB">64</memory><vcpu>1</vcpu>
+<os><type arch="x86_64" machine="q35">hvm</type></os><devices><controller type="usb" model="none"/>
+<memballoon model="none"/></devices></domain>"""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What the tests share: the runtime on a live libvirtd, the root, a network and a folder."""
+
+    runtime: Libvirt
+    root: RootForms
+    network: Network
+    folder: Path
+
+    def launch(self, name: str, entry: Entry, variant: str = "libvirt/tcg", scratch_mib: int = 0) -> Guest:
+        chosen = next(one for one in self.runtime.variants if one.name == variant)
+        prepared = self.runtime.prepare(chosen, SHAPE, self.root, Deadline.after(30))
+        directory = self.folder / name
+        directory.mkdir(mode=0o711)
+        place = Place(
+            name=f"tare-{NAME}-{name}",
+            directory=directory,
+            entry=entry,
+            shape=SHAPE,
+            network=self.network.place(name),
+            port=PORT,
+            scratch_mib=scratch_mib,
+            scratch_directory=self.folder,
+        )
+        return self.runtime.launch(prepared, place, LABELS, Deadline.after(60))
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    deadline = Deadline.after(600)
+    root = ensure(paths.data("images") / "root.toml", paths.state() / "images", deadline, print)
+    run_dir = Path(f"/run/{NAME}")
+    folder = paths.state() / NAME
+    with ExitStack() as stack:
+        for one in (run_dir, folder):
+            one.mkdir(mode=0o711, parents=True, exist_ok=True)
+            stack.callback(shutil.rmtree, one)
+        state = tmp_path_factory.mktemp("state")
+        daemons = stack.enter_context(
+            open_daemons(run_dir, state, ["libvirt"], deadline, print, kvm="hidden", netns=NAME)
+        )
+        if daemons.libvirt_uri is None:
+            pytest.skip(daemons.reasons["libvirt"])
+        network = stack.enter_context(
+            open_network(daemons.netns, LABELS["tare.run"], None, deadline, peer=f"{NAME}-peer")
+        )
+        runtime = Libvirt()
+        runtime.connect(daemons.libvirt_uri)
+        stack.callback(runtime.close)
+        yield Bench(runtime, root, network, folder)
+
+
+def test_a_guest_boots_to_the_beacon_and_goes(bench: Bench) -> None:
+    with bench.launch("beacon", "beacon") as guest:
+        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+        marks = guest.marks
+        assert marks[Mark.ASKED] < marks[Mark.KERNEL] < marks[Mark.USERSPACE] < marks[Mark.READY]
+        assert marks[Mark.ASKED] < marks[Mark.CREATED]
+        ours = [one for one in bench.runtime.leftovers() if one.run == LABELS["tare.run"]]
+        assert ours == [Leftover(kind="domain", name=guest.name, run=LABELS["tare.run"])]
+        assert guest.accelerator is Accelerator.TCG
+    assert not [one for one in bench.runtime.leftovers() if one.run == LABELS["tare.run"]]
+    assert not (bench.folder / "beacon" / "root.qcow2").exists()
+    assert bench.root.disk.stat().st_uid == os.geteuid()
+
+
+@pytest.mark.parametrize(("variant", "form"), [("libvirt/tcg", "raw"), ("libvirt/tcg-qcow2", "qcow2")])
+def test_a_guest_works_serves_its_peer_and_has_a_data_disk(bench: Bench, variant: str, form: str) -> None:
+    disk = bench.folder / f"tare-{NAME}-{form}.{form}"
+    with bench.launch(form, "agent", variant, scratch_mib=96) as guest:
+        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+        assert (form == "raw") == (disk.stat().st_blocks * 512 >= 96 * 2**20)
+
+        def run(*argv: str) -> str:
+            output = guest.start(Command(argv=argv), Deadline.after(30)).wait(Deadline.after(60))
+            assert output.status == 0, output.stderr
+            return output.stdout
+
+        assert run("uname", "-r").strip() == bench.root.kernel_release == guest.kernel
+        before = guest.counters()
+        assert "events per second" in run("sysbench", "cpu", "--time=1", "--threads=1", "run")
+        assert guest.counters()["vcpu"] - before["vcpu"] > 0.5
+        run("dd", "if=/dev/zero", "of=/scratch/x", "bs=1M", "count=16", "oflag=direct")
+        server = guest.start(Command(argv=("python3", "-c", SERVE), listen=PORT), Deadline.after(30))
+        where = guest.endpoint()
+        fetch = f"import socket; print(socket.create_connection(('{where.address}', {where.port}), 5).recv(9).decode())"
+        inside = ("nsenter", f"--net=/run/netns/{NAME}-peer", "python3", "-c", fetch)
+        assert process.run(inside, Deadline.after(20)).stdout == "hello\n"
+        assert server.wait(Deadline.after(20)).status == 0
+        facts = guest.facts(Deadline.after(20))
+        assert facts["query-kvm"] == "disabled" and facts["machine"] == "q35" and facts["memory_preallocated"] == "yes"
+        assert facts["data_disk"] == f"{form} cache=none io=native"
+    assert not disk.exists()
+
+
+def test_a_guest_that_dies_is_quoted(bench: Bench) -> None:
+    empty = bench.folder / "empty.raw"
+    empty.write_bytes(bytes(2**20))
+    broken = replace(bench, root=replace(bench.root, disk=empty))
+    with broken.launch("dying", "beacon") as guest, pytest.raises(TareError) as caught:
+        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+    assert "cannot mount /dev/vda" in caught.value.details
+
+
+def test_a_domain_of_the_user_is_never_touched(bench: Bench) -> None:
+    connection = libvirt.open(bench.runtime.uri)
+    try:
+        foreign = connection.createXML(FOREIGN, libvirt.VIR_DOMAIN_START_AUTODESTROY)
+        assert foreign.name() not in [one.name for one in bench.runtime.leftovers()]
+        with pytest.raises(TareError, match="no label"):
+            bench.runtime.remove(Leftover(kind="domain", name=foreign.name()), Deadline.after(10))
+        assert foreign.isActive()
+        foreign.destroy()
+    finally:
+        connection.close()

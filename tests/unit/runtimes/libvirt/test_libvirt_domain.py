@@ -1,0 +1,125 @@
+"""Domain XML: hostile names stay data, libvirt's schema holds, and the description turns the right knobs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from jinja2 import UndefinedError
+from lxml import etree
+
+from harness.errors import TareError
+from harness.model import Accelerator, NetworkPlace, RootForms, Shape
+from harness.runtimes.base import Entry, Place, Prepared
+from harness.runtimes.libvirt import Libvirt
+from harness.runtimes.libvirt.description import describe, facts
+from harness.runtimes.libvirt.domain import SCHEMAS, Domain, check, command_line, labels_of, mac_of, render
+
+HOSTILE = "a'\"><evil x='&lt;]]>&amp;"
+NETWORK = NetworkPlace(
+    bridge="tare0",
+    docker_network="tare0",
+    netns="",
+    host_address="10.1.2.1",
+    nat_address="10.1.3.1",
+    address="10.1.2.9",
+    prefix=24,
+)
+needs_schema = pytest.mark.skipif(not any(path.exists() for path in SCHEMAS), reason="no libvirt schema installed")
+
+
+ROOT = RootForms(
+    digest="sha256:0",
+    directory=Path("/r"),
+    tar=Path("/r.tar"),
+    disk=Path("/r.raw"),
+    kernel=Path("/k"),
+    initramfs=Path("/i"),
+    kernel_release="6.1",
+)
+SHAPE = Shape(cpus=(1, 3), memory_mib=512)
+
+
+def prepared(variant: str) -> Prepared:
+    chosen = next(one for one in Libvirt.variants if one.name == variant)
+    return Prepared(variant=chosen, shape=SHAPE, root=ROOT, image=ROOT.digest, accelerator=Accelerator.TCG)
+
+
+def domain(variant: str = "libvirt/tcg", entry: Entry = "agent", network: NetworkPlace | None = NETWORK) -> Domain:
+    place = Place(
+        name="tare-x", directory=Path("/run/x"), entry=entry, shape=SHAPE, network=network, port=5201, scratch_mib=64
+    )
+    return describe(prepared(variant), place, {"tare.run": "r"})
+
+
+@needs_schema
+@pytest.mark.parametrize("variant", [variant.name for variant in Libvirt.variants])
+def test_every_variant_fits_libvirts_schema(variant: str) -> None:
+    for entry in ("agent", "beacon"):
+        for network in (NETWORK, None):
+            render(domain(variant, entry, network))
+
+
+def test_hostile_text_stays_text() -> None:
+    hostile = replace(domain(), labels={HOSTILE: HOSTILE}, kernel=Path("/tmp") / HOSTILE)
+    tree = etree.fromstring(render(hostile).encode())
+    assert tree.findtext("os/kernel") == f"/tmp/{HOSTILE}"
+    assert not tree.findall(".//evil")
+    element = tree.find("metadata")
+    assert element is not None
+    assert labels_of(etree.tostring(element[0]).decode()) == {HOSTILE: HOSTILE}
+
+
+@needs_schema
+def test_a_document_that_libvirt_would_refuse_is_refused_before() -> None:
+    with pytest.raises(TareError, match="schema"):
+        render(replace(domain(), uuid="not a uuid"))
+    with pytest.raises(TareError, match="well-formed"):
+        check("<domain>")
+
+
+def test_a_template_that_asks_for_more_than_there_is_fails() -> None:
+    broken = object()
+    with pytest.raises(UndefinedError):
+        render(broken)  # type: ignore[arg-type]
+
+
+def test_a_guest_pays_for_its_helpers_and_has_the_shape() -> None:
+    tree = etree.fromstring(render(domain()).encode())
+    assert [pin.get("cpuset") for pin in tree.findall("cputune/vcpupin")] == ["1", "3"]
+    assert [pin.get("cpuset") for pin in tree.findall("cputune/emulatorpin")] == ["1,3"]
+    assert tree.findtext("memory") == "512" and tree.findtext("vcpu") == "2"
+    assert tree.find("memoryBacking/allocation") is not None
+
+
+def test_a_guest_that_only_boots_gets_its_memory_as_it_touches_it() -> None:
+    assert etree.fromstring(render(domain(entry="beacon")).encode()).find("memoryBacking") is None
+
+
+def test_variants_turn_one_knob_each() -> None:
+    plain, qcow2, kvm = (domain(f"libvirt/{name}") for name in ("tcg", "tcg-qcow2", "kvm"))
+    assert [disk.format for disk in plain.disks] == ["qcow2", "raw"]
+    assert [disk.format for disk in qcow2.disks] == ["qcow2", "qcow2"]
+    assert {disk.cache for disk in (plain.disks[1], qcow2.disks[1])} == {"none"}
+    assert (plain.type, plain.cpu_mode, plain.cpu_without) == ("qemu", "maximum", ("la57",))
+    assert (kvm.type, kvm.cpu_mode, kvm.cpu_without) == ("kvm", "host-passthrough", ())
+    assert plain.uuid != qcow2.uuid and plain.mac == mac_of(plain.uuid)
+
+
+def test_facts_tell_what_the_description_settles() -> None:
+    known = facts(domain("libvirt/tcg-qcow2"), prepared("libvirt/tcg-qcow2"))
+    assert known["cpu_model"] == "maximum,-la57"
+    assert known["root_disk"] == "qcow2 cache=writeback io=threads"
+    assert known["data_disk"] == "qcow2 cache=none io=native"
+
+
+def test_the_kernel_is_told_entry_scratch_and_address() -> None:
+    words = command_line("agent", True, NETWORK).split()
+    assert {"tare.entry=agent", "tare.scratch=/dev/vdb", "tare.address=10.1.2.9/24,10.1.2.1", "panic=-1"} <= set(words)
+    assert not any(
+        word.startswith(("tare.scratch", "tare.address")) for word in command_line("beacon", False, None).split()
+    )
+
+
+def test_a_kernel_argument_cannot_smuggle_another_in() -> None:
+    with pytest.raises(TareError, match="kernel argument"):
+        command_line("agent", False, replace(NETWORK, address="10.0.0.1 init=/bin/sh"))
