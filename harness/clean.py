@@ -1,0 +1,138 @@
+"""`tare clean`: removes what interrupted runs left, by label only, and lists what it cannot remove."""
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from harness import paths, process
+from harness.catalog import load_catalog
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.host import daemons
+from harness.model import Leftover, Skip
+from harness.preview import answers
+from harness.rig.sweep import RigSweep
+
+REMOVE_SECONDS = 30.0
+STATE_FOLDERS = ("images", "docker", "libvirt")
+
+
+class Sweeper(Protocol):
+    """Something that can find what carries our label, and remove it: a runtime, or the rig."""
+
+    def leftovers(self) -> Iterable[Leftover]:
+        """What is left, in the order in which it can be removed."""
+        ...
+
+    def remove(self, leftover: Leftover, deadline: Deadline) -> None:
+        """Remove one; raises TareError when it cannot."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cleaned:
+    """What was removed, and what could not be, with the reason."""
+
+    removed: tuple[Leftover, ...]
+    stuck: tuple[Skip, ...]
+
+
+def clean(sweepers: Sequence[tuple[str, Sweeper]], deadline: Deadline) -> Cleaned:
+    """Sweep with each of the named sweepers. One that fails does not keep the others from sweeping."""
+    removed: list[Leftover] = []
+    stuck: list[Skip] = []
+    for name, sweeper in sweepers:
+        for leftover, problem in _sweep(name, sweeper, deadline):
+            if problem is None:
+                removed.append(leftover)
+            else:
+                stuck.append(problem)
+    return Cleaned(removed=tuple(removed), stuck=tuple(stuck))
+
+
+def _sweep(name: str, sweeper: Sweeper, deadline: Deadline) -> Iterator[tuple[Leftover, Skip | None]]:
+    try:
+        found = list(sweeper.leftovers())
+    except TareError as error:
+        nothing = Leftover(kind=name, name=name)
+        yield nothing, Skip(what=name, reason=f"cannot look: {error.brief}", fix=error.hint)
+        return
+    for leftover in found:
+        try:
+            sweeper.remove(leftover, deadline.within(REMOVE_SECONDS))
+        except TareError as error:
+            yield leftover, Skip(what=f"{leftover.kind} {leftover.name}", reason=error.brief, fix=error.hint)
+        else:
+            yield leftover, None
+
+
+def clean_host(deadline: Deadline, say: Callable[[str], None]) -> Cleaned:
+    """Remove what any interrupted run left: what dead daemons left first, then instances, then the rig.
+
+    Containers of a private dockerd that was killed are in its data folder: it is started again to be asked for them.
+    Call it under the host lock.
+    """
+    stale = daemons.leftovers(paths.runtime(), deadline)
+    removed = [Leftover(kind=one.kind, name=one.name) for one in stale]
+    daemons.sweep(paths.runtime(), deadline)
+    catalog = load_catalog()
+    wanted = {one.daemon for one in catalog.runtimes.values() if one.daemon and one.variants}
+    if not (paths.state() / "docker").exists():
+        wanted -= {name for name in wanted if not answers(name)}
+    try:
+        with daemons.open_daemons(paths.runtime(), paths.state(), wanted, deadline, say) as found:
+            addresses = {"docker": found.docker_url, "libvirt": found.libvirt_uri}
+            sweepers: list[tuple[str, Sweeper]] = []
+            for name, runtime in catalog.runtimes.items():
+                if address := addresses.get(runtime.daemon):
+                    runtime.connect(address)
+                if address or not runtime.daemon:
+                    sweepers.append((name, runtime))
+            rig = RigSweep(netns=found.netns, docker_url=found.docker_url, scratch=paths.state() / "scratch")
+            done = clean([*sweepers, ("rig", rig)], deadline)
+    finally:
+        catalog.close()
+    return Cleaned(removed=(*removed, *done.removed), stuck=done.stuck)
+
+
+def remove_images() -> list[Path]:
+    """Remove the root, its forms, and the data of private daemons; the next run builds them again.
+
+    Raises TareError when something is mounted below them, or they cannot be removed.
+    """
+    gone = [folder for name in STATE_FOLDERS if (folder := paths.state() / name).is_dir() and not folder.is_symlink()]
+    mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for folder in gone:
+        if below := [point for point in mounted if Path(point).is_relative_to(folder)]:
+            raise TareError(f"{below[0]} is mounted", hint=f"umount {below[0]}, then tare clean --images")
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise TareError(f"cannot remove {folder}", details=str(error), hint="run as its owner") from error
+    return gone
+
+
+def remove_packages(deadline: Deadline) -> list[str]:
+    """Remove the system packages that `make` installed and nothing else; returns their names.
+
+    Raises TareError when that would take other packages along, or without the rights to do it.
+    """
+    ledger = paths.state() / "packages.installed"
+    names = sorted(set(ledger.read_text().split())) if ledger.is_file() else []
+    said = process.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"], deadline).stdout
+    there = {line.split()[0] for line in said.splitlines() if line.endswith(" installed")}
+    names = [name for name in names if name in there]
+    if not names:
+        return []
+    plan = process.run(["apt-get", "--simulate", "remove", *names], deadline).stdout
+    along = {line.split()[1] for line in plan.splitlines() if line.startswith("Remv ")} - set(names)
+    if along:
+        raise TareError(
+            "other packages need what tare installed", details=", ".join(sorted(along)), hint="remove those first"
+        )
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    process.run(["apt-get", "--yes", "--quiet", "remove", *names], deadline, env=quiet)
+    ledger.unlink()
+    return names

@@ -1,0 +1,205 @@
+"""The command `tare`: parse, call, exit code; no logic, and nothing heavy is imported before a command needs it."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from harness import __version__, commands
+from harness.errors import ExitCode, TareError
+
+DESCRIPTION = """\
+tare weighs what each layer of virtualization (containers, virtual machines) costs on this host,
+from one root filesystem, and says how sure it is."""
+EPILOG = """\
+examples:
+  tare doctor                                   is this host fit to measure?
+  tare plan --suite smoke                       what would run, what not and why, and how long it takes
+  tare run --suite smoke                        measure everything once, in a few minutes
+  tare run --workload cpu --variant docker      only the CPU workloads, Docker against native
+  tare report latest                            render the newest run again
+
+exit codes: 0 fine, 1 a case failed, 2 usage or bad input, 3 a gate was not passed, 4 host not fit, 130 interrupted
+"""
+RUN_EPILOG = """\
+examples:
+  tare run                                      the default suite
+  tare run --suite full --time 2h               everything, in two hours
+  tare run --workload cpu.sysbench --blocks 10  one workload, ten blocks
+  tare run --resume latest                      finish what was interrupted
+"""
+RUN_HELP = "the run: latest, its folder, or its name or the beginning or end of that"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors look like all others, and whose options cannot be abbreviated."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        kwargs |= {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        """Raise TareError instead of printing the usage."""
+        room = self.prog.partition(" ")[2]
+        brief = f"{room}: {message}" if room else message
+        raise TareError(brief, hint=f"{self.prog} --help", code=ExitCode.BAD_INPUT)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; errors go to stderr, without a traceback unless -v."""
+    words = sys.argv[1:] if argv is None else argv
+    verbose = "-v" in words or "--verbose" in words
+    handlers = _catch_signals()
+    try:
+        arguments = parser().parse_args(words)
+        logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, format="%(name)s: %(message)s")
+        arguments.command_line = ("tare", *words)
+        code: int = arguments.call(arguments)
+        sys.stdout.flush()
+    except TareError as error:
+        if verbose:
+            logging.getLogger(__name__).debug("here:", exc_info=True)
+        print(f"tare: {error}", file=sys.stderr)
+        return int(error.code)
+    except KeyboardInterrupt:
+        print("tare: interrupted", file=sys.stderr)
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader has gone (`tare list | head`): what is still buffered must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.FINE)
+    except Exception as error:
+        if verbose:
+            raise
+        print(
+            f"tare: {type(error).__name__}: {error}\n  fix: run it again with -v and report what it prints",
+            file=sys.stderr,
+        )
+        return int(ExitCode.CASE_FAILED)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = Parser(prog="tare", description=DESCRIPTION, epilog=EPILOG)
+    top.add_argument("--version", action="version", version=f"tare {__version__}")
+    _verbose(top)
+    rooms = top.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+
+    def command(name: str, call: Callable[[argparse.Namespace], int], text: str, epilog: str = "") -> Parser:
+        one: Parser = rooms.add_parser(name, help=text, description=text[:1].upper() + text[1:] + ".", epilog=epilog)
+        one.set_defaults(call=call)
+        one.add_argument(
+            "-v", "--verbose", action="store_true", help="say every command that is run, and show tracebacks"
+        )
+        return one
+
+    _json(command("doctor", commands.doctor, "say what this host is, whether it is fit to measure, and what to fix"))
+    one = command("list", commands.list_, "list runtimes with their variants, workloads and suites")
+    _json(one)
+    _workloads_dir(one)
+    one = command("plan", commands.plan, "show what a run would do, without doing anything")
+    _what(one)
+    _json(one)
+    _run(command("run", commands.run, "measure, and end with a table and a report", RUN_EPILOG))
+    one = command("report", commands.report, "render the report of a stored run again")
+    one.add_argument("run", metavar="RUN", nargs="?", default="latest", help=RUN_HELP)
+    _out(one)
+    one = command("export", commands.export, "write a stored run's samples")
+    one.add_argument("run", metavar="RUN", help=RUN_HELP)
+    one.add_argument("--csv", type=Path, metavar="FILE", required=True, help="the CSV file to write")
+    _out(one)
+    _image(command("image", commands.image, "build, export or import the one root filesystem"))
+    one = command("prune", commands.prune, "remove all but the newest runs from the results folder")
+    one.add_argument("--keep", metavar="N", required=True, help="how many of the newest runs stay")
+    _out(one)
+    one = command(
+        "clean", commands.clean, "remove what interrupted runs left on this host: only what carries our label"
+    )
+    one.add_argument("--packages", action="store_true", help="also the system packages that tare installed")
+    one.add_argument("--images", action="store_true", help="also the root and its images")
+    one = command("completion", commands.completion, "print a shell's completion script", COMPLETION_EPILOG)
+    one.add_argument("shell", choices=("bash", "zsh"), help="the shell")
+    return top
+
+
+COMPLETION_EPILOG = """\
+examples:
+  tare completion bash > ~/.local/share/bash-completion/completions/tare
+  tare completion zsh > ~/.zfunc/_tare
+"""
+
+
+def _verbose(one: Parser) -> None:
+    one.add_argument("-v", "--verbose", action="store_true", help="say every command that is run, and show tracebacks")
+
+
+def _what(one: Parser) -> None:
+    """The options that say what to run."""
+    one.add_argument("--suite", default="default", metavar="NAME", help="the suite (default: default)")
+    one.add_argument(
+        "--variant", action="append", metavar="NAME", help="only this variant, or a runtime's variants; repeat for more"
+    )
+    one.add_argument(
+        "--workload", action="append", metavar="NAME", help="only this workload, or a resource's (cpu); repeat for more"
+    )
+    one.add_argument("--blocks", metavar="N", help="blocks per workload (default: the suite's)")
+    one.add_argument("--seed", metavar="N", help="seed of the orders (default: a new one)")
+    one.add_argument(
+        "--baseline", default="native", metavar="NAME", help="the variant that others are divided by (default: native)"
+    )
+    _workloads_dir(one)
+
+
+def _run(one: Parser) -> None:
+    _what(one)
+    _json(one)
+    _out(one)
+    one.add_argument("--time", metavar="DURATION", help="a time budget: 90s, 30m, 2h")
+    one.add_argument("--dry-run", action="store_true", help="only show the plan")
+    one.add_argument(
+        "--resume", metavar="RUN", help=f"finish an interrupted run ({RUN_HELP.removeprefix('the run: ')})"
+    )
+
+
+def _image(one: Parser) -> None:
+    one.add_argument("action", choices=("build", "export", "import"), help="what to do")
+    one.add_argument("file", type=Path, nargs="?", metavar="FILE", help="the file to export to or import from")
+
+
+def _json(one: Parser) -> None:
+    one.add_argument("--json", action="store_true", help="JSON on stdout, for scripts")
+
+
+def _workloads_dir(one: Parser) -> None:
+    one.add_argument(
+        "--workloads-dir", type=Path, metavar="DIR", help="a folder of workloads (default: the checkout's)"
+    )
+
+
+def _out(one: Parser) -> None:
+    one.add_argument("--out", type=Path, metavar="DIR", help="the results folder (default: the checkout's)")
+
+
+def _catch_signals() -> dict[signal.Signals, Any]:
+    """Ctrl-C and SIGTERM interrupt once; while that is cleaned up, further ones change nothing."""
+    interrupted = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        if not interrupted:
+            interrupted = True
+            raise KeyboardInterrupt
+
+    before: dict[signal.Signals, Any] = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, interrupt)
+    return before

@@ -1,0 +1,86 @@
+"""What there is to choose from: runtimes with their variants, workloads and suites."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.config import load_suite, load_workloads, suite_names
+from harness.model import Available, Skip, Suite, Variant, Workload
+from harness.preview import survey
+from harness.terminal import plain, skip_lines, table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Everything that can be named on the command line."""
+
+    variants: Mapping[str, Variant]
+    availability: Mapping[str, Available]
+    broken: tuple[Skip, ...]
+    workloads: Mapping[str, Workload]
+    suites: tuple[Suite, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a script."""
+        return {
+            "variants": [
+                {
+                    "name": name,
+                    "runtime": variant.runtime,
+                    "summary": variant.summary,
+                    "available": self.availability[name].ok,
+                    "reason": self.availability[name].reason,
+                    "fix": self.availability[name].fix,
+                }
+                for name, variant in self.variants.items()
+            ],
+            "broken": [{"runtime": one.what, "reason": one.reason, "fix": one.fix} for one in self.broken],
+            "workloads": [
+                {
+                    "name": name,
+                    "title": workload.title,
+                    "resource": workload.resource,
+                    "threads": workload.threads,
+                    "definition": workload.definition,
+                    "metrics": [metric.name for metric in workload.metrics],
+                }
+                for name, workload in self.workloads.items()
+            ],
+            "suites": [
+                {"name": suite.name, "summary": suite.summary, "blocks": suite.blocks, "workloads": suite.workloads}
+                for suite in self.suites
+            ],
+        }
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        lines = table(("variant", "here", "what it is"), (self._row(variant) for variant in self.variants.values()))
+        for name, found in self.availability.items():
+            if not found.ok:
+                lines += skip_lines([Skip(what=name, reason=found.reason, fix=found.fix)])
+        lines += skip_lines(self.broken)
+        lines += ["", *table(("workload", "threads", "what it measures"), map(_workload_row, self.workloads.values()))]
+        rows = [(suite.name, str(suite.blocks), f"{len(suite.workloads)}", suite.summary) for suite in self.suites]
+        return [*lines, "", *table(("suite", "blocks", "workloads", "what it is for"), rows)]
+
+    def _row(self, variant: Variant) -> tuple[str, str, str]:
+        return variant.name, "yes" if self.availability[variant.name].ok else "no", variant.summary
+
+
+def gather(folder: Path) -> Listing:
+    """Read a workloads folder and ask the runtimes. Raises TareError (bad input) for a wrong file."""
+    workloads = load_workloads(folder)
+    suites = tuple(load_suite(name, folder) for name in suite_names(folder))
+    with survey() as found:
+        return Listing(
+            variants=found.catalog.variants,
+            availability=found.availability,
+            broken=found.catalog.broken,
+            workloads=workloads,
+            suites=suites,
+        )
+
+
+def _workload_row(workload: Workload) -> tuple[str, str, str]:
+    return workload.name, workload.threads, plain(workload.title)

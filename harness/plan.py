@@ -1,0 +1,221 @@
+"""Workloads × variants → seeded blocks; what cannot run is skipped with a reason."""
+
+import dataclasses
+import random
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from harness.config import suggest
+from harness.errors import bad_input
+from harness.model import Available, Block, Shape, Skip, Suite, Variant, Workload
+
+LAUNCH_SECONDS = {"native": 0.3, "docker": 1.5, "libvirt": 5.0, "fake": 0.01}
+"""Launch, settle and end of one instance by runtime, for the estimate only: pictures of size seen on one small host."""
+LAUNCH_SECONDS_ELSE = 2.0
+TCG_FACTOR = 3.0
+"""How much longer an emulated guest's launch takes than an accelerated one's."""
+SECTION_SECONDS = 1.0
+"""One iteration of a workload without a `seconds` parameter."""
+PREPARE_SECONDS = 1.0
+ALL_THREADS = "on a shape of one vCPU, all threads are one thread: it would measure its one-thread twin again"
+ALL_THREADS_FIX = "a host with more CPUs gets a larger shape"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What will run, in order, and what will not.
+
+    `workloads` are those of the blocks with the suite's overrides applied, by name; `estimate_seconds` is a guess of
+    the whole run's length.
+    """
+
+    blocks: tuple[Block, ...]
+    skips: tuple[Skip, ...]
+    seed: int
+    estimate_seconds: float
+    workloads: Mapping[str, Workload] = field(default_factory=dict)
+
+    @property
+    def cases(self) -> int:
+        """How many cases the blocks hold."""
+        return sum(len(block.variants) for block in self.blocks)
+
+
+def make_plan(
+    suite: Suite,
+    workloads: Iterable[Workload] | Mapping[str, Workload],
+    variants_by_name: Mapping[str, Variant],
+    availability: Mapping[str, Available],
+    shape: Shape,
+    accelerator: str,
+    *,
+    only_variants: Iterable[str] | None = None,
+    only_workloads: Iterable[str] | None = None,
+    obstacle: Callable[[Workload], Skip | None] = lambda _: None,
+    blocks: int | None = None,
+    seed: int,
+) -> Plan:
+    """Plan `blocks` rounds (the suite's own number by default).
+
+    Each round holds every workload once, in a shuffled order; each block its variants in a shuffled order. The same
+    arguments give the same plan. `accelerator` is what guests run on here (`kvm`, `tcg`); `obstacle` says why the host
+    cannot carry a workload at all.
+    Raises TareError (bad input) for names that do not exist and when nothing at all was asked for.
+    """
+    chosen = choose_workloads(suite, by_name(workloads), only_workloads)
+    skips: list[Skip] = []
+    variants: dict[str, tuple[str, ...]] = {}
+    for workload in chosen:
+        if workload.threads == "all" and shape.vcpus == 1:
+            skips.append(Skip(what=workload.name, reason=ALL_THREADS, fix=ALL_THREADS_FIX))
+            continue
+        if blocked := obstacle(workload):
+            skips.append(blocked)
+            continue
+        names = choose_variants(suite, workload, variants_by_name, accelerator, only_variants)
+        variants[workload.name] = tuple(name for name in names if name in availability and availability[name].ok)
+        skips += _unavailable(names, variants_by_name, availability)
+        if not names:
+            skips.append(
+                Skip(what=workload.name, reason="none of the chosen variants runs it", fix="choose others by --variant")
+            )
+        elif not variants[workload.name]:
+            skips.append(Skip(what=workload.name, reason="none of its variants can run here", fix="tare doctor"))
+    runnable = {workload.name: workload for workload in chosen if variants.get(workload.name)}
+    rounds = _shuffled(runnable, variants, suite.blocks if blocks is None else blocks, seed)
+    estimate = sum(
+        case_seconds(runnable[block.workload], name, variants_by_name) for block in rounds for name in block.variants
+    )
+    return Plan(
+        blocks=rounds, skips=tuple(dict.fromkeys(skips)), seed=seed, estimate_seconds=estimate, workloads=runnable
+    )
+
+
+def by_name(workloads: Iterable[Workload] | Mapping[str, Workload]) -> dict[str, Workload]:
+    """Workloads by their names."""
+    values = workloads.values() if isinstance(workloads, Mapping) else workloads
+    return {workload.name: workload for workload in values}
+
+
+def choose_workloads(
+    suite: Suite, known: Mapping[str, Workload], only: Iterable[str] | None = None
+) -> tuple[Workload, ...]:
+    """The suite's workloads, or those that `only` names (`cpu.sysbench`, or a resource: `cpu`), with overrides.
+
+    A workload that is named in full need not be in the suite. Raises TareError (bad input) for unknown names.
+    """
+    for name in suite.workloads:
+        if name not in known:
+            raise bad_input(f"suite {suite.name}: workloads", f"there is no workload {name}", suggest(name, known))
+    names: list[str] = list(suite.workloads)
+    if only is not None:
+        names = []
+        resources = {name.partition(".")[0] for name in suite.workloads}
+        for word in only:
+            if word not in known and word not in resources:
+                raise bad_input("--workload", f"there is no workload {word}", suggest(word, [*known, *resources]))
+            names += [word] if word in known else [name for name in suite.workloads if name.startswith(f"{word}.")]
+    chosen = [known[name] for name in dict.fromkeys(names)]
+    _check_overrides(suite, known.values())
+    return tuple(override(workload, suite) for workload in chosen)
+
+
+def override(workload: Workload, suite: Suite) -> Workload:
+    """The workload with the suite's `parameters`, `iterations` and `warmup`; doing it twice changes nothing.
+
+    The definition stays that of the file: what was overridden is in the parameters that each row carries.
+    """
+    own = {name: value for name, value in suite.parameters.items() if name in workload.parameters}
+    return dataclasses.replace(
+        workload,
+        parameters={**workload.parameters, **own},
+        iterations=workload.iterations if suite.iterations is None else suite.iterations,
+        warmup=workload.warmup if suite.warmup is None else suite.warmup,
+    )
+
+
+def choose_variants(
+    suite: Suite,
+    workload: Workload,
+    known: Mapping[str, Variant],
+    accelerator: str,
+    only: Iterable[str] | None = None,
+) -> tuple[str, ...]:
+    """The variants for a workload: those of the suite for its resource, narrowed to `only`.
+
+    `only` holds variants, or runtimes for all that the suite lists of them. A variant that the suite lists nowhere
+    is added to every workload. Raises TareError (bad input) for unknown names.
+    """
+    guest = accelerator if accelerator not in ("", "none") else "tcg"
+    listed = {
+        resource: tuple(name.replace("{accelerator}", guest) for name in names)
+        for resource, names in suite.variants.items()
+    }
+    everywhere = {name for names in listed.values() for name in names}
+    runtimes = {variant.runtime for variant in known.values()}
+    for name in sorted(everywhere - set(known)):
+        if name.partition("/")[0] in runtimes:
+            raise bad_input(f"suite {suite.name}: variants", f"there is no variant {name}", suggest(name, known))
+    names = next((names for resource, names in listed.items() if resource == workload.resource), ())
+    if only is None:
+        return names
+    words = tuple(only)
+    for word in words:
+        if word not in known and word not in runtimes:
+            raise bad_input("--variant", f"there is no variant {word}", suggest(word, [*known, *runtimes]))
+    narrowed = [name for name in names if _selected(name, words, known)]
+    return tuple(dict.fromkeys([*narrowed, *(word for word in words if word in known and word not in everywhere)]))
+
+
+def case_seconds(workload: Workload, variant: str, known: Mapping[str, Variant]) -> float:
+    """A guess of one case's length in seconds: its launch, its prepare and its iterations."""
+    runtime = known[variant].runtime
+    launch = LAUNCH_SECONDS.get(runtime, LAUNCH_SECONDS_ELSE)
+    if "tcg" in variant:
+        launch *= TCG_FACTOR
+    if workload.measure == "boot":
+        return launch
+    section = workload.parameters.get("seconds", SECTION_SECONDS)
+    seconds = float(section) if isinstance(section, int | float) else SECTION_SECONDS
+    return launch + (PREPARE_SECONDS if workload.prepare else 0.0) + (workload.warmup + workload.iterations) * seconds
+
+
+def _selected(name: str, words: Collection[str], known: Mapping[str, Variant]) -> bool:
+    if name in words:
+        return True
+    runtime = name.partition("/")[0]
+    return runtime in words and runtime not in known
+
+
+def _unavailable(
+    names: Iterable[str], known: Mapping[str, Variant], availability: Mapping[str, Available]
+) -> Iterable[Skip]:
+    for name in names:
+        if name not in known or name not in availability:
+            yield Skip(what=name, reason=f"the runtime {name.partition('/')[0]} is not there", fix="tare list")
+        elif not availability[name].ok:
+            yield Skip(what=name, reason=availability[name].reason, fix=availability[name].fix)
+
+
+def _shuffled(
+    workloads: Mapping[str, Workload], variants: Mapping[str, tuple[str, ...]], rounds: int, seed: int
+) -> tuple[Block, ...]:
+    generator = random.Random(seed)
+    blocks: list[Block] = []
+    for _ in range(rounds):
+        order = list(workloads)
+        generator.shuffle(order)
+        for workload in order:
+            cast = list(variants[workload])
+            generator.shuffle(cast)
+            blocks.append(Block(number=len(blocks), workload=workload, variants=tuple(cast)))
+    return tuple(blocks)
+
+
+def _check_overrides(suite: Suite, workloads: Iterable[Workload]) -> None:
+    parameters = {name for workload in workloads for name in workload.parameters}
+    for name in suite.parameters:
+        if name not in parameters:
+            raise bad_input(
+                f"suite {suite.name}: parameters.{name}", "no workload has this parameter", suggest(name, parameters)
+            )

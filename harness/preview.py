@@ -1,0 +1,139 @@
+"""What a run would do, found out without starting, building or changing anything."""
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from harness.catalog import Catalog, load_catalog
+from harness.config import suggest
+from harness.deadline import Deadline
+from harness.errors import bad_input
+from harness.host.daemons.private import missing_programs
+from harness.host.daemons.reach import LIBVIRT_URI, Answer, ask_docker, ask_libvirt, docker_url
+from harness.model import Available, Skip, Suite, Variant, Workload
+from harness.plan import Plan, choose_variants, choose_workloads, make_plan
+from harness.rig.cpus import choose_shape
+
+ASK_SECONDS = 10.0
+KVM = "libvirt/kvm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """The runtimes of this host, and what is to be expected of each variant (see `survey`)."""
+
+    catalog: Catalog
+    availability: Mapping[str, Available]
+
+
+@contextmanager
+def survey() -> Iterator[Survey]:
+    """Load the runtimes and ask each what it can do here.
+
+    A daemon that does not answer, but that a run could start, counts as there: a runtime whose every variant is then
+    unavailable lacks nothing but the daemon.
+    """
+    catalog = load_catalog()
+    try:
+        down: dict[str, Available] = {}
+        for runtime in catalog.runtimes.values():
+            if runtime.daemon and runtime.variants:
+                address, answer = _reach(runtime.daemon)
+                runtime.connect(address)
+                if not answer.ok:
+                    down[runtime.daemon] = _startable(runtime.daemon, answer.reason)
+        availability = catalog.availability()
+        for runtime in catalog.runtimes.values():
+            names = [variant.name for variant in runtime.variants]
+            if (then := down.get(runtime.daemon)) and not (then.ok and any(availability[name].ok for name in names)):
+                availability |= dict.fromkeys(names, then)
+        yield Survey(catalog=catalog, availability=availability)
+    finally:
+        catalog.close()
+
+
+def check_names(
+    suite: Suite,
+    workloads: Mapping[str, Workload],
+    variants: Mapping[str, Variant],
+    *,
+    only_workloads: tuple[str, ...] | None,
+    only_variants: tuple[str, ...] | None,
+    baseline: str,
+) -> None:
+    """Raise TareError (bad input) for any name that does not exist, before anything is created."""
+    for workload in choose_workloads(suite, workloads, only_workloads):
+        choose_variants(suite, workload, variants, "tcg", only_variants)
+    if baseline not in variants:
+        raise bad_input("--baseline", f"there is no variant {baseline}", suggest(baseline, variants))
+
+
+def preview(
+    suite: Suite,
+    workloads: Mapping[str, Workload],
+    *,
+    only_workloads: tuple[str, ...] | None,
+    only_variants: tuple[str, ...] | None,
+    blocks: int | None,
+    seed: int,
+) -> Plan:
+    """The plan that a run with these would have, as far as can be told without starting it.
+
+    Whether guests get KVM shows only when one boots: where that has not been shown yet, the plan says so and has `tcg`.
+    """
+    with survey() as found:
+        kvm = found.availability.get(KVM)
+        plan = make_plan(
+            suite,
+            workloads,
+            found.catalog.variants,
+            found.availability,
+            choose_shape().shape,
+            "kvm" if kvm and kvm.ok else "tcg",
+            only_variants=only_variants,
+            only_workloads=only_workloads,
+            blocks=blocks,
+            seed=seed,
+        )
+    emulated = any(name.startswith("libvirt/tcg") for block in plan.blocks for name in block.variants)
+    if not emulated or kvm is None or kvm.ok or KVM in {skip.what for skip in plan.skips}:
+        return plan
+    why = Skip(what=KVM, reason=f"guests are emulated: {kvm.reason}", fix=kvm.fix)
+    return dataclasses.replace(plan, skips=(*plan.skips, why))
+
+
+def plan_as_dict(plan: Plan) -> dict[str, Any]:
+    """A plan for a script."""
+    return {
+        "seed": plan.seed,
+        "estimate_seconds": round(plan.estimate_seconds, 1),
+        "cases": plan.cases,
+        "blocks": [
+            {"number": block.number, "workload": block.workload, "variants": list(block.variants)}
+            for block in plan.blocks
+        ],
+        "skips": [{"what": skip.what, "reason": skip.reason, "fix": skip.fix} for skip in plan.skips],
+    }
+
+
+def answers(daemon: str) -> bool:
+    """Whether `docker` or `libvirt` answers where the system has it."""
+    return bool(_reach(daemon)[1].ok)
+
+
+def _reach(daemon: str) -> tuple[str, Answer]:
+    deadline = Deadline.after(ASK_SECONDS)
+    if daemon == "docker":
+        return docker_url(), ask_docker(docker_url(), deadline)
+    return LIBVIRT_URI, ask_libvirt(LIBVIRT_URI, deadline)
+
+
+def _startable(daemon: str, reason: str) -> Available:
+    if os.geteuid() != 0:
+        return Available(ok=False, reason=f"{daemon} does not answer: {reason}", fix=f"sudo systemctl start {daemon}")
+    if missing := missing_programs([daemon]):
+        return Available(ok=False, reason=f"not installed: {', '.join(missing)}", fix="make setup")
+    return Available(ok=True, reason=f"{daemon} does not answer; a run starts one of its own")

@@ -1,0 +1,100 @@
+"""The results folder: which runs are in it, and which go when only the newest are kept."""
+
+import json
+import shutil
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import TareError, bad_input
+
+JOURNAL = "journal.jsonl"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun:
+    """One run's folder; its name begins with the time, so that names sort by age."""
+
+    directory: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name, `<utc>-<host>-<run>`."""
+        return self.directory.name
+
+    def manifest(self) -> Mapping[str, Any]:
+        """manifest.json, or nothing where a run ended before it was written. Raises TareError when it is damaged."""
+        path = self.directory / MANIFEST
+        try:
+            found = json.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise bad_input(str(path), f"cannot be read: {error}", "choose another run") from None
+        return found if isinstance(found, dict) else {}
+
+
+def runs(results: Path) -> list[StoredRun]:
+    """The runs of a results folder, oldest first: real folders, no symlinks, with a journal or manifest."""
+    if not results.is_dir():
+        return []
+    return [StoredRun(directory=path) for path in sorted(results.iterdir()) if _is_run(path)]
+
+
+def find(results: Path, word: str) -> StoredRun:
+    """The run that `word` names: `latest`, a folder, a folder's name or the beginning or end of one.
+
+    Raises TareError (bad input) when it names none or more than one.
+    """
+    if "/" in word:
+        if not _is_run(Path(word)):
+            raise bad_input("RUN", f"{word} is not the folder of a run", f"ls {results}")
+        return StoredRun(directory=Path(word))
+    there = runs(results)
+    if not there:
+        raise bad_input("RUN", f"there are no runs in {results}", "tare run")
+    if word == "latest":
+        return there[-1]
+    found = [run for run in there if run.name == word] or [
+        run for run in there if word and (run.name.startswith(word) or run.name.endswith(word))
+    ]
+    if len(found) == 1:
+        return found[0]
+    newest = ", ".join(run.name for run in (found or there)[-3:])
+    problem = f"{word!r} names {len(found)} runs" if found else f"there is no run {word!r}"
+    raise bad_input("RUN", problem, f"use latest or one of: {newest}")
+
+
+def prune(results: Path, keep: int) -> list[Path]:
+    """Remove all but the `keep` newest runs, and nothing else; returns what was removed.
+
+    Raises TareError when a folder cannot be removed. shutil.rmtree follows no symlink and refuses to start at one.
+    """
+    there = runs(results)
+    removed: list[Path] = []
+    for run in there[: max(0, len(there) - keep)]:
+        try:
+            shutil.rmtree(run.directory)
+        except OSError as error:
+            raise TareError(f"cannot remove {run.directory}", details=str(error), hint="run as its owner") from error
+        removed.append(run.directory)
+    return removed
+
+
+def _is_run(path: Path) -> bool:
+    try:
+        if not stat.S_ISDIR(path.lstat().st_mode):
+            return False
+        return any(_is_file(path / name) for name in (JOURNAL, MANIFEST))
+    except OSError:
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False

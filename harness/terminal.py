@@ -1,0 +1,141 @@
+"""What a user sees: progress while a run goes on, and the tables of the other commands."""
+
+import os
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TextIO
+
+from harness.model import Case, Skip
+from harness.plan import Plan
+
+if TYPE_CHECKING:
+    from harness.host.doctor import Finding
+    from harness.host.facts import HostFacts
+
+CLEAR = "\r\x1b[K"
+
+
+class TerminalProgress:
+    """Live: one line with an ETA that rewrites itself; else one plain line per case. Both go to stderr."""
+
+    def __init__(self, stream: TextIO | None = None, live: bool | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._live = is_live(self._stream) if live is None else live
+        self._shown = False
+        self._blocks = 0
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        indent = text[: len(text) - len(text.lstrip(" "))]
+        self._print(indent + plain(text))
+
+    def plan(self, plan: Plan) -> None:
+        """What is about to run, and what is not."""
+        self._blocks = len(plan.blocks)
+        for line in plan_lines(plan):
+            self._print(line)
+
+    def case_started(self, case: Case, done: int, total: int, eta_seconds: float | None) -> None:
+        """A case begins; `done` of `total` have ended."""
+        left = "" if eta_seconds is None else f", {duration(eta_seconds)} left"
+        number = f"[{str(done + 1).rjust(len(str(total)))}/{total}]"
+        text = f"{number} {case.workload} on {case.variant}, block {case.block + 1} of {self._blocks}{left}"
+        if self._live:
+            width = max(20, shutil.get_terminal_size().columns - 1)
+            self._write(f"{CLEAR}{plain(text)[:width]}")
+            self._shown = True
+        else:
+            self._print(plain(text))
+
+    def case_ended(self, case: Case, failed_reason: str | None) -> None:
+        """A case is over; only a failure is worth a line."""
+        if failed_reason:
+            self._print(f"failed: {case.workload} on {case.variant}, block {case.block + 1}: {plain(failed_reason)}")
+
+    def close(self) -> None:
+        """Take the live line away."""
+        if self._shown:
+            self._write(CLEAR)
+            self._shown = False
+
+    def _print(self, line: str) -> None:
+        self.close()
+        self._write(f"{line}\n")
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+
+def is_live(stream: TextIO) -> bool:
+    """Whether a line may rewrite itself: on a terminal that can, and not under CI."""
+    return stream.isatty() and not os.environ.get("CI") and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def plain(text: str) -> str:
+    """`text` as one line without control characters: a tool's output may hold escapes."""
+    flat = " ".join(text.split())
+    return "".join(character for character in flat if unicodedata.category(character) not in ("Cc", "Cf"))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 45 s, 12 min, 2 h 05 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Left-aligned columns, as lines."""
+    cells = [list(header), *([plain(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def skip_lines(skips: Iterable[Skip]) -> list[str]:
+    """What is skipped, why, and the fix below it."""
+    lines = []
+    for skip in skips:
+        lines.append(f"  skipped: {skip.what}: {plain(skip.reason)}")
+        if skip.fix:
+            lines.append(f"    fix: {plain(skip.fix)}")
+    return lines
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """A plan for a person: blocks by workload and variants, what is skipped, and the estimate."""
+    blocks: dict[str, int] = {}
+    casts: dict[str, tuple[str, ...]] = {}
+    for block in plan.blocks:
+        blocks[block.workload] = blocks.get(block.workload, 0) + 1
+        casts[block.workload] = tuple(sorted(block.variants))
+    rows = [(name, str(blocks[name]), ", ".join(casts[name])) for name in sorted(blocks)]
+    lines = table(("workload", "blocks", "variants"), rows) if rows else ["nothing can run"]
+    lines += skip_lines(plan.skips)
+    return [*lines, f"{plan.cases} cases, seed {plan.seed}, about {duration(plan.estimate_seconds)}"]
+
+
+def doctor_lines(facts: "HostFacts", findings: Sequence["Finding"], install: str, fit: bool) -> list[str]:
+    """The doctor's page for a person: the host, every finding with its fix, and the verdict."""
+    verdict = "this host is fit to measure" if fit else "this host is not fit to measure: see what is marked unfit"
+    lines = [host_line(facts), *finding_lines(findings), verdict]
+    return [*lines, f"fix all that is missing: {install}"] if install else lines
+
+
+def host_line(facts: "HostFacts") -> str:
+    """The host in one line."""
+    on = "on bare metal" if facts.host_virtualized == "none" else f"itself virtualized ({facts.host_virtualized})"
+    return plain(f"{facts.name}: {facts.cpu_model}, {facts.logical_cpus} CPUs, {facts.memory_mib} MiB, {on}")
+
+
+def finding_lines(findings: Iterable["Finding"]) -> list[str]:
+    """Findings with their fixes."""
+    lines = []
+    for one in findings:
+        lines.append(f"  {one.severity:8}{plain(one.what)}{': ' if one.detail else ''}{plain(one.detail)}")
+        if one.fix:
+            lines.append(f"          fix: {plain(one.fix)}")
+    return lines

@@ -1,0 +1,94 @@
+"""Bad input: exit code 2, one clear message, and nothing is created."""
+
+import pytest
+
+from tests.cli.conftest import Tare
+
+
+def refused(tare: Tare, *words: str) -> str:
+    before = sorted(path for path in tare.home.rglob("*"))
+    done = tare(*words, code=2)
+    assert done.stdout == ""
+    assert done.stderr.count("tare: ") == 1
+    assert "fix: " in done.stderr
+    assert sorted(path for path in tare.home.rglob("*")) == before
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--blocks", "0"], "--blocks"),
+        (["--blocks", "-1"], "--blocks"),
+        (["--blocks", "1_000"], "--blocks"),
+        (["--blocks", "１"], "--blocks"),
+        (["--blocks", "nan"], "--blocks"),
+        (["--blocks", "1e999"], "--blocks"),
+        (["--blocks", "10001"], "--blocks"),
+        (["--time", "inf"], "--time"),
+        (["--time", "0s"], "--time"),
+        (["--time", "-5m"], "--time"),
+        (["--time", "30"], "--time"),
+        (["--seed", "x"], "--seed"),
+        (["--suite", "smok"], "did you mean smoke?"),
+        (["--suite", "../smoke"], "not a name"),
+        (["--suite", "/etc/passwd"], "not a name"),
+        (["--suite", "smoke;id"], "not a name"),
+        (["--variant", "fake/basline"], "did you mean fake/baseline?"),
+        (["--variant", "--privileged"], "--variant"),
+        (["--variant", "fake/<b>"], "no variant"),
+        (["--workload", "cpu.stedy"], "did you mean cpu.steady?"),
+        (["--baseline", "nativ"], "--baseline"),
+        (["--block", "3"], "unrecognized arguments: --block"),
+        (["--resume", "nothing"], "no runs"),
+    ],
+)
+def test_a_bad_word(tare: Tare, words: list[str], says: str) -> None:
+    base = tare.run_words() if "--suite" in words else tare.run_words("--suite", "smoke")
+    assert says in refused(tare, *base, *words)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("timeout = 5", "timout = 5", "cpu.steady.toml:7: timout: unknown key"),
+        ("timeout = 5", "timeout = nan", "cpu.steady.toml:7: timeout"),
+        ("timeout = 5", "timeout = 5\ntimeout = 6", "cpu.steady.toml:8"),
+        ("timeout = 5", "privileged = true", "cpu.steady.toml:7: privileged: unknown key"),
+        ('name = "cpu.steady"', 'name = "../steady"', "cpu.steady.toml:1: name"),
+        ("{seconds}", "{secnds}", "did you mean seconds?"),
+        ("iterations = 3", "iterations = 0", "cpu.steady.toml:6: iterations"),
+    ],
+)
+def test_a_bad_workload_file(tare: Tare, old: str, new: str, says: str) -> None:
+    path = tare.workloads / "cpu.steady.toml"
+    path.write_text(path.read_text().replace(old, new, 1))
+    assert says in refused(tare, *tare.run_words("--suite", "smoke"))
+
+
+def test_a_suite_that_names_what_is_not_there(tare: Tare) -> None:
+    path = tare.workloads / "suites" / "smoke.toml"
+    path.write_text(path.read_text().replace("fake/slow", "fake/slwo"))
+    assert "did you mean fake/slow?" in refused(tare, *tare.run_words("--suite", "smoke"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["rnu"],
+        ["prune"],
+        ["prune", "--keep", "-1"],
+        ["export", "latest"],
+        ["report", "latest"],
+        ["image", "export"],
+    ],
+)
+def test_bad_usage_of_other_commands(tare: Tare, words: list[str]) -> None:
+    out = ["--out", str(tare.results)] if words and words[0] in ("prune", "report") else []
+    refused(tare, *words, *out)
+
+
+def test_out_that_is_a_file(tare: Tare) -> None:
+    tare.results.write_text("")
+    assert "not a folder" in refused(tare, *tare.run_words("--suite", "smoke"))

@@ -1,0 +1,243 @@
+"""Bad TOML and bad numbers are refused with file, line, field and a fix; good ones become the model."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.config import load_suite, load_workload, load_workloads, parse_count, parse_duration, render
+from harness.documents import read_document
+from harness.errors import ExitCode, TareError
+
+GOOD = """\
+name = "cpu.x"
+title = "A title"
+argv = ["sysbench", "--time={seconds}", "--threads={threads}"]
+reader = "sysbench"
+timeout = 60
+[parameters]
+seconds = 1
+[[metrics]]
+name = "rate"
+source = "events"
+unit = "1/s"
+direction = "higher"
+primary = true
+"""
+SUITE = """\
+name = "smoke"
+summary = "Every part once"
+workloads = ["cpu.x"]
+blocks = 2
+[variants]
+cpu = ["native", "libvirt/{accelerator}"]
+"""
+SERVER = '[server]\nargv = ["serve", "{port}"]\nport = 5201\n'
+
+
+def workload(folder: Path, text: str, name: str = "cpu.x.toml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(path: Path) -> TareError:
+    with pytest.raises(TareError) as caught:
+        load_workload(path)
+    assert caught.value.code is ExitCode.BAD_INPUT
+    assert caught.value.hint
+    assert str(path) in caught.value.brief
+    assert "\n" not in caught.value.brief
+    return caught.value
+
+
+def test_a_good_workload_becomes_the_model(tmp_path: Path) -> None:
+    found = load_workload(workload(tmp_path, GOOD))
+    assert found.argv == ("sysbench", "--time={seconds}", "--threads={threads}")
+    assert found.timeout == 60.0
+    assert found.metrics[0].primary
+    assert found.parameters == {"seconds": 1}
+    assert len(found.definition) == 12
+
+
+def test_definition_follows_content_and_not_layout(tmp_path: Path) -> None:
+    first = load_workload(workload(tmp_path, GOOD)).definition
+    assert load_workload(workload(tmp_path, "# a comment\n\n" + GOOD)).definition == first
+    assert load_workload(workload(tmp_path, GOOD.replace("seconds = 1", "seconds = 2"))).definition != first
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "says"),
+    [
+        ("timeout = 60", "timout = 60", ":5: timout", "unknown key"),
+        ("timeout = 60", "privileged = true", ":5: privileged", "unknown key"),
+        ("timeout = 60", 'volumes = ["/var/run/docker.sock"]', ":5: volumes", "unknown key"),
+        ('unit = "1/s"', 'unit = "1/s"\nunti = "x"', ":12: metrics[0].unti", "unknown key"),
+        ("timeout = 60", 'timeout = "60"', ":5: timeout", "valid number"),
+        ("timeout = 60", "timeout = true", ":5: timeout", "valid number"),
+        ("timeout = 60", "timeout = 0", ":5: timeout", "greater than 0"),
+        ("timeout = 60", "timeout = nan", ":5: timeout", "nan"),
+        ("timeout = 60", "timeout = inf", ":5: timeout", "inf"),
+        ("timeout = 60", "timeout = 1e999", ":5: timeout", "inf"),
+        ("timeout = 60", "iterations = 1.5", ":5: iterations", "integer"),
+        ("timeout = 60", "iterations = -1", ":5: iterations", "greater than 0"),
+        ("timeout = 60", "timeout = 2026-01-01", ":5: timeout", "date"),
+        ("timeout = 60", "timeout = 60\ntimeout = 61", ":6", "Cannot overwrite"),
+        ("timeout = 60", "timeout = ", ":5", "not valid TOML"),
+        ("timeout = 60", 'definition = "x"', ":5: definition", "filled in by the harness"),
+        ("timeout = 60", 'threads = "two"', ":5: threads", "'one' or 'all'"),
+        ('reader = "sysbench"\n', "", ": reader", "is missing"),
+        ('source = "events"\n', "", ": metrics[0].source", "is missing"),
+        ('name = "cpu.x"', 'name = "../x"', ":1: name", "not a name"),
+        ('name = "cpu.x"', 'name = "/etc/passwd"', ":1: name", "not a name"),
+        ('name = "cpu.x"', 'name = "-cpu.x"', ":1: name", "not a name"),
+        ('name = "cpu.x"', 'name = "cpu.$(id)"', ":1: name", "not a name"),
+        ('name = "cpu.x"', 'name = "cpu.<b>"', ":1: name", "not a name"),
+        ('name = "cpu.x"', 'name = "cpu.x\\n"', ":1: name", "line break"),
+        ('name = "cpu.x"', 'name = "cpu.y"', ":1: name", "not the file's name"),
+        ('title = "A title"', 'title = "A \\u001b[31mtitle"', ":2: title", "control character"),
+        ('"sysbench"', '"sys\\u0000bench"', ":3: argv[0]", "control character"),
+        ("{threads}", "{thread}", ":3: argv[2]", "not a parameter"),
+        ("{threads}", "{scratch}", ":3: argv[2]", "no scratch space"),
+        ("{threads}", "{port}", ":3: argv[2]", "no server"),
+        ("{threads}", "{", ":3: argv[2]", "lone {"),
+        ("seconds = 1", "seconds = 1\nextra = 2", ":8: parameters.extra", "no command uses it"),
+        ("seconds = 1", "seconds = -1", ":7: parameters.seconds", "negative"),
+        ("seconds = 1", 'seconds = "1; reboot"', ":7: parameters.seconds", "plain word"),
+        ("seconds = 1", 'seconds = "--privileged"', ":7: parameters.seconds", "plain word"),
+        ("seconds = 1", 'seconds = "../../etc"', ":7: parameters.seconds", "plain word"),
+        ("seconds = 1", "seconds = true", ":7: parameters.seconds", "True"),
+        ("seconds = 1", "seconds = 1\nport = 2", ":8: parameters.port", "filled in by the harness"),
+        ("primary = true", "primary = false", "metrics", "0 metrics are primary"),
+        ("[parameters]", SERVER.replace("5201", "80") + "[parameters]", ":8: server.port", "greater than 1023"),
+    ],
+)
+def test_a_bad_workload_is_refused_with_line_and_field(
+    tmp_path: Path, old: str, new: str, where: str, says: str
+) -> None:
+    assert old in GOOD
+    brief = refusal(workload(tmp_path, GOOD.replace(old, new, 1))).brief
+    assert where in brief
+    assert says in brief
+
+
+def test_an_unknown_key_suggests_the_right_one(tmp_path: Path) -> None:
+    assert refusal(workload(tmp_path, GOOD.replace("timeout", "timout"))).hint == "did you mean timeout?"
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (GOOD.encode().replace(b"A title", b"A \xff"), "is not UTF-8"),
+        (GOOD.encode("utf-16"), "is not UTF-8"),
+        (GOOD.encode().replace(b"A title", b"A \0"), "NUL"),
+        (b"\xef\xbb\xbf" + GOOD.encode(), "byte-order mark"),
+        (GOOD.encode() + b"#" * 2**20, "larger than 1 MiB"),
+        (b"x = " + b"[" * 20_000, "nested too deeply"),
+        (b"x = " + b"9" * 5000, "is not valid TOML"),
+    ],
+)
+def test_a_bad_file_is_refused(tmp_path: Path, data: bytes, says: str) -> None:
+    path = tmp_path / "cpu.x.toml"
+    path.write_bytes(data)
+    assert says in refusal(path).brief
+
+
+def test_symlinks_and_special_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text(GOOD)
+    (tmp_path / "cpu.x.toml").symlink_to(tmp_path / "real")
+    assert "symbolic link" in refusal(tmp_path / "cpu.x.toml").brief
+    os.mkfifo(tmp_path / "cpu.y.toml")
+    assert "not a regular file" in refusal(tmp_path / "cpu.y.toml").brief
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root refuses world-writable files")
+def test_root_refuses_what_anyone_may_write(tmp_path: Path) -> None:
+    path = workload(tmp_path, GOOD)
+    path.chmod(0o666)
+    assert "may be written by anyone" in refusal(path).brief
+
+
+def test_server_gives_address_and_port(tmp_path: Path) -> None:
+    text = GOOD.replace("{threads}", "{address}:{port}").replace("[parameters]", SERVER + "[parameters]")
+    found = load_workload(workload(tmp_path, text))
+    assert found.server is not None
+    assert found.server.port == 5201
+
+
+def test_render_fills_in_and_keeps_arguments_whole() -> None:
+    argv = ("awk", "{{print}}", "{a}-{threads}", "{{{a}}}")
+    assert render(argv, {"a": "x y"}, {"threads": 2}) == ("awk", "{print}", "x y-2", "{x y}")
+    with pytest.raises(TareError, match="no value"):
+        render(("{port}",), {}, {})
+
+
+def test_a_suite_and_its_folder(tmp_path: Path) -> None:
+    workload(tmp_path, GOOD)
+    (tmp_path / "suites").mkdir()
+    (tmp_path / "suites" / "smoke.toml").write_text(SUITE)
+    assert list(load_workloads(tmp_path)) == ["cpu.x"]
+    assert load_suite("smoke", tmp_path).variants == {"cpu": ("native", "libvirt/{accelerator}")}
+    with pytest.raises(TareError) as caught:
+        load_suite("smok", tmp_path)
+    assert caught.value.hint == "did you mean smoke?"
+    with pytest.raises(TareError, match="not a name"):
+        load_suite("../smoke", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('["cpu.x"]', '["cpu.x", "cpu.x"]', "workloads: cpu.x is there twice"),
+        ('["cpu.x"]', '["cpu.x", "disk.x"]', "no variants for disk.x"),
+        ("cpu =", "cpus =", "variants.cpus"),
+        ("blocks = 2", "blocks = 0", ":4: blocks"),
+        ("blocks = 2", "blocks = 1_0.5", ":4: blocks"),
+    ],
+)
+def test_a_bad_suite_is_refused(tmp_path: Path, old: str, new: str, says: str) -> None:
+    (tmp_path / "suites").mkdir()
+    (tmp_path / "suites" / "smoke.toml").write_text(SUITE.replace(old, new))
+    with pytest.raises(TareError) as caught:
+        load_suite("smoke", tmp_path)
+    assert caught.value.code is ExitCode.BAD_INPUT
+    assert says in caught.value.brief
+
+
+@pytest.mark.parametrize(
+    "text", ["1_000", "１２", "nan", "inf", "1e3", "0", "-1", "+1", " 1", "1 ", "", "0x10", "9" * 30]
+)
+def test_counts_that_are_refused(text: str) -> None:
+    with pytest.raises(TareError, match="--blocks"):
+        parse_count(text, "--blocks")
+
+
+@pytest.mark.parametrize("text", ["30", "m", "1_0s", "-5m", "0s", "infs", "1e9h", "３0s", "1h30m", "30 m", "9999999h"])
+def test_durations_that_are_refused(text: str) -> None:
+    with pytest.raises(TareError, match="--time"):
+        parse_duration(text, "--time")
+
+
+def test_counts_and_durations() -> None:
+    assert parse_count("6", "--blocks") == 6
+    assert [parse_duration(text, "--time") for text in ("90s", "30m", "1.5h")] == [90.0, 1800.0, 5400.0]
+
+
+@given(st.text())
+def test_a_count_is_what_it_says_or_refused(text: str) -> None:
+    try:
+        assert str(parse_count(text, "--n", least=0)) == (text.lstrip("0") or "0")
+    except TareError as error:
+        assert error.code is ExitCode.BAD_INPUT
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.toml"
+    path.write_bytes(data)
+    try:
+        read_document(path)
+    except TareError as error:
+        assert error.code is ExitCode.BAD_INPUT
