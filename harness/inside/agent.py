@@ -1,0 +1,301 @@
+"""Times commands the same way inside every instance, over one byte channel.
+
+It runs from the root, alone: nothing of the harness is importable there. Usage: `agent.py PATH`, where PATH is a unix
+socket to connect to or a character device. Both sides speak one JSON object a line.
+
+Host to agent: `{"op": "start", "id", "argv", "env", "listen"}`, `{"op": "kill", "id"}`, `{"op": "facts", "id"}`,
+`{"op": "ping", "id"}`. Agent to host: `hello`, `start`, `end` (frames that the host stamps on its own clock),
+`result`, `facts`, `pong`. Clocks are CLOCK_MONOTONIC in seconds. When the channel closes, every process that it started
+is killed.
+"""
+
+import ctypes
+import json
+import os
+import platform
+import resource
+import selectors
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+OUTPUT_CAP = 8 * 2**20
+DRAIN_SECONDS = 0.2
+LISTEN_SECONDS = 20.0
+LISTEN_POLL_SECONDS = 0.005
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/tmp", "OMP_NUM_THREADS": "1"}
+OPEN_FILES = 4096
+PR_SET_CHILD_SUBREAPER = 36
+
+
+class Job:
+    """One command: its process, what it prints, and the figures taken at its start and end."""
+
+    def __init__(self, number: int, argv: list[str], env: dict[str, str]) -> None:
+        self.number = number
+        self.steal = psutil.cpu_times().steal
+        self.begin = time.monotonic()
+        self.process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**ENVIRONMENT, **env},
+            cwd="/tmp",
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None and self.process.stderr is not None
+        self.streams = {"stdout": self.process.stdout, "stderr": self.process.stderr}
+        self.output = {"stdout": bytearray(), "stderr": bytearray()}
+        for stream in self.streams.values():
+            os.set_blocking(stream.fileno(), False)
+        self.pidfd = os.pidfd_open(self.process.pid)
+
+    def take(self, name: str) -> bool:
+        """Read what one stream holds; False at its end. Past the cap, output is read and dropped."""
+        try:
+            data = os.read(self.streams[name].fileno(), 1 << 16)
+        except BlockingIOError:
+            return True
+        room = OUTPUT_CAP - len(self.output[name])
+        self.output[name] += data[:room]
+        return bool(data)
+
+    def reap(self) -> dict[str, Any]:
+        """The job's figures once it has ended; `wait4` counts its whole reaped tree."""
+        _, status, usage = os.wait4(self.process.pid, 0)
+        end = time.monotonic()
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        return {
+            "status": self.process.returncode,
+            "inner_begin": self.begin,
+            "inner_end": end,
+            "user": usage.ru_utime,
+            "system": usage.ru_stime,
+            "steal": psutil.cpu_times().steal - self.steal,
+            "voluntary_switches": usage.ru_nvcsw,
+            "involuntary_switches": usage.ru_nivcsw,
+            "minor_faults": usage.ru_minflt,
+            "major_faults": usage.ru_majflt,
+        }
+
+    def drain(self) -> None:
+        """Take what is still in the pipes; a grandchild that keeps them open is not waited for."""
+        until = time.monotonic() + DRAIN_SECONDS
+        for name in self.streams:
+            while time.monotonic() < until and self.take(name):
+                if len(self.output[name]) >= OUTPUT_CAP:
+                    break
+
+    def close(self) -> None:
+        """Close the pipes and the pidfd."""
+        os.close(self.pidfd)
+        for stream in self.streams.values():
+            stream.close()
+
+
+class Agent:
+    """The loop: requests from the channel, output and ends of jobs, frames to the channel."""
+
+    def __init__(self, channel: int) -> None:
+        self.channel = channel
+        self.pending = b""
+        self.jobs: dict[int, Job] = {}
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(channel, selectors.EVENT_READ, None)
+
+    def send(self, event: str, **fields: object) -> None:
+        """Write one frame, whole."""
+        data = json.dumps({"event": event, **fields}).encode() + b"\n"
+        while data:
+            data = data[os.write(self.channel, data) :]
+
+    def serve(self) -> None:
+        """Answer until the channel closes."""
+        self.send("hello", clock=time.monotonic(), pid=os.getpid())
+        while True:
+            for key, _ in self.selector.select():
+                if key.data is None:
+                    if not self.receive():
+                        return
+                elif key.data[1] == "exit":
+                    self.finish(key.data[0])
+                elif key.data[0].number in self.jobs and not key.data[0].take(key.data[1]):
+                    self.selector.unregister(key.fileobj)
+
+    def receive(self) -> bool:
+        """Handle the complete lines that have come; False at the channel's end."""
+        data = os.read(self.channel, 1 << 16)
+        if not data:
+            return False
+        *lines, self.pending = (self.pending + data).split(b"\n")
+        for line in lines:
+            self.handle(json.loads(line))
+        return True
+
+    def handle(self, request: dict[str, Any]) -> None:
+        """Carry out one request."""
+        number = request["id"]
+        if request["op"] == "start":
+            self.start(number, request)
+        elif request["op"] == "kill":
+            if number in self.jobs:
+                os.killpg(self.jobs[number].process.pid, signal.SIGKILL)
+        elif request["op"] == "facts":
+            self.send("facts", id=number, facts=facts())
+        elif request["op"] == "ping":
+            self.send("pong", id=number, clock=time.monotonic())
+
+    def start(self, number: int, request: dict[str, Any]) -> None:
+        """Start a job and say so: at once, or for a server once its port is open."""
+        listen = request.get("listen")
+        if listen is None:
+            self.send("start", id=number, clock=time.monotonic())
+        try:
+            job = Job(number, request["argv"], request["env"])
+        except OSError as error:
+            self.send("refused", id=number, reason=str(error))
+            return
+        self.jobs[number] = job
+        self.selector.register(job.pidfd, selectors.EVENT_READ, (job, "exit"))
+        for name, stream in job.streams.items():
+            self.selector.register(stream, selectors.EVENT_READ, (job, name))
+        if listen is not None:
+            wait_open(job.process, int(listen))
+            self.send("start", id=number, clock=time.monotonic())
+
+    def finish(self, job: Job) -> None:
+        """Frame the end first, since the host stamps it; then send the figures and the output."""
+        figures = job.reap()
+        self.send("end", id=job.number, clock=figures["inner_end"])
+        job.drain()
+        watched: list[Any] = [job.pidfd, *job.streams.values()]
+        for fileobj in watched:
+            if fileobj in self.selector.get_map():
+                self.selector.unregister(fileobj)
+        del self.jobs[job.number]
+        job.close()
+        self.reap_orphans()
+        texts = {name: bytes(data).decode("utf-8", "replace") for name, data in job.output.items()}
+        self.send("result", id=job.number, **figures, **texts)
+
+    def reap_orphans(self) -> None:
+        """Reap what jobs left behind (this process is their reaper), but never a job itself."""
+        jobs = {job.process.pid for job in self.jobs.values()}
+        for child in psutil.Process().children():
+            if child.pid not in jobs and child.status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(child.pid, os.WNOHANG)
+
+
+def wait_open(process: "subprocess.Popen[bytes]", port: int) -> None:
+    """Wait until something here listens on TCP `port` or is bound to UDP `port`, or the server is gone."""
+    until = time.monotonic() + LISTEN_SECONDS
+    while time.monotonic() < until and not port_open(port):
+        if not psutil.pid_exists(process.pid) or psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE:
+            return
+        time.sleep(LISTEN_POLL_SECONDS)
+
+
+def port_open(port: int) -> bool:
+    """Whether `port` is open, by the kernel's tables (cheaper here than psutil's walk over every process)."""
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        path = Path("/proc/net", table)
+        for line in path.read_text().splitlines()[1:] if path.exists() else ():
+            words = line.split()
+            if int(words[1].rpartition(":")[2], 16) == port and (table.startswith("udp") or words[3] == "0A"):
+                return True
+    return False
+
+
+def facts() -> dict[str, str]:
+    """What this place says about itself."""
+    files = {
+        "clocksource": "/sys/devices/system/clocksource/clocksource0/current_clocksource",
+        "thp": "/sys/kernel/mm/transparent_hugepage/enabled",
+    }
+    found = {name: read_text(path) for name, path in files.items()}
+    found |= {
+        f"mitigation.{path.name}": read_text(str(path))
+        for path in Path("/sys/devices/system/cpu/vulnerabilities").glob("*")
+    }
+    flags = cpu_field("flags").split()
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+    return found | {
+        "kernel": platform.release(),
+        "cpu": cpu_field("model name"),
+        "cpu_flags": " ".join(sorted(flags)),
+        "hypervisor_flag": "yes" if "hypervisor" in flags else "no",
+        "cpus": ",".join(map(str, sorted(os.sched_getaffinity(0)))),
+        "cpus_online": str(psutil.cpu_count()),
+        "memory_mib": str(psutil.virtual_memory().total // 2**20),
+        "python": platform.python_version(),
+        "speculation": status.get("Speculation_Store_Bypass", "").strip(),
+        "seccomp": status.get("Seccomp", "").strip(),
+        "capabilities": status.get("CapEff", "").strip(),
+        "cgroup": " ".join(sorted(set(read_text("/proc/self/cgroup").split()))),
+        "nofile": str(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
+        "scratch": next(
+            (f"{p.fstype} {p.opts}" for p in psutil.disk_partitions(True) if p.mountpoint == "/scratch"), ""
+        ),
+    }
+
+
+def cpu_field(name: str) -> str:
+    """The first CPU's field in /proc/cpuinfo."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith(name):
+            return line.partition(":")[2].strip()
+    return ""
+
+
+def read_text(path: str) -> str:
+    """A file's text, or nothing where there is no such file."""
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def open_channel(path: str) -> int:
+    """A file descriptor for a unix socket or a character device."""
+    if stat.S_ISSOCK(Path(path).stat().st_mode):
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.connect(path)
+        return connection.detach()
+    return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+
+
+def become_reaper() -> None:
+    """Have orphans of jobs come back to this process, so that none is lost when it ends."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def kill_children() -> None:
+    """Kill every descendant."""
+    while children := psutil.Process().children(recursive=True):
+        for child in children:
+            child.kill()
+        psutil.wait_procs(children, timeout=1)
+
+
+def main() -> None:
+    """Serve one channel, under the same limits everywhere."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    become_reaper()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        Agent(open_channel(sys.argv[1])).serve()
+    finally:
+        kill_children()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+#!/bin/sh
+# The guest's way from its initramfs into the shared root; the beacon has run before it. Busybox alone, and no sleep
+# that is not needed: every millisecond here is in the guest's boot time.
+# Kernel parameters: tare.entry=agent|beacon  tare.scratch=/dev/vdb  tare.address=ADDRESS/BITS[,GATEWAY]
+# /modules.list names the files in /modules in the order of loading.
+export PATH=/bin
+
+die() {
+    echo "tare: $1" >/dev/console
+    poweroff -f
+}
+
+# $1: a test, $2: what it waits for; ten seconds, which is long even for an emulated guest
+await() {
+    left=1000
+    until eval "$1"; do
+        left=$((left - 1))
+        [ $left -gt 0 ] || die "no $2"
+        usleep 10000
+    done
+}
+
+# There is no udev: the port's name is in sysfs alone
+find_port() {
+    for file in /mnt/sys/class/virtio-ports/*/name; do
+        [ -f "$file" ] && read -r name <"$file" && [ "$name" = tare ] || continue
+        port=${file%/name}
+        port=/dev/${port##*/}
+        return 0
+    done
+    return 1
+}
+
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+while read -r module; do
+    insmod "/modules/$module" 2>/dev/null
+done </modules.list
+
+entry=agent scratch='' address=''
+read -r words </proc/cmdline
+for word in $words; do
+    case $word in
+    tare.entry=*) entry=${word#*=} ;;
+    tare.scratch=*) scratch=${word#*=} ;;
+    tare.address=*) address=${word#*=} ;;
+    esac
+done
+
+await '[ -b /dev/vda ]' /dev/vda
+mount -t ext4 -o noatime /dev/vda /mnt || die 'cannot mount /dev/vda'
+mount --move /dev /mnt/dev
+mount --move /sys /mnt/sys
+mount --move /proc /mnt/proc
+hostname -F /mnt/etc/hostname
+mount -t tmpfs -o mode=755 run /mnt/run
+mount -t tmpfs -o mode=1777 tmp /mnt/tmp
+mkdir -p /mnt/run/tare /mnt/dev/pts /mnt/dev/shm
+mount -t devpts -o mode=620,ptmxmode=666 devpts /mnt/dev/pts
+mount -t tmpfs -o mode=1777 shm /mnt/dev/shm
+
+ip link set lo up
+if [ -n "$address" ]; then
+    await '[ -e /mnt/sys/class/net/eth0 ]' eth0
+    ip address add "${address%,*}" dev eth0
+    ip link set eth0 up
+    case $address in
+    *,*) ip route add default via "${address#*,}" ;;
+    esac
+fi
+if [ -n "$scratch" ]; then
+    await '[ -b "/mnt$scratch" ]' "$scratch"
+    # No discard: it would punch holes into a disk that the host has allocated. Nothing lazy: that would write later,
+    # while something is measured.
+    chroot /mnt /sbin/mke2fs -q -F -t ext4 -b 4096 -i 65536 \
+        -E nodiscard,lazy_itable_init=0,lazy_journal_init=0 "$scratch" >/dev/console 2>&1 || die "cannot format $scratch"
+    # By the name that it has inside
+    mount -t devtmpfs dev /dev
+    mount -t ext4 -o noatime "$scratch" /mnt/scratch || die "cannot mount $scratch"
+    umount /dev
+fi
+
+await find_port 'virtio-serial port named tare'
+ln -s "$port" /mnt/run/tare/channel
+case $entry in
+beacon) set -- /opt/tare/beacon /run/tare/channel ready ;;
+*) set -- /usr/bin/python3 -I /opt/tare/agent.py /run/tare/channel ;;
+esac
+exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=linux LC_ALL=C.UTF-8 /bin/switch_root /mnt "$@"

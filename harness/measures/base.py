@@ -1,0 +1,47 @@
+"""The protocols of measuring: what a measure is, and the stage that it finds."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from harness.deadline import Deadline
+from harness.host.cost import HostMeter
+from harness.model import Case, Role, Sample, Shape, Workload
+from harness.runtimes.base import Entry, Instance, RawOutput
+
+
+class Stage(Protocol):
+    """What a measure finds: workloads, fresh instances, the host's meter, and somewhere to put raw output."""
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of every variant."""
+        ...
+
+    def workload(self, name: str) -> Workload:
+        """The definition of a workload, with the suite's overrides applied."""
+        ...
+
+    def launch(self, case: Case, role: Role, entry: Entry, deadline: Deadline) -> AbstractContextManager[Instance]:
+        """A fresh instance for a role of the case, carrying the run's labels; ended with the context."""
+        ...
+
+    def meter(self) -> HostMeter:
+        """Start metering the host."""
+        ...
+
+    def record(self, case: Case, event: str, **data: object) -> None:
+        """Journal something that is no sample: facts, marks, counters."""
+        ...
+
+    def keep(self, case: Case, iteration: int, output: RawOutput, counters: Mapping[str, float]) -> None:
+        """Keep a job's raw output and the host's counters for it."""
+        ...
+
+
+class Measure(Protocol):
+    """A way of measuring."""
+
+    def measure(self, case: Case, stage: Stage, deadline: Deadline) -> Iterator[Sample]:
+        """Run one case to its end, yielding samples as they come. Raises TareError when the case fails."""
+        ...

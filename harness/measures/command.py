@@ -1,0 +1,132 @@
+"""The command measure: a workload's command, iterated in one fresh instance, or at the peer against a server in it."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+
+from harness.config import render
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.host.cost import Cost
+from harness.measures.base import Stage
+from harness.measures.validity import void_reason
+from harness.model import Case, Mark, Metric, Role, Sample, Workload
+from harness.readers import reader
+from harness.runtimes.base import Command, Instance, RawOutput
+
+HOST_COST = Metric(name="host-cpu", source="", unit="s", direction="lower")
+
+
+class CommandMeasure:
+    """Times a workload's command alike everywhere."""
+
+    def measure(self, case: Case, stage: Stage, deadline: Deadline) -> Iterator[Sample]:
+        """Warm-up and measured iterations of one instance; see Measure.measure."""
+        workload = stage.workload(case.workload)
+        with ExitStack() as stack:
+            subject = stack.enter_context(stage.launch(case, Role.SUBJECT, "agent", deadline))
+            subject.wait(Mark.READY, deadline)
+            stage.record(case, "facts", facts=dict(subject.facts(deadline)))
+            values = _values(workload, stage)
+            runner = subject
+            if workload.server is not None:
+                runner = stack.enter_context(stage.launch(case, Role.PEER, "agent", deadline))
+                runner.wait(Mark.READY, deadline)
+                values |= _serve(workload, subject, values, deadline)
+            if workload.prepare:
+                _run(subject, workload.prepare, workload, values, deadline)
+            for number in range(workload.warmup + workload.iterations):
+                yield from _iterate(case, stage, workload, (subject, runner), values, number, deadline)
+
+
+def _iterate(
+    case: Case,
+    stage: Stage,
+    workload: Workload,
+    cast: tuple[Instance, Instance],
+    values: Mapping[str, str | int],
+    number: int,
+    deadline: Deadline,
+) -> Iterator[Sample]:
+    """One iteration: the command bracketed by the host's meter and the instance's counters."""
+    subject, runner = cast
+    before, meter = subject.counters(), stage.meter()
+    output = _run(runner, workload.argv, workload, values, deadline)
+    cost, after = meter.read(), subject.counters()
+    counters = {part: after[part] - before.get(part, 0.0) for part in after}
+    stage.keep(case, number, output, counters)
+    fields = reader(workload.reader)(output.stdout, workload.parameters)
+    reason = void_reason(output, cost.steal_share, counters.get("docker-proxy", 0.0) if workload.server else 0.0)
+    figures = [(metric, fields[metric.source]) for metric in workload.metrics]
+    exact = dataclasses.replace(cost, elapsed=output.end - output.begin)
+    for metric, value in (*figures, *host_costs(figures, exact)):
+        yield sample(metric, value, number, workload, exact, reason)
+
+
+def host_costs(figures: list[tuple[Metric, float]], cost: Cost) -> list[tuple[Metric, float]]:
+    """The host's CPU seconds for an iteration, and per unit of work where the primary metric is a rate.
+
+    A cost that drowned in the idle window's noise (zero or below) is left out: its ratio means nothing.
+    """
+    if cost.cpu <= 0:
+        return []
+    costs = [(HOST_COST, cost.cpu)]
+    for metric, value in figures:
+        if metric.primary and metric.unit.endswith("/s") and value > 0:
+            unit = f"s/{metric.unit.removesuffix('/s') or 'op'}"
+            per = Metric(name="host-cpu-per-op", source="", unit=unit, direction="lower")
+            costs.append((per, cost.cpu / (value * cost.elapsed)))
+    return costs
+
+
+def sample(metric: Metric, value: float | None, number: int, workload: Workload, cost: Cost, reason: str) -> Sample:
+    """A sample of `metric` in iteration `number` (from 0, warm-ups first); void where there is a reason."""
+    return Sample(
+        metric=metric.name,
+        unit=metric.unit,
+        direction=metric.direction,
+        scale=metric.scale,
+        summary=metric.summary,
+        iteration=number,
+        phase="warmup" if number < workload.warmup else "measured",
+        value=value,
+        elapsed=cost.elapsed,
+        mhz=cost.mhz,
+        steal=cost.steal,
+        valid=not reason,
+        reason=reason,
+    )
+
+
+def _values(workload: Workload, stage: Stage) -> dict[str, str | int]:
+    threads = stage.shape.vcpus if workload.threads == "all" else 1
+    return {"threads": threads, "memory_mib": stage.shape.memory_mib, "scratch": "/scratch"}
+
+
+def _serve(
+    workload: Workload, subject: Instance, values: Mapping[str, str | int], deadline: Deadline
+) -> dict[str, str | int]:
+    """Start the server in the instance and return where the peer reaches it."""
+    assert workload.server is not None
+    endpoint = subject.endpoint()
+    inside = {**values, "address": endpoint.bind, "port": endpoint.port}
+    argv = render(workload.server.argv, workload.parameters, inside)
+    subject.start(Command(argv=argv, listen=endpoint.port), deadline)
+    return {"address": endpoint.address, "port": endpoint.port}
+
+
+def _run(
+    instance: Instance,
+    argv: tuple[str, ...],
+    workload: Workload,
+    values: Mapping[str, str | int],
+    deadline: Deadline,
+) -> RawOutput:
+    """Run one command to its end; raises TareError when it exits other than 0."""
+    words = render(argv, workload.parameters, values)
+    within = deadline.within(workload.timeout)
+    output = instance.start(Command(argv=words), within).wait(within)
+    if output.status != 0:
+        said = (output.stderr.strip() or output.stdout.strip())[-500:]
+        raise TareError(f"{words[0]} exited {output.status} in {instance.name}", details=said)
+    return output

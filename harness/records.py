@@ -1,0 +1,115 @@
+"""What is derived from a run's journal: samples.csv, manifest.json, and where an interrupted run goes on."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import TareError, bad_input
+from harness.journal import Event
+from harness.journal import read as read_journal
+from harness.manifest import write_manifest
+from harness.rows import Row
+from harness.samples import write_csv
+
+SAME = ("suite", "plan", "shape", "root", "workloads")
+"""What must be as it was for a run to be finished: otherwise its blocks would not be alike."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """An interrupted run: what it was opened with, which blocks are closed, how often each was begun."""
+
+    folder: Path
+    opened: Mapping[str, Any]
+    closed: frozenset[int]
+    begun: Mapping[int, int]
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+        return str(self.opened["run"])
+
+    def attempt(self, block: int) -> int:
+        """The number of the attempt that a block needs now; 0 where it is finished."""
+        return 0 if block in self.closed else self.begun.get(block, 0) + 1
+
+    def check(self, now: Mapping[str, object]) -> None:
+        """Refuse to go on where what is measured, or where, is no longer the same. Raises TareError (bad input)."""
+        here = json.loads(json.dumps(now))
+        for name in SAME:
+            if here[name] != self.opened[name]:
+                raise bad_input(
+                    f"--resume {self.folder}", f"{name} is not what it was when the run began", "start a new run"
+                )
+        if here["host"]["fingerprint"] != self.opened["host"]["fingerprint"]:
+            raise bad_input(f"--resume {self.folder}", "it was begun on another host", "resume it there")
+
+
+def read(folder: Path) -> Earlier:
+    """An interrupted run from its journal. Raises TareError (bad input) when there is nothing to finish."""
+    events = read_journal(folder)
+    opened = next((event.data for event in events if event.event == "run-opened"), None)
+    if opened is None:
+        raise bad_input(f"--resume {folder}", "the run ended before it had a plan", "start a new run")
+    begun: dict[int, int] = {}
+    for event in events:
+        if event.event == "block-opened":
+            begun[event.data["block"]] = event.data["attempt"]
+    closed = frozenset(event.data["block"] for event in events if event.event == "block-closed")
+    if len(closed) == len(opened["plan"]):
+        raise bad_input(f"--resume {folder}", "the run is finished", "start a new run")
+    return Earlier(folder=folder, opened=opened, closed=closed, begun=begun)
+
+
+def derive(folder: Path) -> None:
+    """Write samples.csv and manifest.json from the journal. Raises TareError when the journal is damaged."""
+    events = read_journal(folder)
+    write_csv(rows(events), folder / "samples.csv")
+    write_manifest(folder, manifest(events))
+
+
+def rows(events: Iterable[Event]) -> list[Row]:
+    """Every sample; those of a void block, or of an attempt that another replaced, are marked so."""
+    events = list(events)
+    last = {e.data["block"]: e.data["attempt"] for e in events if e.event == "block-opened"}
+    closings = {(e.data["block"], e.data["attempt"]): e.data["void"] for e in events if e.event == "block-closed"}
+    found = []
+    for data in (event.data for event in events if event.event == "sample"):
+        key = (data["block"], data["attempt"])
+        void = closings.get(key, "the block was not finished")
+        if data["attempt"] != last[data["block"]]:
+            void = "the block was run again"
+        voided = {"valid": False, "reason": f"block void: {void}"} if void and data["valid"] else {}
+        found.append(Row.from_data({**data, **voided}))
+    return found
+
+
+def manifest(events: Iterable[Event]) -> dict[str, Any]:
+    """What the report needs beside the samples: the run's opening, facts and marks of instances, voids, the end."""
+    events = list(events)
+    opened = next((e for e in events if e.event == "run-opened"), None)
+    if opened is None:
+        raise TareError("the journal has no run-opened event", hint="tare run")
+    closed = [e for e in events if e.event == "run-closed"]
+    facts = {e.data["variant"]: e.data["facts"] for e in events if e.event == "facts"}
+    voids = [
+        {"block": e.data["block"], "reason": e.data["void"]}
+        for e in events
+        if e.event == "block-closed" and e.data["void"]
+    ]
+    failures = [
+        {"case": e.data["case"], "reason": e.data["failed"]}
+        for e in events
+        if e.event == "case-closed" and e.data["failed"]
+    ]
+    return {
+        **opened.data,
+        "started": opened.time,
+        "ended": closed[-1].time if closed else events[-1].time,
+        "status": closed[-1].data["status"] if closed else "interrupted",
+        "instances": facts,
+        "voids": voids,
+        "failures": failures,
+    }

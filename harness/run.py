@@ -1,0 +1,336 @@
+"""A run: opens the stage, plans, and is the only loop over blocks and cases; every sample goes to the journal."""
+
+import dataclasses
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol
+
+from harness import __version__, paths, records
+from harness.catalog import Catalog, load_catalog
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.host.cost import idle_rate
+from harness.host.facts import HostFacts, gather
+from harness.journal import Journal, now
+from harness.measures.base import Measure
+from harness.model import Block, Case, Role, Sample, Suite, Workload
+from harness.plan import Plan, case_seconds, make_plan
+from harness.rig.cpus import choose_shape
+from harness.rig.lock import host_lock
+from harness.rows import Row, parameters_text
+from harness.stage import Stage, open_stage
+
+IDLE_SECONDS = 0.3
+CASE_SECONDS = 900.0
+PEER_RUNTIME = "native"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the user asked for; `resume` is the folder of an interrupted run, which is then finished.
+
+    `time_budget` is seconds for the whole run: it lowers the number of blocks before the first one starts.
+    """
+
+    suite: Suite
+    workloads: Mapping[str, Workload]
+    workloads_dir: Path
+    variants: tuple[str, ...] | None = None
+    only_workloads: tuple[str, ...] | None = None
+    blocks: int | None = None
+    seed: int = 0
+    out: Path
+    command_line: tuple[str, ...] = ()
+    resume: Path | None = None
+    time_budget: float | None = None
+    baseline: str = "native"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run ended: its folder, how many cases failed, and whether it was interrupted."""
+
+    directory: Path
+    failed: int
+    interrupted: bool
+
+
+class Progress(Protocol):
+    """Who is told how the run goes."""
+
+    def say(self, text: str) -> None:
+        """Something happens that takes time."""
+        ...
+
+    def plan(self, plan: Plan) -> None:
+        """What will run."""
+        ...
+
+    def case_started(self, case: Case, done: int, total: int, eta_seconds: float) -> None:
+        """A case begins; `done` of `total` are over."""
+        ...
+
+    def case_ended(self, case: Case, failed_reason: str | None) -> None:
+        """A case is over."""
+        ...
+
+
+def execute(request: Request, progress: Progress) -> Outcome:
+    """Run what was asked for. What was measured is on disk whatever happens; an interrupt ends the run in order.
+
+    Raises TareError for bad input, a host that is not fit, or something that every variant needs.
+    """
+    allotment = choose_shape()
+    earlier = records.read(request.resume) if request.resume else None
+    run = earlier.run if earlier else secrets.token_hex(3)
+    with ExitStack() as stack:
+        stack.enter_context(host_lock(paths.runtime(), "run", run))
+        facts = gather()
+        folder = request.resume or _folder(request.out, facts, run)
+        journal = stack.enter_context(Journal.reopen(folder) if earlier else Journal.create(folder))
+        catalog = _needed(load_catalog(), request)
+        stage = stack.enter_context(open_stage(run, folder, journal, catalog, allotment, progress.say))
+        plan = _plan(request, stage)
+        opened = _opened(request, facts, stage, plan)
+        if earlier:
+            earlier.check(opened)
+        progress.plan(plan)
+        stage.workloads = plan.workloads
+        return _Loop(request, stage, plan, facts, progress).run(opened, earlier)
+
+
+class _Loop:
+    """The loop over blocks and cases."""
+
+    def __init__(self, request: Request, stage: Stage, plan: Plan, facts: HostFacts, progress: Progress) -> None:
+        self._request = request
+        self._stage = stage
+        self._plan = plan
+        self._facts = facts
+        self._progress = progress
+        self._measures: dict[str, Measure] = {e.name: e.load()() for e in entry_points(group="tare.measures")}
+        self._begun = time.monotonic()
+        self._done = 0
+        self._spent = 0.0
+        self._failed = 0
+
+    def run(self, opened: Mapping[str, object], earlier: "records.Earlier | None") -> Outcome:
+        journal, interrupted = self._stage.journal, False
+        journal.append("run-resumed" if earlier else "run-opened", **opened)
+        try:
+            for block in self._plan.blocks:
+                attempt = earlier.attempt(block.number) if earlier else 1
+                if attempt == 0:
+                    self._skip(block)
+                else:
+                    self._block(block, attempt)
+        except KeyboardInterrupt:
+            interrupted = True
+        journal.append("run-closed", status="interrupted" if interrupted else "finished", failed=self._failed)
+        records.derive(self._stage.folder)
+        return Outcome(directory=self._stage.folder, failed=self._failed, interrupted=interrupted)
+
+    def _skip(self, block: Block) -> None:
+        self._done += len(block.variants)
+
+    def _block(self, block: Block, attempt: int) -> None:
+        """Every variant once, adjacent in time; one void case voids the block, since its pairs are lost."""
+        journal = self._stage.journal
+        journal.append("block-opened", block=block.number, attempt=attempt)
+        self._stage.idle = idle_rate(IDLE_SECONDS)
+        voids: list[str] = []
+        for position, variant in enumerate(block.variants):
+            cast = {Role.SUBJECT: variant}
+            if self._plan.workloads[block.workload].server:
+                cast[Role.PEER] = PEER_RUNTIME
+            case = Case(block=block.number, position=position, attempt=attempt, workload=block.workload, cast=cast)
+            voids += self._case(case)
+        journal.append("block-closed", block=block.number, attempt=attempt, void="; ".join(dict.fromkeys(voids)))
+
+    def _case(self, case: Case) -> list[str]:
+        """One case to its end; its failure is recorded and the run goes on. Returns the reasons that void the block."""
+        total = self._plan.cases
+        self._progress.case_started(case, self._done, total, self._eta())
+        began = time.monotonic()
+        workload = self._stage.workloads[case.workload]
+        self._stage.journal.append("case-opened", case=case.id, **_case_record(case))
+        voids: list[str] = []
+        reason: str | None = None
+        try:
+            for one in self._measures[workload.measure].measure(case, self._stage, Deadline.after(CASE_SECONDS)):
+                self._keep(case, workload, one)
+                if not one.valid and one.phase == "measured":
+                    voids.append(f"{case.variant}: {one.reason}")
+        except TareError as error:
+            reason = error.brief + (f": {error.details}" if error.details else "")
+            self._failed += 1
+            for one in _failed_samples(workload, reason):
+                self._keep(case, workload, one)
+        self._stage.journal.append("case-closed", case=case.id, failed=reason or "")
+        self._done += 1
+        self._spent += time.monotonic() - began
+        self._progress.case_ended(case, reason)
+        return voids
+
+    def _keep(self, case: Case, workload: Workload, one: Sample) -> None:
+        row = _row(self._request, self._facts, self._stage, case, workload, one)
+        self._stage.journal.append("sample", **asdict(row))
+
+    def _eta(self) -> float:
+        """Seconds left: the estimate of what remains, corrected by how the estimate did so far."""
+        variants = self._stage.catalog.variants
+        costs = [
+            case_seconds(self._plan.workloads[block.workload], variant, variants)
+            for block in self._plan.blocks
+            for variant in block.variants
+        ]
+        done = sum(costs[: self._done])
+        factor = self._spent / done if done and self._spent else 1.0
+        return factor * sum(costs[self._done :])
+
+
+def _needed(catalog: Catalog, request: Request) -> Catalog:
+    """Only the runtimes that the suite's and the user's variants name, and the peer's."""
+    names = {name for names in request.suite.variants.values() for name in names}
+    chosen = {name.partition("/")[0] for name in request.variants or names}
+    if any(request.workloads[name].server for name in request.suite.workloads if name in request.workloads):
+        chosen.add(PEER_RUNTIME)
+    kept = {name: runtime for name, runtime in catalog.runtimes.items() if name in chosen}
+    return dataclasses.replace(catalog, runtimes=kept)
+
+
+def _plan(request: Request, stage: Stage) -> Plan:
+    """The plan for what is available here, with as many blocks as were asked for or as the time allows."""
+    availability = stage.availability()
+
+    def plan(blocks: int | None) -> Plan:
+        return make_plan(
+            request.suite,
+            request.workloads,
+            stage.catalog.variants,
+            availability,
+            stage.shape,
+            stage.guests_on,
+            only_variants=request.variants,
+            only_workloads=request.only_workloads,
+            obstacle=stage.obstacle,
+            blocks=blocks,
+            seed=request.seed,
+        )
+
+    full = plan(request.blocks)
+    if request.time_budget is None or full.estimate_seconds <= request.time_budget:
+        return full
+    blocks = request.suite.blocks if request.blocks is None else request.blocks
+    return plan(max(1, int(blocks * request.time_budget / full.estimate_seconds)))
+
+
+def _folder(out: Path, facts: HostFacts, run: str) -> Path:
+    """A new folder `<utc>-<host>-<run>` below `out`."""
+    host = re.sub(r"[^a-z0-9.]+", "-", facts.name.lower()).strip("-.")[:40] or "host"
+    folder = out / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{host}-{run}"
+    (folder / "raw").mkdir(parents=True)
+    return folder
+
+
+def _opened(request: Request, facts: HostFacts, stage: Stage, plan: Plan) -> dict[str, object]:
+    """What the run-opened event says: all that a resume or a reader of the manifest must know."""
+    return {
+        "tare": __version__,
+        "run": stage.run,
+        "suite": request.suite.name,
+        "workloads_dir": str(request.workloads_dir),
+        "variants": request.variants,
+        "only_workloads": request.only_workloads,
+        "blocks": request.blocks,
+        "time_budget": request.time_budget,
+        "seed": request.seed,
+        "baseline": request.baseline,
+        "command_line": request.command_line,
+        "host": asdict(facts),
+        "shape": str(stage.shape),
+        "harness_cpus": stage.allotment.harness_cpus,
+        "notes": [*stage.allotment.notes, *stage.daemons.notes],
+        "root": stage.root.digest,
+        "rig": stage.rig_facts(),
+        "plan": [asdict(block) for block in plan.blocks],
+        "skips": [asdict(skip) for skip in plan.skips],
+        "workloads": {name: asdict(workload) for name, workload in plan.workloads.items()},
+        "stopping": {"rule": "blocks", "blocks": len(plan.blocks) // max(1, len(plan.workloads))},
+    }
+
+
+def _case_record(case: Case) -> dict[str, object]:
+    return {
+        "workload": case.workload,
+        "block": case.block,
+        "position": case.position,
+        "attempt": case.attempt,
+        "cast": {role.value: variant for role, variant in case.cast.items()},
+    }
+
+
+def _failed_samples(workload: Workload, reason: str) -> Iterator[Sample]:
+    """A row without a value for each metric of a case that failed."""
+    for metric in workload.metrics:
+        yield Sample(
+            metric=metric.name,
+            unit=metric.unit,
+            direction=metric.direction,
+            scale=metric.scale,
+            summary=metric.summary,
+            iteration=workload.warmup,
+            phase="measured",
+            value=None,
+            valid=False,
+            reason=reason,
+        )
+
+
+def _row(request: Request, facts: HostFacts, stage: Stage, case: Case, workload: Workload, one: Sample) -> Row:
+    """A sample with all that the CSV says beside it."""
+    prepared = stage.prepared.get((case.variant, Role.SUBJECT))
+    instance = stage.instances.get(case.id)
+    return Row(
+        run=stage.run,
+        suite=request.suite.name,
+        host=facts.fingerprint,
+        host_virtualized=facts.host_virtualized,
+        time=now(),
+        workload=workload.name,
+        definition=workload.definition,
+        parameters=parameters_text(workload.parameters),
+        block=case.block,
+        position=case.position,
+        case=case.id,
+        attempt=case.attempt,
+        instance=instance.name if instance else "",
+        role=one.role.value,
+        variant=case.variant,
+        runtime=stage.catalog.variants[case.variant].runtime,
+        accelerator=prepared.accelerator.value if prepared else "",
+        image=prepared.image if prepared else "",
+        kernel=instance.kernel if instance else "",
+        shape=str(stage.shape),
+        cpus=stage.shape.cpu_list,
+        metric=one.metric,
+        unit=one.unit,
+        direction=one.direction,
+        scale=one.scale,
+        summary=one.summary,
+        iteration=one.iteration,
+        phase=one.phase,
+        value=one.value,
+        elapsed=one.elapsed,
+        mhz=one.mhz,
+        steal=one.steal,
+        valid=one.valid,
+        reason=one.reason,
+    )

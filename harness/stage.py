@@ -1,0 +1,243 @@
+"""The stage of a run: daemons, root, rig and runtimes, opened once; measures launch their instances on it."""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import secrets
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from harness import images, paths
+from harness.catalog import Catalog
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.host.cost import HostMeter
+from harness.host.daemons import Daemons, Kvm, open_daemons
+from harness.journal import Journal, atomic_write
+from harness.model import Accelerator, Available, Case, NetworkPlace, Role, RootForms, Shape, Skip, Workload
+from harness.rig.cpus import Allotment, pin_harness
+from harness.rig.network import Network, network_missing, open_network
+from harness.rig.scratch import Scratch, missing_space, open_scratch
+from harness.rig.sweep import RigSweep
+from harness.runtimes.base import Entry, Instance, Place, Prepared, RawOutput
+
+NO_ROOT = RootForms(
+    digest="none",
+    directory=Path(),
+    tar=Path(),
+    disk=Path(),
+    kernel=Path(),
+    initramfs=Path(),
+    kernel_release="",
+)
+"""What stands for the root where no chosen runtime needs one."""
+NO_NETWORK = Skip(what="network", reason="no chosen runtime can use the bridge")
+OPEN_SECONDS = 900.0
+PREPARE_SECONDS = 300.0
+FACTS_SECONDS = 30.0
+Say = Callable[[str], None]
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """What measures find; see harness.measures.base.Stage."""
+
+    run: str
+    folder: Path
+    journal: Journal
+    allotment: Allotment
+    catalog: Catalog
+    daemons: Daemons
+    proven: Mapping[str, Accelerator]
+    root: RootForms
+    network: Network | None
+    no_network: Skip | None
+    scratch: Scratch
+    labels: Mapping[str, str]
+    workloads: Mapping[str, Workload] = field(default_factory=dict)
+    prepared: dict[tuple[str, Role], Prepared] = field(default_factory=dict)
+    instances: dict[str, Instance] = field(default_factory=dict)
+    idle: float = 0.0
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def guests_on(self) -> str:
+        """What `{accelerator}` stands for in a suite: `kvm` where a guest was booted on it, else `tcg`."""
+        return "kvm" if {Accelerator.KVM, Accelerator.KVM_NESTED} & set(self.proven.values()) else "tcg"
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of every variant."""
+        return self.allotment.shape
+
+    def availability(self) -> dict[str, Available]:
+        """Which variants can run here; those that need the bridge cannot without one."""
+        return self.catalog.availability()
+
+    def obstacle(self, workload: Workload) -> Skip | None:
+        """Why the rig cannot carry a workload: no network, or too little disk for two of its files; None if it can."""
+        if workload.server and self.no_network:
+            return dataclasses.replace(self.no_network, what=workload.name)
+        return missing_space(self.scratch.directory, 2 * workload.scratch_mib, workload.name)
+
+    def rig_facts(self) -> dict[str, str]:
+        """What the rig says of itself: the scratch filesystem and the network."""
+        network = self.network.facts(Deadline.after(FACTS_SECONDS)) if self.network else {}
+        return {
+            **{f"scratch-{name}": value for name, value in self.scratch.facts.items()},
+            **{f"network-{name}": value for name, value in network.items()},
+        }
+
+    def workload(self, name: str) -> Workload:
+        """The definition of a workload, with the suite's overrides applied."""
+        return self.workloads[name]
+
+    @contextlib.contextmanager
+    def launch(self, case: Case, role: Role, entry: Entry, deadline: Deadline) -> Iterator[Instance]:
+        """A fresh instance for a role of the case; intent and end are journalled, its directory is removed."""
+        prepared = self._prepare(case.cast[role], role)
+        workload = self.workloads[case.workload]
+        name = f"tare-{self.run}-{next(self._numbers)}"
+        directory = paths.runtime() / "i" / secrets.token_hex(4)
+        self.journal.append("intent", kind="instance", name=name, directory=str(directory), variant=case.cast[role])
+        with ExitStack() as stack:
+            stack.enter_context(_instance_directory(directory))
+            place = Place(
+                name=name,
+                directory=directory,
+                entry=entry,
+                shape=prepared.shape,
+                network=self._network_place(name, role, stack),
+                port=workload.server.port if workload.server else None,
+                scratch_mib=workload.scratch_mib if role is Role.SUBJECT else 0,
+                scratch_directory=self.scratch.directory,
+            )
+            runtime = self.catalog.runtimes[prepared.variant.runtime]
+            instance = stack.enter_context(runtime.launch(prepared, place, self.labels, deadline))
+            if role is Role.SUBJECT:
+                self.instances[case.id] = instance
+            yield instance
+        self.journal.append("done", kind="instance", name=name)
+
+    def meter(self) -> HostMeter:
+        """Start metering the host."""
+        return HostMeter(self.shape.cpus, self.idle)
+
+    def record(self, case: Case, event: str, **data: object) -> None:
+        """Journal something that is no sample: facts, marks."""
+        self.journal.append(event, case=case.id, variant=case.variant, **data)
+
+    def keep(self, case: Case, iteration: int, output: RawOutput, counters: Mapping[str, float]) -> None:
+        """Keep a job's raw output and the host's counters for it below raw/."""
+        path = Path("raw", f"{case.id}_i{iteration:03d}.json")
+        text = json.dumps({**asdict(output), "counters": dict(counters)}, indent=1)
+        atomic_write(self.folder / path, text.encode())
+        self.journal.append("raw", case=case.id, iteration=iteration, path=str(path))
+
+    def _prepare(self, name: str, role: Role) -> Prepared:
+        if (name, role) not in self.prepared:
+            variant = self.catalog.variants[name]
+            shape = self.shape if role is Role.SUBJECT else self._peer_shape()
+            within = Deadline.after(PREPARE_SECONDS)
+            self.prepared[name, role] = self.catalog.runtimes[variant.runtime].prepare(
+                variant, shape, self.root, within
+            )
+        return self.prepared[name, role]
+
+    def _peer_shape(self) -> Shape:
+        return Shape(cpus=self.allotment.harness_cpus, memory_mib=self.shape.memory_mib)
+
+    def _network_place(self, name: str, role: Role, stack: ExitStack) -> NetworkPlace | None:
+        if self.network is None:
+            return None
+        if role is Role.PEER:
+            return self.network.peer_place()
+        stack.callback(self.network.release, name)
+        return self.network.place(name)
+
+
+@contextlib.contextmanager
+def open_stage(
+    run: str, folder: Path, journal: Journal, catalog: Catalog, allotment: Allotment, say: Say
+) -> Iterator[Stage]:
+    """Open what the catalog's runtimes need, in order, and undo all of it at the end in reverse.
+
+    Raises TareError when something that every variant needs cannot be had; a missing daemon only makes its runtime
+    unavailable.
+    """
+    deadline = Deadline.after(OPEN_SECONDS)
+    needs_root = any(runtime.needs_root for runtime in catalog.runtimes.values())
+    labels = make_labels(run)
+    with ExitStack() as stack:
+        recipe, store = paths.data("images") / "root.toml", paths.state() / "images"
+        root = images.ensure(recipe, store, deadline, say) if needs_root else NO_ROOT
+        proven = {name: runtime.prove(root, deadline) for name, runtime in catalog.runtimes.items()}
+        kvm: Kvm = "hidden" if Accelerator.TCG in proven.values() else "offered"
+        wanted = {runtime.daemon for runtime in catalog.runtimes.values() if runtime.daemon}
+        daemons = stack.enter_context(open_daemons(paths.runtime(), paths.state(), wanted, deadline, say, kvm=kvm))
+        for runtime in catalog.runtimes.values():
+            if address := _address(daemons, runtime.daemon):
+                runtime.connect(address)
+        stack.callback(catalog.close)
+        space = paths.state() / "scratch"
+        # Under the host's lock nothing of the rig can belong to a live run: what is there, a killed run left.
+        RigSweep(netns=daemons.netns, docker_url=daemons.docker_url, scratch=space).clear(deadline)
+        network, no_network = None, network_missing() if needs_root else NO_NETWORK
+        if no_network is None:
+            try:
+                opening = open_network(daemons.netns, run, daemons.docker_url, deadline, labels=labels)
+                network = stack.enter_context(opening)
+            except TareError as error:
+                no_network = Skip(what="network", reason=error.brief, fix=error.hint)
+        scratch = stack.enter_context(open_scratch(space, run, beside={"docker": paths.state(), "images": store}))
+        stack.enter_context(pin_harness(allotment.harness_cpus))
+        yield Stage(
+            run=run,
+            folder=folder,
+            journal=journal,
+            allotment=allotment,
+            catalog=catalog,
+            daemons=daemons,
+            proven=proven,
+            root=root,
+            network=network,
+            no_network=no_network,
+            scratch=scratch,
+            labels=labels,
+        )
+
+
+def _address(daemons: Daemons, daemon: str) -> str | None:
+    return {"docker": daemons.docker_url, "libvirt": daemons.libvirt_uri}.get(daemon)
+
+
+def make_labels(run: str) -> dict[str, str]:
+    """What everything that a run creates carries: the installation, the run and the boot."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return {"tare.install": install_id(), "tare.run": run, "tare.boot": boot}
+
+
+def install_id() -> str:
+    """The id of this installation of tare on this host, made once."""
+    path = paths.state() / "install-id"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, uuid.uuid4().hex[:12].encode())
+    return path.read_text().strip()
+
+
+@contextlib.contextmanager
+def _instance_directory(directory: Path) -> Iterator[None]:
+    """A directory of the instance's own, which libvirt's user can pass through but not list."""
+    directory.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    directory.mkdir()
+    directory.chmod(0o711)
+    try:
+        yield
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,29 @@
+"""What the command measure derives from an iteration: the host's cost per unit of work."""
+
+import pytest
+
+from harness.host.cost import Cost
+from harness.measures.command import host_costs
+from harness.model import Metric
+
+RATE = Metric(name="throughput", source="x", unit="events/s", direction="higher", primary=True)
+LATENCY = Metric(name="latency", source="y", unit="s", direction="lower", primary=True)
+
+
+def cost(cpu: float) -> Cost:
+    return Cost(elapsed=2.0, cpu=cpu, steal=0.0, steal_share=0.0, mhz=None)
+
+
+def test_a_rate_gives_the_cost_per_event() -> None:
+    (_, whole), (per, value) = host_costs([(RATE, 100.0)], cost(3.0))
+    assert whole == 3.0
+    assert (per.name, per.unit, per.direction) == ("host-cpu-per-op", "s/events", "lower")
+    assert value == pytest.approx(3.0 / 200)
+
+
+def test_a_latency_gives_no_cost_per_event() -> None:
+    assert [metric.name for metric, _ in host_costs([(LATENCY, 0.1)], cost(3.0))] == ["host-cpu"]
+
+
+def test_a_cost_below_the_idle_windows_noise_is_left_out() -> None:
+    assert host_costs([(RATE, 100.0)], cost(-0.01)) == []

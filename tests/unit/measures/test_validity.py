@@ -1,0 +1,42 @@
+"""The voiding rules see clocks, steal and the proxy, and nothing of what was measured."""
+
+import pytest
+
+from harness.measures.validity import void_reason
+from harness.runtimes.base import RawOutput
+
+
+def output(outer: float, inner: float) -> RawOutput:
+    return RawOutput(
+        status=0,
+        stdout="",
+        stderr="",
+        begin=100.0,
+        end=100.0 + outer,
+        inner_begin=5.0,
+        inner_end=5.0 + inner,
+        user=0.0,
+        system=0.0,
+        steal=0.0,
+        voluntary_switches=0,
+        involuntary_switches=0,
+        minor_faults=0,
+        major_faults=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "steal", "proxy", "word"),
+    [
+        (1.0, 0.99, 0.0, 0.0, ""),
+        (1.0, 0.99, 0.10, 0.05, ""),
+        (1.0, 0.99, 0.11, 0.0, "steal"),
+        (1.0, 0.70, 0.0, 0.0, "clock"),
+        (1.0, 1.30, 0.0, 0.0, "clock"),
+        (10.0, 9.75, 0.0, 0.0, ""),
+        (1.0, 1.0, 0.0, 0.06, "docker-proxy"),
+    ],
+)
+def test_void_reason(outer: float, inner: float, steal: float, proxy: float, word: str) -> None:
+    reason = void_reason(output(outer, inner), steal, proxy)
+    assert reason.startswith(word) and bool(reason) == bool(word)

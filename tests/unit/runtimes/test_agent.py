@@ -1,0 +1,122 @@
+"""The agent and the host's end of its channel, as two real processes."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness import inside
+from harness.deadline import Deadline
+from harness.errors import DeadlineExceeded, TareError
+from harness.runtimes.agent import Channel
+from harness.runtimes.base import Command
+
+AGENT = Path(inside.__file__).parent / "agent.py"
+
+
+@pytest.fixture
+def channel(tmp_path: Path) -> Iterator[Channel]:
+    channel = Channel(tmp_path)
+    with subprocess.Popen([sys.executable, str(AGENT), str(channel.path)]) as agent:
+        channel.wait_ready(Deadline.after(20), lambda: None if agent.poll() is None else f"exit {agent.returncode}")
+        yield channel
+        channel.close()
+        assert agent.wait(timeout=20) == 0
+
+
+def sh(script: str) -> Command:
+    return Command(argv=("sh", "-c", script))
+
+
+def test_a_job_is_bracketed_by_both_clocks_and_counted(channel: Channel) -> None:
+    before = time.monotonic()
+    output = channel.start(sh("echo out; echo err >&2; sleep 0.2; exit 3"), Deadline.after(20)).wait(Deadline.after(20))
+    assert (output.stdout, output.stderr, output.status) == ("out\n", "err\n", 3)
+    assert before <= output.begin <= output.end <= time.monotonic()
+    assert 0.2 <= output.inner_end - output.inner_begin <= output.end - output.begin + 0.05
+    assert output.minor_faults > 0 and output.voluntary_switches > 0
+
+
+def test_cpu_time_is_of_the_whole_tree(channel: Channel) -> None:
+    burn = f"{sys.executable} -c 'import time\nwhile time.process_time() < 0.3: pass'"
+    output = channel.start(sh(f"({burn})"), Deadline.after(30)).wait(Deadline.after(30))
+    assert output.user + output.system >= 0.3
+
+
+def test_a_program_that_is_not_there_is_said(channel: Channel) -> None:
+    job = channel.start(Command(argv=("/nowhere/at-all",)), Deadline.after(20))
+    with pytest.raises(TareError, match="cannot be started") as caught:
+        job.wait(Deadline.after(20))
+    assert "/nowhere/at-all" in caught.value.details
+
+
+def test_a_late_job_is_killed_with_what_it_started(channel: Channel) -> None:
+    job = channel.start(sh("echo $$; sleep 1000"), Deadline.after(20))
+    with pytest.raises(DeadlineExceeded):
+        job.wait(Deadline.after(0.5))
+    output = channel.start(sh("echo still here"), Deadline.after(20)).wait(Deadline.after(20))
+    assert output.stdout == "still here\n"
+
+
+def test_a_server_counts_as_begun_once_its_port_is_open(channel: Channel) -> None:
+    serve = (
+        "import socket,time; time.sleep(0.3); s=socket.create_server(('127.0.0.1',45871)); "
+        "c,_=s.accept(); c.sendall(b'x'); time.sleep(100)"
+    )
+    job = channel.start(Command(argv=(sys.executable, "-c", serve), listen=45871), Deadline.after(20))
+    fetch = "import socket; print(socket.create_connection(('127.0.0.1',45871)).recv(1))"
+    client = channel.start(Command(argv=(sys.executable, "-c", fetch)), Deadline.after(20))
+    assert client.wait(Deadline.after(20)).stdout == "b'x'\n"
+    assert job.stop(Deadline.after(20)).status == -9
+
+
+def test_output_past_the_cap_is_dropped_and_the_job_still_ends(channel: Channel) -> None:
+    output = channel.start(sh("head -c 20000000 /dev/zero | tr '\\0' x"), Deadline.after(60)).wait(Deadline.after(60))
+    assert output.status == 0
+    assert len(output.stdout) == 8 * 2**20
+
+
+def test_orphans_end_with_the_agent(tmp_path: Path) -> None:
+    channel = Channel(tmp_path)
+    with subprocess.Popen([sys.executable, str(AGENT), str(channel.path)]) as agent:
+        channel.wait_ready(Deadline.after(20), lambda: None)
+        output = channel.start(sh("setsid sleep 1000 & echo $!"), Deadline.after(20)).wait(Deadline.after(20))
+        orphan = psutil.Process(int(output.stdout))
+        assert orphan.is_running()
+        channel.close()
+        agent.wait(timeout=20)
+    assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
+
+
+def test_facts_are_texts_about_the_place(channel: Channel) -> None:
+    facts = channel.facts(Deadline.after(20))
+    assert facts["kernel"] == os.uname().release
+    assert int(facts["memory_mib"]) > 0
+
+
+def test_an_instance_that_dies_first_is_an_error_with_its_reason(tmp_path: Path) -> None:
+    channel = Channel(tmp_path)
+    with pytest.raises(TareError) as caught:
+        channel.wait_ready(Deadline.after(20), lambda: "it fell over")
+    assert caught.value.details == "it fell over"
+    channel.close()
+    assert not channel.path.exists()
+
+
+def test_what_is_no_frame_is_refused(tmp_path: Path) -> None:
+    channel = Channel(tmp_path)
+    talk = (
+        "import socket,sys,time; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); "
+        "s.sendall(b'hello\\nnot json\\n'); time.sleep(5)"
+    )
+    with subprocess.Popen([sys.executable, "-c", talk, str(channel.path)]) as liar:
+        channel.wait_ready(Deadline.after(20), lambda: None)
+        with pytest.raises(TareError, match="no frame"):
+            channel.facts(Deadline.after(20))
+        liar.kill()
+    channel.close()
