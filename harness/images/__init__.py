@@ -1,0 +1,7 @@
+"""Builds the root once and turns it into each runtime's form."""
+
+from harness.images.manifest import verify
+from harness.images.store import ensure
+from harness.images.transfer import export_root, import_root
+
+__all__ = ["ensure", "export_root", "import_root", "verify"]

@@ -1,0 +1,52 @@
+"""Turns the root's tar into the other forms: the directory for native and the guest's disk."""
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from harness import process
+from harness.deadline import Deadline
+from harness.images import tree
+from harness.images.manifest import DIRECTORY, DISK, LISTING, TAR
+
+MIB = 2**20
+
+
+def derive(folder: Path, key: str, epoch: int, free_mib: int, deadline: Deadline, say: Callable[[str], None]) -> None:
+    """From `folder/root.tar` make the directory, its listing and the disk. Raises TareError."""
+    root = folder / DIRECTORY
+    say("root: unpacking the directory form")
+    root.mkdir(parents=True)
+    # Its set-uid programs get no security updates: nobody but root may reach them on the host.
+    root.parent.chmod(0o700)
+    _extract(folder / TAR, root, deadline)
+    tree.write_listing(root, folder / LISTING)
+    say("root: writing the guest's disk")
+    _make_disk(root, folder / DISK, key, epoch, free_mib, deadline)
+
+
+def _extract(tar: Path, root: Path, deadline: Deadline) -> None:
+    owner = "--same-owner" if os.geteuid() == 0 else "--no-same-owner"
+    # Device nodes are left out: whoever runs the root mounts a /dev on it.
+    options = ["--numeric-owner", owner, "-p", "--xattrs", "--xattrs-include=*", "--exclude=./dev/*"]
+    process.run(["tar", "-x", *options, "-f", tar, "-C", root], deadline)
+    root.chmod(0o755)
+
+
+def _make_disk(root: Path, disk: Path, key: str, epoch: int, free_mib: int, deadline: Deadline) -> None:
+    """A raw ext4 disk without a partition table; sparse, with `free_mib` MiB free or a little more."""
+    # Over the files: inode tables and block maps (a twentieth) and the journal
+    mib = tree.size(root) * 21 // 20 // MIB + free_mib + 64
+    identity = str(uuid.uuid5(uuid.NAMESPACE_URL, f"tare:{key}"))
+    command = [
+        *("mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-L", "tare-root", "-U", identity),
+        # Nothing lazy: the guest's kernel would write later, while something is measured.
+        *("-E", f"hash_seed={identity},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0"),
+        *("-d", str(root), str(disk), f"{mib}M"),
+    ]
+    if os.geteuid() != 0 and process.run(["unshare", "-r", "true"], deadline, check=False).status == 0:
+        # Where a user is root in a namespace of its own, its files are root's on the disk.
+        command = ["unshare", "-r", *command]
+    clock = {"SOURCE_DATE_EPOCH": str(epoch), "E2FSPROGS_FAKE_TIME": str(epoch)}
+    process.run(command, deadline, env=clock)

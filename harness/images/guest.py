@@ -1,0 +1,116 @@
+"""The guest's kernel and initramfs, from the packages that the build fetched; nothing is installed for them."""
+
+import lzma
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import process
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.images.cpio import Archive
+from harness.images.recipe import Guest
+
+APPLETS = (
+    *("sh", "mount", "umount", "mkdir", "insmod", "usleep", "chroot", "hostname", "ip", "ln", "env"),
+    *("switch_root", "poweroff"),
+)
+FOLDERS = ("bin", "dev", "proc", "sys", "mnt", "modules")
+DEVICES = {"dev/console": (5, 1), "dev/null": (1, 3), "dev/ttyS1": (4, 65)}
+"""Major and minor numbers (linux/Documentation/admin-guide/devices.txt); ttyS1 is there for the very first byte."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpacked:
+    """What the packages hold: the kernel's image and release, the folder of its modules, and busybox."""
+
+    kernel: Path
+    release: str
+    modules: Path
+    busybox: Path
+
+
+def unpack(packages: Path, into: Path, deadline: Deadline) -> Unpacked:
+    """Extract every package of the folder `packages`; raises TareError when a part is missing or there twice."""
+    for package in sorted(packages.glob("*.deb")):
+        process.run(["dpkg-deb", "-x", package, into], deadline)
+    kernel = _one(into, "boot/vmlinu?-*")
+    release = kernel.name.partition("-")[2]
+    modules = next((folder for folder in (into / "lib/modules", into / "usr/lib/modules") if folder.is_dir()), into)
+    busybox = next((file for file in (into / "bin/busybox", into / "usr/bin/busybox") if file.is_file()), None)
+    if busybox is None:
+        raise TareError("the busybox package holds no busybox", details=str(packages), hint="see [guest] in the recipe")
+    return Unpacked(kernel=kernel, release=release, modules=modules / release, busybox=busybox)
+
+
+def initramfs(guest: Guest, unpacked: Unpacked, beacon: bytes, script: bytes, epoch: int) -> bytes:
+    """The initramfs, uncompressed: the loader copies it faster than an emulated guest would unpack it."""
+    archive = Archive(epoch)
+    for folder in FOLDERS:
+        archive.directory(folder)
+    for name, (major, minor) in DEVICES.items():
+        archive.device(name, major, minor)
+    archive.file("init", beacon, 0o755)
+    archive.file("init.sh", script, 0o755)
+    archive.file("bin/busybox", unpacked.busybox.read_bytes(), 0o755)
+    for applet in APPLETS:
+        archive.link(f"bin/{applet}", "busybox")
+    loaded = load_order(guest.modules, unpacked.modules)
+    for name, data in loaded:
+        archive.file(f"modules/{name}.ko", data)
+    archive.file("modules.list", "".join(f"{name}.ko\n" for name, _ in loaded).encode())
+    return archive.finish()
+
+
+def load_order(wanted: tuple[str, ...], folder: Path) -> list[tuple[str, bytes]]:
+    """Modules (name, ELF) of `folder` in an order in which `insmod` can load them; built-in ones are left out.
+
+    Raises TareError when the kernel has a wanted module neither as a file nor built in.
+    """
+    files = {_plain(file.name.partition(".ko")[0]): file for file in folder.rglob("*.ko*")}
+    builtin_list = folder / "modules.builtin"
+    names = builtin_list.read_text().split() if builtin_list.is_file() else []
+    builtin = {_plain(Path(line).name.partition(".ko")[0]) for line in names}
+    order: dict[str, bytes] = {}
+
+    def add(name: str) -> None:
+        if name in order or (name in builtin and name not in files):
+            return
+        if name not in files:
+            raise TareError(f"the guest's kernel has no module {name}", details=str(folder), hint="see [guest] modules")
+        data = files[name].read_bytes()
+        if files[name].suffix == ".xz":
+            data = lzma.decompress(data)
+        for needed in dependencies(data):
+            add(needed)
+        order[name] = data
+
+    for name in wanted:
+        add(_plain(name))
+    return list(order.items())
+
+
+def dependencies(module: bytes) -> list[str]:
+    """The modules that an ELF module says (in .modinfo) that it needs."""
+    found = re.search(rb"\0depends=([^\0]*)\0", module)
+    return [_plain(name) for name in found[1].decode().split(",") if name] if found else []
+
+
+def compiled(source: bytes, scratch: Path, deadline: Deadline) -> bytes:
+    """A C source as a static program; raises TareError with the compiler's words."""
+    program = scratch / "program"
+    program.with_suffix(".c").write_bytes(source)
+    flags = ("-static", "-O2", "-s", "-Wall", "-Wl,--build-id=none")
+    process.run(["cc", *flags, "-o", program, program.with_suffix(".c")], deadline)
+    return program.read_bytes()
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _one(folder: Path, pattern: str) -> Path:
+    found = list(folder.glob(pattern))
+    if len(found) != 1:
+        raise TareError(f"expected one {pattern} in the guest's packages, found {len(found)}", hint="make images")
+    return found[0]

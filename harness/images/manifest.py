@@ -1,0 +1,178 @@
+"""What a finished build says of itself, and whether its files are still what was built."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Len, Predicate
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from harness.errors import TareError
+from harness.images import tree
+from harness.model import RootForms
+
+MANIFEST = "manifest.json"
+SEAL = "seal.json"
+LISTING = "directory.list"
+DIRECTORY = "native/root"
+TAR, DISK, KERNEL, INITRAMFS = "root.tar", "disk.raw", "kernel", "initramfs"
+FILES = (TAR, DISK, KERNEL, INITRAMFS, LISTING)
+REBUILD = "make images"
+
+
+def _is_digest(text: str) -> bool:
+    return len(text) in {16, 64} and set(text) <= set("0123456789abcdef")
+
+
+Digest = Annotated[str, Predicate(_is_digest)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """One file of a build; `size` in bytes."""
+
+    sha256: Digest
+    size: Annotated[int, Ge(0)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A build: `digest` is the sha256 of the root's tar; `packages` and `tools` map names to versions."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+    schema: Literal[1] = 1
+    key: Digest
+    recipe: Digest
+    digest: Digest
+    kernel_release: Annotated[str, Len(1, 100), Predicate(lambda text: "/" not in text)]
+    kernel_package: Annotated[str, Len(1, 200)]
+    seconds: float
+    forms: Mapping[str, Form]
+    packages: Mapping[str, str] = field(default_factory=dict)
+    tools: Mapping[str, str] = field(default_factory=dict)
+
+
+_ADAPTER = TypeAdapter(Manifest)
+
+
+def parse(text: str | bytes, where: str) -> Manifest:
+    """A manifest from JSON; raises TareError naming `where` and the field."""
+    try:
+        return _ADAPTER.validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise TareError(f"{where} is damaged", details=problem, hint=REBUILD) from error
+
+
+def read(folder: Path) -> Manifest:
+    """The manifest of a build; raises TareError."""
+    try:
+        return parse((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
+    except OSError as error:
+        raise TareError(f"{folder} holds no finished build", details=str(error), hint=REBUILD) from error
+
+
+def write(folder: Path, manifest: Manifest) -> None:
+    """Write and seal a build whose files are all in place."""
+    store(folder / MANIFEST, encode(manifest))
+    _seal(folder)
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The manifest as JSON, as `parse` reads it."""
+    return json.dumps(asdict(manifest), indent=1, sort_keys=True).encode()
+
+
+def forms(folder: Path, manifest: Manifest) -> RootForms:
+    """The paths of a build's forms."""
+    return RootForms(
+        digest=manifest.digest,
+        directory=folder / DIRECTORY,
+        tar=folder / TAR,
+        disk=folder / DISK,
+        kernel=folder / KERNEL,
+        initramfs=folder / INITRAMFS,
+        kernel_release=manifest.kernel_release,
+    )
+
+
+def verify(folder: Path, *, full: bool = False) -> RootForms:
+    """The forms of a build that is what it was when built; raises TareError that says what differs.
+
+    A file whose size, time and inode are those of the build counts as unaltered; it is hashed where they differ or
+    with `full`. The directory is compared by every file's metadata, with `full` by content too.
+    """
+    manifest = read(folder)
+    seal = _read_seal(folder)
+    moved = False
+    for name in FILES:
+        path = folder / name
+        if not full and seal.get(name) == _identity(path):
+            continue
+        moved = True
+        _compare(path, manifest.forms[name])
+    if difference := tree.difference(folder / DIRECTORY, folder / LISTING, full=full):
+        raise _altered(folder / DIRECTORY, difference)
+    if moved:
+        _seal(folder)
+    return forms(folder, manifest)
+
+
+def measure_forms(folder: Path, names: tuple[str, ...] = FILES) -> dict[str, Form]:
+    """Digest and size of each named file of a build."""
+    return {name: Form(sha256=sha256(folder / name), size=(folder / name).stat().st_size) for name in names}
+
+
+def sha256(path: Path) -> str:
+    """The file's sha256 in hexadecimal; raises OSError."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def store(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    temporary = path.with_name(f".{path.name}.new")
+    with temporary.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.rename(path)
+
+
+def _compare(path: Path, built: Form) -> None:
+    if not path.is_file():
+        raise _altered(path, "the file is missing")
+    size = path.stat().st_size
+    if size != built.size:
+        raise _altered(path, f"{size} bytes instead of {built.size}")
+    if (found := sha256(path)) != built.sha256:
+        raise _altered(path, f"sha256 {found} instead of {built.sha256}")
+
+
+def _altered(path: Path, difference: str) -> TareError:
+    return TareError(f"{path} is not what was built", details=difference, hint=f"{REBUILD} (rebuilds it)")
+
+
+def _seal(folder: Path) -> None:
+    store(folder / SEAL, json.dumps({name: _identity(folder / name) for name in FILES}).encode())
+
+
+def _read_seal(folder: Path) -> dict[str, list[int]]:
+    try:
+        found = json.loads((folder / SEAL).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _identity(path: Path) -> list[int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns, status.st_ino]

@@ -1,0 +1,199 @@
+"""The builds on this host: made once for each recipe, under a lock, and checked before use."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from harness import process
+from harness.deadline import Deadline
+from harness.errors import DeadlineExceeded, ExitCode, TareError
+from harness.images import forms, guest, manifest, packages, recipe
+from harness.images.manifest import DIRECTORY, INITRAMFS, KERNEL, MANIFEST, TAR, Manifest
+from harness.images.recipe import AGENT, INIT, PROGRAMS, Recipe
+from harness.model import RootForms
+
+Say = Callable[[str], None]
+KEPT_BUILDS = 3
+KEPT_BASES = 2
+SPACE_NEEDED = 4 * 2**30
+
+
+def ensure(recipe_file: Path, store: Path, deadline: Deadline, say: Say, *, rebuild: bool = False) -> RootForms:
+    """The root in every form, built where this recipe has no build yet (or with `rebuild`).
+
+    Raises TareError: bad recipe, missing program, no space, no network, or a build that was altered since.
+    """
+    wanted = recipe.read(recipe_file)
+    inside = recipe.read_inside()
+    folder = store / recipe.build_key(wanted, inside)
+    if not rebuild and (folder / MANIFEST).is_file():
+        return _use(folder)
+    with locked(store, deadline, say):
+        if not rebuild and (folder / MANIFEST).is_file():
+            return _use(folder)
+        packages.check_tools()
+        base = _base(wanted, store, deadline, say)
+        with partial(store) as work:
+            _assemble(wanted, inside, base, work, deadline, say)
+            install(work, folder)
+        _prune(store)
+        say(f"root: built {folder}")
+        return _use(folder)
+
+
+def _use(folder: Path) -> RootForms:
+    found = manifest.verify(folder)
+    with contextlib.suppress(OSError):
+        os.utime(folder)  # the oldest builds are removed first
+    return found
+
+
+def _base(wanted: Recipe, store: Path, deadline: Deadline, say: Say) -> Path:
+    """What comes from packages; kept apart, since a change of the agent need not fetch it again."""
+    folder = store / f"base-{recipe.base_key(wanted)}"
+    if folder.is_dir():
+        digest = folder / "sha256"
+        if digest.is_file() and digest.read_text() == manifest.sha256(folder / TAR):
+            os.utime(folder)
+            return folder
+        say(f"root: {folder / TAR} was altered; building it again")
+    with partial(store) as work:
+        packages.build(wanted, work, deadline, say)
+        manifest.store(work / "sha256", manifest.sha256(work / TAR).encode())
+        install(work, folder)
+    return folder
+
+
+def _assemble(
+    wanted: Recipe, inside: Mapping[str, bytes], base: Path, work: Path, deadline: Deadline, say: Say
+) -> None:
+    """Fill `work` with every form of the root: base, agent and programs."""
+    begun = time.monotonic()
+    scratch = work / "packages"
+    scratch.mkdir()
+    unpacked = guest.unpack(base / "packages", scratch, deadline)
+    programs = {name: guest.compiled(inside[f"{name}.c"], scratch, deadline) for name in PROGRAMS}
+    shutil.copyfile(base / TAR, work / TAR)
+    with tarfile.open(work / TAR, "a", format=tarfile.GNU_FORMAT) as archive:
+        packages.add_directory(archive, set(archive.getnames()), "/opt/tare", wanted.epoch)
+        packages.add_file(archive, f"/opt/tare/{AGENT}", inside[AGENT], 0o644, wanted.epoch)
+        for name, program in programs.items():
+            packages.add_file(archive, f"/opt/tare/{name}", program, 0o755, wanted.epoch)
+    shutil.copyfile(unpacked.kernel, work / KERNEL)
+    first = guest.initramfs(wanted.guest, unpacked, programs["beacon"], inside[INIT], wanted.epoch)
+    manifest.store(work / INITRAMFS, first)
+    shutil.rmtree(scratch)
+    key = recipe.build_key(wanted, inside)
+    forms.derive(work, key, wanted.epoch, wanted.free_mib, deadline, say)
+    say("root: taking digests")
+    finish(work, _describe(wanted, base, work, key, unpacked.release, time.monotonic() - begun))
+
+
+def _describe(wanted: Recipe, base: Path, work: Path, key: str, release: str, seconds: float) -> Manifest:
+    measured = manifest.measure_forms(work)
+    return Manifest(
+        key=key,
+        recipe=recipe.base_key(wanted),
+        digest=measured[TAR].sha256,
+        kernel_release=release,
+        kernel_package=next(file.name for file in (base / "packages").glob("linux-image-*.deb")),
+        seconds=round(seconds, 1),
+        forms=measured,
+        packages=installed(work / DIRECTORY, Deadline.after(30)),
+        tools=packages.tool_versions(),
+    )
+
+
+def installed(root: Path, deadline: Deadline) -> dict[str, str]:
+    """Name and version of each package in the root."""
+    query = ["dpkg-query", f"--admindir={root}/var/lib/dpkg", "-W", "-f", "${Package} ${Version}\n"]
+    lines = process.run(query, deadline).stdout.splitlines()
+    return dict(line.split(" ", 1) for line in lines)
+
+
+def finish(work: Path, described: Manifest) -> None:
+    """Make a build's files read-only and durable, then write its manifest and seal."""
+    for name in manifest.FILES:
+        path = work / name
+        path.chmod(0o444)
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
+    manifest.write(work, described)
+
+
+def install(work: Path, folder: Path) -> None:
+    """Put the finished folder `work` in the place of `folder`; what was there before is removed."""
+    work.chmod(0o755)
+    if folder.exists():
+        old = work.with_name(f"{work.name}-old")
+        folder.rename(old)
+        work.rename(folder)
+        shutil.rmtree(old)
+    else:
+        work.rename(folder)
+
+
+@contextlib.contextmanager
+def partial(store: Path) -> Iterator[Path]:
+    """A folder for an unfinished build; what is left of it at the end, however that came, is removed."""
+    work = Path(tempfile.mkdtemp(prefix=".partial-", dir=store))
+    work.chmod(0o755)  # apt's own user and mmdebstrap's user ids work below it
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(store: Path, deadline: Deadline, say: Say) -> Iterator[None]:
+    """Hold the store's lock; waits for another builder until the deadline. Remains of killed builds are removed."""
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        lock = (store / "lock").open("a")
+    except OSError as error:
+        raise TareError(
+            f"cannot write to {store}", details=str(error), hint="set TARE_STATE to a folder of yours"
+        ) from error
+    with lock:
+        told = False
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not told:
+                    say("root: another process is building it; waiting")
+                told = True
+                if deadline.left == 0:
+                    raise DeadlineExceeded(
+                        "another build of the root did not end in time", details=str(store)
+                    ) from None
+                time.sleep(0.1)
+        for remains in store.glob(".partial-*"):
+            shutil.rmtree(remains, ignore_errors=True)
+        _check_space(store)
+        yield
+
+
+def _check_space(store: Path) -> None:
+    free = shutil.disk_usage(store).free
+    if free < SPACE_NEEDED:
+        raise TareError(
+            f"too little disk space for images: {free >> 20} MiB at {store}, {SPACE_NEEDED >> 20} MiB needed",
+            hint="free some space, or set TARE_STATE to a folder on a larger disk",
+            code=ExitCode.HOST_NOT_FIT,
+        )
+
+
+def _prune(store: Path) -> None:
+    """Remove the builds that were not used for longest; several stay, since a run may be using an older one."""
+    for pattern, kept in (("[0-9a-f]" * 16, KEPT_BUILDS), ("base-*", KEPT_BASES)):
+        folders = sorted(store.glob(pattern), key=lambda folder: folder.stat().st_mtime, reverse=True)
+        for folder in folders[kept:]:
+            shutil.rmtree(folder, ignore_errors=True)
