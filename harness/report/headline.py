@@ -1,0 +1,108 @@
+"""The sentences at the top of a report: facts only, and nothing about guests from emulated ones."""
+
+from collections.abc import Iterator, Sequence
+
+from harness.analysis.overhead import Overhead, estimate, geometric
+from harness.report import figures
+from harness.report.boot import boot_values
+from harness.report.stored import Stored
+
+PILOT = 10
+"""Blocks of Stein's first stage: below it intervals are exploratory."""
+
+SOFTWARE = frozenset({"tcg", "qemu", "emulated"})
+
+
+def sentences(stored: Stored) -> list[str]:
+    """What the run was and found, one sentence or two per item."""
+    return [*_run(stored), *_certainty(stored), *_families(stored), *_boot(stored), *_emulated(stored), *_gaps(stored)]
+
+
+def _run(stored: Stored) -> Iterator[str]:
+    on = stored.fact("host_virtualized")
+    host = stored.fact("host") or "unknown"
+    nature = f"itself a {on} guest" if on not in ("", "none", "no") else "not virtualized"
+    shape = f", shape {stored.fact('shape')}" if "shape" in stored.samples and stored.fact("shape") else ""
+    facts = stored.mapping("host")
+    named = (("name", "{}"), ("cpu_model", "{}"), ("logical_cpus", "{} CPUs"), ("os", "{}"), ("kernel", "kernel {}"))
+    machine = [words.format(facts[key]) for key, words in named if facts.get(key)]
+    if machine:
+        host = f"{', '.join(machine)} ({host})"
+    yield f"Host {host}, {nature}; suite {stored.fact('suite') or 'unknown'}, run {stored.fact('run')}{shape}."
+    if on in SOFTWARE:
+        yield "The host is itself emulated: none of these figures may enter a verdict."
+    if stored.manifest.get("status") == "interrupted":
+        yield "The run was interrupted: what follows is what was finished."
+
+
+def _certainty(stored: Stored) -> Iterator[str]:
+    counts = [found.n for found in stored.overheads if found.overhead is not None]
+    if not counts:
+        yield f"No overhead can be said: no block holds a value of {stored.baseline} and one of another variant."
+        return
+    n = f"n = {max(counts)}" if min(counts) == max(counts) else f"n = {min(counts)} to {max(counts)}"
+    level = f"{100 * stored.confidence:g} %"
+    if max(counts) == 1:
+        yield "One block: no interval can be given, and nothing here tells an effect from noise."
+    elif max(counts) < PILOT:
+        yield f"Intervals are {level} per figure over {n} blocks: exploratory, not adjusted for the number of figures."
+    else:
+        yield f"Intervals are {level} per figure over {n} blocks, not adjusted for the number of figures."
+
+
+def _families(stored: Stored) -> Iterator[str]:
+    families: dict[str, list[Overhead]] = {}
+    for found in stored.overheads:
+        beside = found.workload.startswith("boot.") or figures.is_host_cost(found.metric) or found.scale != "log"
+        if not beside and not figures.emulated(found.accelerator) and found.low is not None:
+            families.setdefault(figures.family(found.runtime, found.accelerator), []).append(found)
+    for family, rows in families.items():
+        cost = sum(1 for row in rows if (row.low or 0) > 0)
+        gain = sum(1 for row in rows if (row.high or 0) < 0)
+        most = max(rows, key=lambda row: row.overhead or 0)
+        yield (
+            f"{family} against {stored.baseline}: of {len(rows)} figures {cost} cost more by their whole interval, "
+            f"{gain} less, {len(rows) - cost - gain} include zero. The largest is {most.workload} {most.metric} on "
+            f"{most.variant}: {figures.percent(most.overhead)} {figures.interval(most)}, n = {most.n}."
+        )
+
+
+def _boot(stored: Stored) -> Iterator[str]:
+    rows = boot_values(stored)
+    for workload, part in rows[rows["mark"] == "ready"].groupby("workload", sort=False):
+        said = []
+        who = part[["variant", "accelerator"]].drop_duplicates().itertuples(index=False, name=None)
+        for variant, accelerator in sorted(who, key=lambda pair: figures.order(pair[0], pair[1], stored.baseline)):
+            own = part[(part["variant"] == variant) & (part["accelerator"] == accelerator)]["value"].tolist()
+            whole = geometric(own, stored.confidence) or estimate(own, stored.confidence)
+            if not figures.emulated(str(accelerator)):
+                said.append(f"{variant} {figures.estimated(whole, 's')} (n = {whole.n})")
+        if said:
+            yield f"{workload}, from asked to ready: {'; '.join(said)}."
+
+
+def _emulated(stored: Stored) -> Iterator[str]:
+    seen = stored.values[["variant", "accelerator"]].drop_duplicates()
+    apart = _names(seen[seen["accelerator"].isin(figures.EMULATED)]["variant"].tolist())
+    if apart:
+        yield f"Emulated in software (tcg): {apart}. Their figures stand apart and say nothing about KVM guests."
+    nested = _names(seen[seen["accelerator"] == "kvm-nested"]["variant"].tolist())
+    if nested:
+        yield f"Nested guests (kvm-nested): {nested}. Their figures are those of a hypervisor on a hypervisor."
+    if apart and not seen["accelerator"].isin(figures.HARDWARE_GUEST).any():
+        yield "No guest ran on hardware virtualization in this run."
+
+
+def _gaps(stored: Stored) -> Iterator[str]:
+    rows = stored.samples[(stored.samples["role"] == "subject") & (stored.samples["phase"] != "warmup")]
+    failed = rows[rows["value"].isna()][["workload", "variant", "block"]].drop_duplicates()
+    void = rows[rows["value"].notna() & ~rows["valid"].astype(bool)][["workload", "block"]].drop_duplicates()
+    skipped = len(stored.entries("skips"))
+    counts = ((len(failed), "failed cases"), (len(void), "voided blocks"), (skipped, "skips"))
+    said = [f"{what}: {count}" for count, what in counts if count]
+    if said:
+        yield f"Not all was measured: {'; '.join(said)}. The reasons are below."
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys(names))

@@ -1,0 +1,72 @@
+"""One self-contained HTML page of a run: inline SVG, no script, nothing fetched."""
+
+import re
+from collections.abc import Sequence
+
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
+from harness.report import style, tables
+from harness.report.headline import sentences
+from harness.report.plots import Plot
+from harness.report.stored import Stored
+
+# What a drawing program adds and a page does not want: prolog, metadata with links, ids that double, global styles.
+PROLOG = re.compile(r"^.*?(?=<svg)", re.DOTALL)
+METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
+GLOBAL_STYLE = re.compile(r"<style type=\"text/css\">.*?</style>", re.DOTALL)
+DOUBLED_ID = re.compile(r' id="[A-Za-z0-9.]+_\d+"')
+ROOT = re.compile(r"<svg [^>]*?viewBox=\"(?P<box>[0-9. ]+)\"[^>]*>")
+COLOURS = {style.INK: "ink", style.MUTED: "muted", style.GRID: "grid", style.PAPER: "paper"}
+
+
+def page(stored: Stored, plots: Sequence[Plot]) -> str:
+    """The page's text."""
+    environment = Environment(
+        loader=PackageLoader("harness.report", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    overhead = tables.overhead_table(stored)
+    resources = list(dict.fromkeys(group.title.split(" · ")[0] for group in overhead.groups))
+    return environment.get_template("page.html.j2").render(
+        stored=stored,
+        manifest=stored.manifest,
+        title=f"tare: {stored.fact('suite') or 'run'} on {stored.fact('host') or 'unknown host'}",
+        headlines=sentences(stored),
+        resources=[(name, overhead.only(name)) for name in resources if name != "boot"],
+        boot_ratios=overhead.only("boot"),
+        plots=plots,
+        picture=inline,
+        boot=tables.boot_table(stored),
+        cost=tables.host_cost_table(stored),
+        parity=tables.parity_table(stored),
+        lone=tables.parity_table(stored, shared=False),
+        skips=tables.skips_table(stored),
+        voids=tables.voids_table(stored),
+        workloads=tables.workloads_table(stored),
+        host=tables.host_table(stored),
+        command=command_line(stored),
+        level=f"{100 * stored.confidence:g}",
+    )
+
+
+def inline(plot: Plot) -> Markup:
+    """A plot's SVG as part of a page: its colours follow the page, its words are its label.
+
+    The SVG's own text was escaped when it was drawn; the label is escaped here.
+    """
+    text = PROLOG.sub("", plot.svg, count=1)
+    for pattern in (METADATA, GLOBAL_STYLE, DOUBLED_ID):
+        text = pattern.sub("", text)
+    for colour, name in COLOURS.items():
+        text = text.replace(colour, f"var(--{name})")
+    root = Markup('<svg viewBox="{}" role="img" aria-label="{}">')
+    return Markup(ROOT.sub(lambda match: root.format(match["box"], plot.alt), text, count=1))
+
+
+def command_line(stored: Stored) -> str:
+    """How the run was started, as one line."""
+    found = stored.manifest.get("command_line") or stored.manifest.get("command") or ""
+    return " ".join(map(str, found)) if isinstance(found, list) else str(found)

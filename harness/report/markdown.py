@@ -1,0 +1,83 @@
+"""The report condensed as Markdown: sentences, tables, links to the plots."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from harness.report import tables
+from harness.report.headline import sentences
+from harness.report.html import command_line
+from harness.report.plots import Plot
+from harness.report.stored import Stored
+from harness.report.tables import Table
+
+SPECIAL = re.compile(r"([\\`*_\[\]|~#!{}])")
+ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "://": "&#58;//", "www.": "www&#46;"}
+
+
+def escape(text: str) -> str:
+    """`text` such that Markdown shows it as it is: no markup, HTML, link, mention or table cell comes of it."""
+    text = SPECIAL.sub(r"\\\1", text)
+    for plain, entity in ENTITIES.items():
+        text = text.replace(plain, entity)
+    return re.sub(r"^(\s*)([-+=]|\d+[.)])(?=\s|$)", r"\1\\\2", text)
+
+
+def page(stored: Stored, plots: Sequence[Plot], picture: str) -> str:
+    """The page's text; `picture` is the ending of the plots' files (`png`, `svg`), empty for none."""
+    return "\n".join(_lines(stored, plots, picture)) + "\n"
+
+
+def _lines(stored: Stored, plots: Sequence[Plot], picture: str) -> Iterator[str]:
+    yield f"# tare: {escape(stored.fact('suite'))} on {escape(stored.fact('host'))}\n"
+    yield from (f"- {escape(sentence)}" for sentence in sentences(stored))
+    yield "\n## Overhead\n"
+    level = f"{100 * stored.confidence:g} %"
+    base = escape(stored.baseline)
+    yield (
+        f"Overhead = exp(mean d) − 1 with d = ±log(variant ÷ {base}) per block, signed so that "
+        "positive costs the user; "
+        f"from +100 % on as a factor. [Student-t interval, {level}, per figure]. Plain change = variant ÷ {base} − 1. "
+        "n counts blocks. Values are medians of the paired blocks.\n"
+    )
+    yield from _pictures(plots, "overhead", picture)
+    yield from _table(tables.overhead_table(stored))
+    for title, kind, table in (
+        ("Boot", "boot", tables.boot_table(stored)),
+        ("Host cost", "host-cost", tables.host_cost_table(stored)),
+        ("Parity: facts that differ between the variants", "", tables.parity_table(stored)),
+        ("Not run here", "", tables.skips_table(stored)),
+        ("Failed and voided", "", tables.voids_table(stored)),
+        ("Host and versions", "", tables.host_table(stored)),
+    ):
+        if not table.empty:
+            yield f"\n## {title}\n"
+            yield from _pictures(plots, kind, picture)
+            yield from _table(table)
+    yield ""
+    yield from (f"- {escape(str(note))}" for note in stored.entries("notes"))
+    if command := command_line(stored):
+        yield f"\nCommand: {escape(command)}; seed {escape(str(stored.manifest.get('seed', 'unknown')))}."
+
+
+def _pictures(plots: Sequence[Plot], kind: str, ending: str) -> Iterator[str]:
+    for plot in plots if ending else ():
+        if plot.kind == kind:
+            yield f"![{escape(plot.topic or kind)}](plots/{plot.name}.{ending})\n"
+
+
+def _table(table: Table) -> Iterator[str]:
+    if table.empty:
+        yield "Nothing to show.\n"
+        return
+    headed = any(section.title for group in table.groups for section in group.sections)
+    for group in table.groups:
+        if group.title and (headed or len(table.groups) > 1):
+            yield f"### {escape(group.title)}\n"
+        columns = ("metric", *table.columns) if headed else table.columns
+        yield f"| {' | '.join(map(escape, columns))} |"
+        yield f"|{'|'.join('--:' if name in table.numeric else '---' for name in columns)}|"
+        for section in group.sections:
+            for number, row in enumerate(section.rows):
+                cells = ("" if number else section.title, *row) if headed else row
+                yield f"| {' | '.join(map(escape, cells))} |"
+        yield ""

@@ -1,0 +1,111 @@
+"""The plots of a stored run by name, and how they become PNG and SVG bytes."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from harness.analysis.overhead import Overhead, usable
+from harness.report import figures, style
+from harness.report.boot import boot_values
+from harness.report.forest import forest
+from harness.report.spread import spread
+from harness.report.stored import Stored
+from harness.report.timeline import timeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """One drawn plot: `kind` is overhead, distribution, boot or host-cost; `topic` the resource or workload.
+
+    `alt` says in words what the picture shows.
+    """
+
+    kind: str
+    topic: str
+    alt: str
+    png: bytes
+    svg: str
+
+    @property
+    def name(self) -> str:
+        """A file name without its ending; only characters that are safe in one."""
+        flat = "".join(c if c.isascii() and (c.isalnum() or c in ".-") else "_" for c in self.topic)
+        return f"{self.kind}-{flat[:60].strip('.') or 'x'}" if self.topic else self.kind
+
+
+def draw(stored: Stored, *, png: bool = True, svg: bool = True) -> list[Plot]:
+    """Every plot that the run has values for; `png` or `svg` is left empty where it is not asked for."""
+    with style.drawing():
+        return [
+            Plot(kind=kind, topic=topic, alt=alt, png=_png(figure) if png else b"", svg=_svg(figure) if svg else "")
+            for kind, topic, alt, figure in _all(stored)
+            if figure is not None
+        ]
+
+
+def _all(stored: Stored) -> Iterator[tuple[str, str, str, Figure | None]]:
+    own = [row for row in stored.overheads if not figures.is_host_cost(row.metric)]
+    values, iterations = stored.values, usable(stored.samples)
+    for resource in dict.fromkeys(str(name).partition(".")[0] for name in values["workload"]):
+        if resource == "boot":
+            continue
+        title = f"{resource}: overhead"
+        rows = _sorted(stored, [row for row in own if row.workload.partition(".")[0] == resource])
+        yield "overhead", resource, _words(rows), forest(title, rows, stored.confidence)
+        mine, all_mine = (
+            frame[
+                (frame["workload"].str.partition(".")[0] == resource)
+                & ~frame["metric"].map(figures.is_host_cost).astype(bool)
+            ]
+            for frame in (values, iterations)
+        )
+        alt = f"{resource}: block values and iterations as deviations from each variant's median"
+        yield "distribution", resource, alt, spread(f"{resource}: distributions", mine, all_mine, stored.baseline)
+    for workload, marks in boot_values(stored).groupby("workload", sort=False):
+        figure = timeline(str(workload), marks, stored.baseline, stored.confidence)
+        yield "boot", str(workload), f"{workload}: seconds from asked to each mark, per variant", figure
+    cost = _sorted(stored, _cost(stored.overheads))
+    yield "host-cost", "", _words(cost), forest("host cost: CPU time of the whole host", cost, stored.confidence)
+
+
+def _cost(rows: list[Overhead]) -> list[Overhead]:
+    """Host cost per operation; per iteration only for workloads that have nothing else."""
+    per_operation = [row for row in rows if row.metric == "host-cpu-per-op"]
+    covered = {row.workload for row in per_operation}
+    return [*per_operation, *(row for row in rows if row.metric == "host-cpu" and row.workload not in covered)]
+
+
+def _sorted(stored: Stored, rows: list[Overhead]) -> list[Overhead]:
+    """By workload and metric as they come, variants in their order."""
+    heads = list(dict.fromkeys((row.workload, row.metric) for row in rows))
+    return sorted(
+        rows,
+        key=lambda row: (
+            heads.index((row.workload, row.metric)),
+            *figures.order(row.variant, row.accelerator, stored.baseline),
+        ),
+    )
+
+
+def _words(rows: list[Overhead]) -> str:
+    return "; ".join(
+        f"{row.workload} {row.metric}, {row.variant}"
+        f"{' (emulated)' if figures.emulated(row.accelerator) else ''}: "
+        f"{figures.difference(row.overhead, row)} {figures.interval(row)} n={row.n}"
+        for row in rows
+        if row.overhead is not None
+    )
+
+
+def _png(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=160, metadata={"Software": "tare"})
+    return stream.getvalue()
+
+
+def _svg(figure: Figure) -> str:
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": "tare"})
+    return stream.getvalue()

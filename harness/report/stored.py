@@ -1,0 +1,104 @@
+"""A stored run, read for rendering: samples.csv and manifest.json, with every text made safe to show."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.analysis.overhead import Overhead, block_values, overheads
+from harness.errors import bad_input
+from harness.samples import frame, read_csv
+
+# Terminal escapes, and marks that turn the direction of text around, would let a name in a foreign CSV rewrite a page.
+UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One run as stored. `samples` has the CSV's columns, `manifest` may lack any key."""
+
+    directory: Path
+    samples: pd.DataFrame
+    manifest: Mapping[str, Any]
+    confidence: float
+
+    @property
+    def baseline(self) -> str:
+        """The variant that others are divided by."""
+        return str(self.manifest.get("baseline") or "native")
+
+    @cached_property
+    def overheads(self) -> list[Overhead]:
+        """Every overhead of the run, in the samples' order."""
+        plan = (str(block.get("workload")) for block in self.entries("plan") if isinstance(block, dict))
+        return overheads(self.samples, self.baseline, self.confidence, Counter(plan))
+
+    @cached_property
+    def values(self) -> pd.DataFrame:
+        """The block values (see harness.analysis.overhead.block_values)."""
+        return block_values(self.samples)
+
+    def mapping(self, key: str) -> dict[str, Any]:
+        """A table of the manifest, empty where absent."""
+        found = self.manifest.get(key)
+        return dict(found) if isinstance(found, Mapping) else {}
+
+    def entries(self, key: str) -> list[Any]:
+        """A list of the manifest, empty where absent."""
+        found = self.manifest.get(key)
+        return list(found) if isinstance(found, list | tuple) else []
+
+    def metric(self, workload: str, metric: str) -> dict[str, Any]:
+        """What the manifest's copy of the workload says about a metric (source, primary …), empty where absent."""
+        definition = self.mapping("workloads").get(workload)
+        listed = definition.get("metrics") if isinstance(definition, dict) else None
+        named = (one for one in listed or () if isinstance(one, dict) and one.get("name") == metric)
+        return next(named, {})
+
+    def fact(self, column: str) -> str:
+        """A column that is the same in all rows (`host`, `suite` …), or what the rows say, joined."""
+        return ", ".join(str(value) for value in self.samples[column].unique() if value != "")
+
+
+def load(directory: Path, confidence: float = 0.95) -> Stored:
+    """Read a run folder. Raises TareError where samples.csv is missing, or it or manifest.json is damaged."""
+    if not 0 < confidence < 1:
+        raise bad_input("confidence", f"{confidence} is not between 0 and 1", "use a fraction such as 0.95")
+    samples = frame(read_csv(directory / "samples.csv"))
+    return stored(directory, samples, _manifest(directory / "manifest.json"), confidence)
+
+
+def stored(directory: Path, samples: pd.DataFrame, manifest: Any, confidence: float = 0.95) -> Stored:
+    """A run from its parts, every text in them made safe to show."""
+    texts = [name for name in samples.columns if not pd.api.types.is_numeric_dtype(samples[name])]
+    samples = samples.assign(**{name: samples[name].astype(object).map(safe) for name in texts})
+    cleaned = _clean(manifest)
+    return Stored(directory, samples, cleaned if isinstance(cleaned, dict) else {}, confidence)
+
+
+def safe(text: str) -> str:
+    """`text` on one line, without terminal escapes or direction marks."""
+    return UNSAFE.sub("�", text.replace("\n", " ").replace("\t", " ")) if UNSAFE.search(text) else text
+
+
+def _manifest(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise bad_input(str(path), f"not JSON ({error})", "restore it, or report without it") from error
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return safe(value)
+    if isinstance(value, dict):
+        return {safe(str(key)): _clean(item) for key, item in value.items()}
+    return [_clean(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,245 @@
+"""The report's tables as rows of text, the same for terminal, Markdown and HTML."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from harness.analysis.overhead import NO_VERDICT, Overhead, geometric
+from harness.report import figures
+from harness.report.boot import boot_values, mark_of, phases
+from harness.report.stored import Stored
+
+EACH_INSTANCES_OWN = frozenset({"pid", "cgroup", "cgroup_path", "name", "uuid", "container"})
+"""Facts that differ between any two instances and so explain nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """Rows under one heading within a group (a metric, say); an empty title means no heading."""
+
+    title: str
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Sections that belong together (a resource, or its emulated guests)."""
+
+    title: str
+    sections: tuple[Section, ...]
+    emulated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table: `numeric` names the columns that are aligned to the right."""
+
+    title: str
+    columns: tuple[str, ...]
+    numeric: frozenset[str]
+    groups: tuple[Group, ...]
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no row."""
+        return not any(section.rows for group in self.groups for section in group.sections)
+
+    def only(self, title: str) -> "Table":
+        """The same table with the groups whose title begins with `title`."""
+        groups = tuple(group for group in self.groups if group.title.split(" · ")[0] == title)
+        return Table(title=self.title, columns=self.columns, numeric=self.numeric, groups=groups)
+
+
+def overhead_columns(stored: Stored) -> tuple[str, ...]:
+    """The overhead table's header."""
+    return (
+        "variant",
+        stored.baseline,
+        "here",
+        f"overhead [{100 * stored.confidence:g} %]",
+        "plain change",
+        "n",
+        "remarks",
+    )
+
+
+def overhead_table(stored: Stored) -> Table:
+    """Overheads by resource; emulated guests are groups of their own; host cost is left out (its own table)."""
+    own = (found for found in stored.overheads if not figures.is_host_cost(found.metric))
+    shown = [found for found in own if _worth_showing(stored, found)]
+    return _grouped(stored, "Overhead", shown)
+
+
+def host_cost_table(stored: Stored) -> Table:
+    """What each workload costs the whole host in CPU time, above idle, with the overhead against the baseline."""
+    return _grouped(stored, "Host cost", [found for found in stored.overheads if figures.is_host_cost(found.metric)])
+
+
+def _worth_showing(stored: Stored, found: Overhead) -> bool:
+    """A mark that the baseline does not have (a guest's kernel) has no ratio; the boot table shows its seconds."""
+    mark = mark_of(stored, found.workload, found.metric)
+    return mark is None or (found.overhead is not None and mark in ("ready", "service"))
+
+
+def _grouped(stored: Stored, title: str, shown: Iterable[Overhead]) -> Table:
+    columns = overhead_columns(stored)
+    groups: dict[tuple[str, str], list[Overhead]] = {}
+    for found in shown:
+        label = figures.family(found.runtime, found.accelerator) if figures.emulated(found.accelerator) else ""
+        groups.setdefault((found.workload.partition(".")[0], label), []).append(found)
+    resources = list(dict.fromkeys(resource for resource, _ in groups))
+    ranked = sorted(groups, key=lambda key: (resources.index(key[0]), key[1]))
+    return Table(
+        title=title,
+        columns=columns,
+        numeric=frozenset(columns[1:6]),
+        groups=tuple(
+            Group(
+                title=f"{resource} · {label}" if label else resource,
+                sections=tuple(_sections(stored, groups[resource, label])),
+                emulated=bool(label),
+            )
+            for resource, label in ranked
+        ),
+    )
+
+
+def _sections(stored: Stored, members: Sequence[Overhead]) -> Iterable[Section]:
+    for head in dict.fromkeys((found.workload, found.metric, found.direction, found.scale) for found in members):
+        rows = [found for found in members if (found.workload, found.metric, found.direction, found.scale) == head]
+        rows.sort(key=lambda found: figures.order(found.variant, found.accelerator, stored.baseline))
+        linear = ", overhead as a difference" if head[3] == "linear" else ""
+        yield Section(
+            title=f"{head[0]} · {head[1]} ({figures.direction_words(head[2])}{linear})",
+            rows=tuple(_overhead_row(found) for found in rows),
+        )
+
+
+def _overhead_row(found: Overhead) -> tuple[str, ...]:
+    remarks = [flag.replace(NO_VERDICT, "no verdict") for flag in found.flags if not flag.startswith("emulated")]
+    return (
+        found.variant,
+        figures.humane(found.baseline_value, found.unit),
+        figures.humane(found.variant_value, found.unit),
+        f"{figures.difference(found.overhead, found)} {figures.interval(found)}".rstrip(),
+        figures.difference(found.change, found),
+        str(found.n),
+        "; ".join(remarks),
+    )
+
+
+def boot_table(stored: Stored) -> Table:
+    """Seconds from asked to each mark (geometric mean of the block values and its interval), per workload."""
+    values = boot_values(stored)
+    groups = []
+    for workload, rows in values.groupby("workload", sort=False):
+        for emulated, part in rows.groupby(rows["accelerator"].isin(figures.EMULATED)):
+            label = " · emulated (tcg)" if emulated else ""
+            sections = tuple(_boot_sections(stored, part))
+            groups.append(Group(title=f"{workload}{label}", sections=sections, emulated=bool(emulated)))
+    columns = ("variant", "mark", f"since asked [{100 * stored.confidence:g} %]", "of it, this phase", "n")
+    return Table(title="Boot", columns=columns, numeric=frozenset(columns[2:]), groups=tuple(groups))
+
+
+def _boot_sections(stored: Stored, rows: pd.DataFrame) -> Iterable[Section]:
+    seen = rows[["variant", "accelerator"]].drop_duplicates().itertuples(index=False, name=None)
+    for variant, accelerator in sorted(seen, key=lambda pair: figures.order(pair[0], pair[1], stored.baseline)):
+        own = rows[(rows["variant"] == variant) & (rows["accelerator"] == accelerator)]
+        spans = phases(own)
+        cells: list[tuple[str, ...]] = []
+        for mark, seconds in own.groupby("mark", sort=False):
+            result = geometric(seconds["value"].tolist(), stored.confidence)
+            name = str(variant) if not cells else ""
+            n = str(result.n if result else 0)
+            cells.append((name, str(mark), figures.estimated(result, "s"), figures.humane(spans[str(mark)], "s"), n))
+        yield Section(title="", rows=tuple(cells))
+
+
+def parity_table(stored: Stored, *, shared: bool = True) -> Table:
+    """Facts that differ between the variants: each value with the variants that have it.
+
+    Without `shared` instead those that are alike in all variants of the one runtime that knows of them (an engine's
+    version), which are no differences but are nowhere else to be read.
+    """
+    instances = {name: facts for name, facts in stored.mapping("instances").items() if isinstance(facts, dict)}
+    sections = []
+    for fact in sorted({fact for facts in instances.values() for fact in facts} - EACH_INSTANCES_OWN):
+        held: dict[str, list[str]] = {}
+        for variant, facts in instances.items():
+            if fact in facts:
+                held.setdefault(_said(facts[fact]), []).append(variant)
+        runtimes = {variant.partition("/")[0] for variants in held.values() for variant in variants}
+        if len(held) > 1 if shared else len(held) == len(runtimes) == 1:
+            rows = tuple(("", value, ", ".join(variants)) for value, variants in held.items())
+            sections.append(Section(title="", rows=((fact, *rows[0][1:]), *rows[1:])))
+    group = Group(title="", sections=tuple(sections))
+    title = "Parity" if shared else "Facts of one runtime only"
+    return Table(title=title, columns=("fact", "value", "variants"), numeric=frozenset(), groups=(group,))
+
+
+def skips_table(stored: Stored) -> Table:
+    """What did not run here, why, and what would change that."""
+    rows = [
+        tuple(str(entry.get(key) or "") for key in ("what", "reason", "fix"))
+        for entry in stored.entries("skips")
+        if isinstance(entry, dict)
+    ]
+    return _plain("Not run here", ("what", "reason", "fix"), rows)
+
+
+def voids_table(stored: Stored) -> Table:
+    """Failed cases and voided blocks with their reasons, of each block's last attempt; their rows stay in the CSV."""
+    samples = stored.samples[stored.samples["role"] == "subject"]
+    last = samples.groupby(["workload", "block"])["attempt"].transform("max")
+    samples = samples[samples["attempt"].fillna(1) == last.fillna(1)]
+    failed = samples[samples["value"].isna() & (samples["phase"] != "warmup")]
+    invalid = samples[samples["value"].notna() & ~samples["valid"].astype(bool)]
+    rows = [*_reasons("failed", failed), *_reasons("voided", invalid)]
+    known = {f"{block:g}" for block in invalid["block"]} | {f"{block:g}" for block in failed["block"]}
+    for entry in stored.entries("voids"):
+        if isinstance(entry, dict) and (block := str(entry.get("block", ""))) not in known:
+            rows.append(("voided", str(entry.get("workload", "")), "all", block, str(entry.get("reason", ""))))
+    return _plain("Failed and voided", ("what", "workload", "variant", "blocks", "reason"), rows)
+
+
+def _reasons(kind: str, rows: pd.DataFrame) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    keys = ["workload", "variant", "reason"] if kind == "failed" else ["workload", "block", "reason"]
+    for (workload, _, reason), part in rows.groupby(keys, sort=False):
+        blocks = ", ".join(f"{block:g}" for block in sorted(part["block"].unique()))
+        variants = ", ".join(part["variant"].unique())
+        found.append((kind, str(workload), variants, blocks, str(reason) or "no reason given"))
+    return found
+
+
+def workloads_table(stored: Stored) -> Table:
+    """What each workload is and runs, as the manifest keeps it."""
+    rows = []
+    for name, one in stored.mapping("workloads").items():
+        if isinstance(one, dict):
+            argv = one.get("argv")
+            command = " ".join(map(str, argv)) if isinstance(argv, list) else ""
+            rows.append((name, str(one.get("title", "")), command))
+    return _plain("Workloads", ("workload", "what it is", "command"), rows)
+
+
+def host_table(stored: Stored) -> Table:
+    """The host, the rig and what the run was, as facts."""
+    rows = [(key, _said(value)) for key, value in stored.mapping("host").items() if value not in ("", None, [], {})]
+    rows += [(f"rig: {key}", _said(value)) for key, value in stored.mapping("rig").items()]
+    rows += [(f"version: {key}", _said(value)) for key, value in stored.mapping("versions").items()]
+    named = {"shape": "shape", "root": "root (digest)", "harness_cpus": "CPUs of harness and peer", "tare": "tare"}
+    rows += [(label, _said(stored.manifest[key])) for key, label in named.items() if stored.manifest.get(key)]
+    return _plain("Host", ("fact", "value"), rows)
+
+
+def _said(value: object) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {_said(item)}" for key, item in value.items())
+    return ", ".join(map(_said, value)) if isinstance(value, list) else str(value)
+
+
+def _plain(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
+    section = Section(title="", rows=tuple(rows))
+    return Table(title=title, columns=columns, numeric=frozenset(), groups=(Group(title="", sections=(section,)),))

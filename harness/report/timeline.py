@@ -1,0 +1,88 @@
+"""Boot marks as a timeline: one bar per variant, a segment per phase, the interval of the last mark as a whisker."""
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
+
+from harness.analysis.overhead import geometric
+from harness.report import figures, style
+from harness.report.boot import phases
+
+LINE = 0.42
+
+
+def timeline(workload: str, rows: pd.DataFrame, baseline: str, confidence: float) -> Figure | None:
+    """A figure of one workload's boot values (see harness.report.boot), or None without any."""
+    if rows.empty:
+        return None
+    seen = list(rows[["variant", "accelerator"]].drop_duplicates().itertuples(index=False, name=None))
+    seen.sort(key=lambda pair: figures.order(pair[0], pair[1], baseline))
+    split = ([pair for pair in seen if figures.emulated(pair[1]) == apart] for apart in (False, True))
+    parts = [part for part in split if part]
+    above, axis, top = 0.98, 0.6, 0.32
+    apart = [top if figures.emulated(part[0][1]) else 0.0 for part in parts]
+    height = above + sum(len(part) * LINE + axis + extra for part, extra in zip(parts, apart, strict=True))
+    figure = Figure(figsize=(style.WIDTH, height))
+    note = f"segments: median phases; whisker: {100 * confidence:g} % interval of the last mark over n blocks"
+    style.head(figure, f"{style.short(workload, 50)}: seconds from asked to each mark", note)
+    _legend(figure, rows, 1 - 0.55 / height)
+    left = (0.25 + 0.08 * max(len(style.short(variant, 24)) for variant, _ in seen)) / style.WIDTH
+    at = height - above
+    for part, extra in zip(parts, apart, strict=True):
+        if extra:
+            where = (at - 0.18) / height
+            figure.text(0.012, where, style.APART, color=style.EMULATED, fontweight="bold", va="center")
+        at -= extra + len(part) * LINE
+        axes = figure.add_axes((left, at / height, 0.70 - left, len(part) * LINE / height))
+        _bars(axes, rows, part, confidence)
+        at -= axis
+    return figure
+
+
+def _legend(figure: Figure, rows: pd.DataFrame, top: float) -> None:
+    marks = [mark for mark in style.PHASES if mark in set(rows["mark"])]
+    patches = [Patch(fc=style.PHASES[mark], ec=style.INK, lw=0.4, label=f"until {mark}") for mark in marks]
+    figure.legend(
+        handles=patches,
+        loc="upper left",
+        bbox_to_anchor=(0.0, top),
+        ncols=max(len(patches), 1),
+        frameon=False,
+        handlelength=1.2,
+        columnspacing=1.4,
+    )
+
+
+def _bars(axes: Axes, rows: pd.DataFrame, part: list[tuple[str, str]], confidence: float) -> None:
+    widest = 0.0
+    text: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
+    for line, (variant, accelerator) in enumerate(part):
+        own = rows[(rows["variant"] == variant) & (rows["accelerator"] == accelerator)]
+        begin = 0.0
+        hatch = "////" if figures.emulated(accelerator) else None
+        for mark, seconds in phases(own).items():
+            edge = style.PAPER if hatch else style.INK
+            axes.barh(line, seconds, left=begin, height=0.5, color=style.PHASES[mark], hatch=hatch, ec=edge, lw=0.4)
+            begin += seconds
+        last = own[own["mark"] == own["mark"].iloc[-1]]
+        whole = geometric(last["value"].astype(float).tolist(), confidence)
+        end = whole.high if whole and whole.high is not None else begin
+        if whole and whole.low is not None:
+            light = [withStroke(linewidth=3.2, foreground=style.PAPER)]
+            axes.plot([whole.low, end], [line, line], color=style.INK, lw=1.4, marker="|", ms=8, path_effects=light)
+        widest = max(widest, begin, end)
+        ink = style.EMULATED if hatch else style.INK
+        axes.annotate(style.short(variant, 24), (0, line), xytext=(-6, 0), ha="right", color=ink, **text)
+        said = f"{figures.estimated(whole, 's')}  n={whole.n if whole else 0}"
+        axes.annotate(said, (1, line), xytext=(8, 0), fontsize=8, **text)
+    axes.set_xlim(0, widest * 1.03 or 1)
+    axes.set_ylim(len(part) - 0.5, -0.5)
+    axes.set_yticks([])
+    axes.grid(axis="x", color=style.GRID, lw=0.7)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("seconds since asked", color=style.MUTED)
+    axes.spines[["left", "right", "top"]].set_visible(False)
