@@ -76,6 +76,7 @@ def clean_host(deadline: Deadline, say: Callable[[str], None]) -> Cleaned:
     """
     stale = daemons.leftovers(paths.runtime(), deadline)
     removed = [Leftover(kind=one.kind, name=one.name) for one in stale]
+    shutil.rmtree(paths.instances(), ignore_errors=True)
     daemons.sweep(paths.runtime(), deadline)
     catalog = load_catalog()
     wanted = {one.daemon for one in catalog.runtimes.values() if one.daemon and one.variants}

@@ -126,7 +126,7 @@ def image(arguments: argparse.Namespace) -> int:
     if arguments.action == "import":
         root = images.import_root(arguments.file, store, recipe, deadline, say)
     else:
-        root = images.ensure(recipe, store, deadline, say)
+        root = images.ensure(recipe, store, deadline, say, rebuild=arguments.action == "build")
     if arguments.action == "export":
         images.export_root(root, arguments.file, deadline)
     print(f"root {root.digest} in {root.tar.parent}")
@@ -140,7 +140,7 @@ def prune(arguments: argparse.Namespace) -> int:
     from harness.rig.lock import host_lock
 
     keep = parse_count(arguments.keep, "--keep", least=0)
-    with host_lock(paths.runtime(), "prune"):
+    with host_lock(paths.locks(), "prune"):
         removed = store.prune(_results(arguments), keep)
     _lines(f"removed {path}" for path in removed)
     print(f"{len(removed)} runs removed, at most {keep} kept")
@@ -156,7 +156,7 @@ def clean(arguments: argparse.Namespace) -> int:
     from harness.terminal import TerminalProgress, skip_lines
 
     deadline = Deadline.after(CLEAN_SECONDS)
-    with host_lock(paths.runtime(), "clean"):
+    with host_lock(paths.locks(), "clean"):
         done = cleaning.clean_host(deadline, TerminalProgress().say)
         _lines(f"removed {one.kind} {one.name}" for one in done.removed)
         _lines(skip_lines(done.stuck))

@@ -16,10 +16,20 @@ def state() -> Path:
 
 
 def runtime() -> Path:
-    """Sockets, pid files and the host lock; short, since a unix socket's path has at most 107 bytes."""
+    """Sockets and pid files; short, since a unix socket's path has at most 107 bytes."""
     if override := os.environ.get("TARE_RUNTIME"):
         return Path(override)
     return Path("/run/tare") if os.geteuid() == 0 else platformdirs.user_runtime_path("tare")
+
+
+def locks() -> Path:
+    """Where the host lock is: one for all users, since any two runs on a host would measure each other."""
+    return runtime() if os.environ.get("TARE_RUNTIME") else Path("/run/lock")
+
+
+def instances() -> Path:
+    """The directories of running instances."""
+    return runtime() / "i"
 
 
 def data(folder: str) -> Path:

@@ -91,7 +91,7 @@ def execute(request: Request, progress: Progress) -> Outcome:
     earlier = records.read(request.resume) if request.resume else None
     run = earlier.run if earlier else secrets.token_hex(3)
     with ExitStack() as stack:
-        stack.enter_context(host_lock(paths.runtime(), "run", run))
+        stack.enter_context(host_lock(paths.locks(), "run", run))
         facts = gather()
         folder = request.resume or _folder(request.out, facts, run)
         journal = stack.enter_context(Journal.reopen(folder) if earlier else Journal.create(folder))

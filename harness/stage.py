@@ -14,6 +14,7 @@ from pathlib import Path
 
 from harness import images, paths
 from harness.catalog import Catalog
+from harness.clean import clean
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.cost import HostMeter
@@ -103,7 +104,7 @@ class Stage:
         prepared = self._prepare(case.cast[role], role)
         workload = self.workloads[case.workload]
         name = f"tare-{self.run}-{next(self._numbers)}"
-        directory = paths.runtime() / "i" / secrets.token_hex(4)
+        directory = paths.instances() / secrets.token_hex(4)
         self.journal.append("intent", kind="instance", name=name, directory=str(directory), variant=case.cast[role])
         with ExitStack() as stack:
             stack.enter_context(_instance_directory(directory))
@@ -185,8 +186,7 @@ def open_stage(
                 runtime.connect(address)
         stack.callback(catalog.close)
         space = paths.state() / "scratch"
-        # Under the host's lock nothing of the rig can belong to a live run: what is there, a killed run left.
-        RigSweep(netns=daemons.netns, docker_url=daemons.docker_url, scratch=space).clear(deadline)
+        _sweep(catalog, RigSweep(netns=daemons.netns, docker_url=daemons.docker_url, scratch=space), deadline)
         network, no_network = None, network_missing() if needs_root else NO_NETWORK
         if no_network is None:
             try:
@@ -210,6 +210,15 @@ def open_stage(
             scratch=scratch,
             labels=labels,
         )
+
+
+def _sweep(catalog: Catalog, rig: RigSweep, deadline: Deadline) -> None:
+    """Remove what a killed run left. Under the host's lock nothing that carries our label belongs to a live one."""
+    shutil.rmtree(paths.instances(), ignore_errors=True)
+    reached = [(name, runtime) for name, runtime in catalog.runtimes.items() if runtime.daemon]
+    if stuck := clean([*reached, ("rig", rig)], deadline).stuck:
+        details = "\n".join(f"{one.what}: {one.reason}" for one in stuck)
+        raise TareError("something that a killed run left cannot be removed", details=details, hint="tare clean")
 
 
 def _address(daemons: Daemons, daemon: str) -> str | None:

@@ -221,7 +221,7 @@ def _about_n(result: Estimate, differences: Sequence[float]) -> Iterator[str]:
     if result.n == 1:
         yield "one block: no interval"
     elif result.n < FEW_BLOCKS:
-        yield f"few blocks (n = {result.n})"
+        yield "few blocks"
     if result.n > 1 and len(set(differences)) == 1:
         yield "no variation between blocks"
 

@@ -57,14 +57,23 @@ def _families(stored: Stored) -> Iterator[str]:
         if not beside and not figures.emulated(found.accelerator) and found.low is not None:
             families.setdefault(figures.family(found.runtime, found.accelerator), []).append(found)
     for family, rows in families.items():
-        cost = sum(1 for row in rows if (row.low or 0) > 0)
+        dearer = [row for row in rows if (row.low or 0) > 0]
         gain = sum(1 for row in rows if (row.high or 0) < 0)
-        most = max(rows, key=lambda row: row.overhead or 0)
         yield (
-            f"{family} against {stored.baseline}: of {len(rows)} figures {cost} cost more by their whole interval, "
-            f"{gain} less, {len(rows) - cost - gain} include zero. The largest is {most.workload} {most.metric} on "
-            f"{most.variant}: {figures.percent(most.overhead)} {figures.interval(most)}, n = {most.n}."
+            f"{family} against {stored.baseline}: of {len(rows)} figures {len(dearer)} cost more by their whole "
+            f"interval, {gain} less, {len(rows) - len(dearer) - gain} include zero.{_dearest(dearer)}"
         )
+
+
+def _dearest(rows: Sequence[Overhead]) -> str:
+    """The largest overhead among those that are certainly above zero; nothing is said of the others' size."""
+    if not rows:
+        return ""
+    most = max(rows, key=lambda row: row.overhead or 0)
+    return (
+        f" The largest of these is {most.workload} {most.metric} on {most.variant}: "
+        f"{figures.percent(most.overhead)} {figures.interval(most)}, n = {most.n}."
+    )
 
 
 def _boot(stored: Stored) -> Iterator[str]:

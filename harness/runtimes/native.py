@@ -8,6 +8,7 @@ import contextlib
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
@@ -136,16 +137,22 @@ class Process(AgentInstance):
         return {"runtime": "bubblewrap", "pid": str(self._child.pid)}
 
     def _destroy(self) -> None:
-        tree = self._tree()
-        for process in reversed(tree):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(tree, timeout=END_SECONDS)
+        """Ask the entry to end, so that bubblewrap reaps it at once; kill what is still there."""
+        _signal(self._tree()[1:], signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(END_SECONDS)
+        _signal(self._tree(), signal.SIGKILL)
         kill_group(self._child)
         assert self._child.stderr is not None
         self._child.stderr.close()
         if self._scratch is not None:
             shutil.rmtree(self._scratch)
+
+
+def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
 
 
 def _argv(prepared: Prepared, place: Place, scratch: Path | None) -> list[str]:

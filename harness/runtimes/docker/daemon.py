@@ -1,0 +1,106 @@
+"""The connection to one Docker daemon: every call has a deadline, every failure becomes one of our errors."""
+
+import math
+import os
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from harness.deadline import Deadline
+from harness.errors import DeadlineExceeded, TareError
+
+UNIX = "unix://"
+DEFAULT_URL = "unix:///var/run/docker.sock"
+LEAST_SECONDS = 0.05
+
+
+class Refused(TareError):
+    """The daemon answered with an error; `status` is HTTP's (404: there is no such thing, 409: it is busy)."""
+
+    def __init__(self, brief: str, details: str, status: int) -> None:
+        super().__init__(brief, details=details)
+        self.status = status
+
+
+class Daemon:
+    """One daemon. Raises TareError when it cannot be reached before `deadline`."""
+
+    def __init__(self, url: str, deadline: Deadline) -> None:
+        self.url = url
+        # The SDK takes 0.2 s to import, which listing runtimes without a daemon need not pay.
+        import docker
+
+        self._about: dict[str, Any] | None = None
+        with _translated("connect", url, deadline):
+            # The version is asked for here, once, so that no later call pays for it.
+            self._api: Any = docker.APIClient(base_url=url, version="auto", timeout=math.ceil(_seconds(deadline)))
+            # Else requests looks for proxies and a netrc at every call, within the time that is measured.
+            self._api.trust_env = False
+
+    @contextmanager
+    def call(self, what: str, deadline: Deadline) -> Iterator[Any]:
+        """The SDK's APIClient (whose stubs are partial) for one call, `what` in the infinitive ("start the container").
+
+        Raises DeadlineExceeded, Refused, or TareError when the daemon is gone.
+        """
+        with _translated(what, self.url, deadline):
+            self._api.timeout = _seconds(deadline)
+            yield self._api
+
+    def about(self, deadline: Deadline) -> Mapping[str, Any]:
+        """What the daemon says of itself (`docker info`), asked once."""
+        if self._about is None:
+            with self.call("describe itself", deadline) as api:
+                self._about = dict(api.info())
+        return self._about
+
+    def pid(self) -> int | None:
+        """The process that opened the daemon's socket; under socket activation that is the service manager."""
+        if not self.url.startswith(UNIX):
+            return None
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(self.url.removeprefix(UNIX))
+            except OSError:
+                return None
+            peer = struct.Struct("3i")
+            pid, _, _ = peer.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, peer.size))
+            return int(pid)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._api.close()
+
+
+def chosen_url(url: str | None) -> str:
+    """The URL that the run has set, else the user's DOCKER_HOST, else Docker's default."""
+    return url or os.environ.get("DOCKER_HOST") or DEFAULT_URL
+
+
+def _seconds(deadline: Deadline) -> float:
+    return max(deadline.left, LEAST_SECONDS)
+
+
+@contextmanager
+def _translated(what: str, url: str, deadline: Deadline) -> Iterator[None]:
+    import requests
+    from docker.errors import APIError, DockerException
+
+    late = f"Docker did not {what} in time"
+    if deadline.left == 0.0:
+        raise DeadlineExceeded(late, details=url)
+    try:
+        yield
+    except APIError as error:
+        details = str(error.explanation or error)
+        raise Refused(f"Docker did not {what}", details, error.status_code or 0) from error
+    except (DockerException, requests.RequestException) as error:
+        if isinstance(error, requests.Timeout) or deadline.left == 0.0:
+            raise DeadlineExceeded(
+                late, details=url, hint="docker info; restart the daemon if that hangs too"
+            ) from error
+        raise TareError(
+            f"Docker could not be asked to {what}", details=f"{url}: {error}", hint="make doctor"
+        ) from error

@@ -1,0 +1,93 @@
+"""The root as a Docker image: imported once, known by its digest, checked after the import."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.model import RootForms
+from harness.runtimes.docker.daemon import Daemon, Refused
+
+REPOSITORY = "tare-root"
+ROOT_LABEL = "tare.root"
+"""On images only. A container inherits its image's labels, so the labels by which leftovers are found are not here."""
+CHUNK = 2**20
+
+
+def ensure(daemon: Daemon, root: RootForms, deadline: Deadline) -> str:
+    """The id of the image of `root`, imported unless it is there. Raises TareError."""
+    if (found := _find(daemon, root.digest, deadline)) is not None:
+        return found
+    _import(daemon, root, deadline)
+    if (made := _find(daemon, root.digest, deadline)) is None:
+        raise TareError("Docker imported the root and does not have it", details=tag(root.digest), hint="docker images")
+    return made
+
+
+def tag(digest: str) -> str:
+    """The image's name: `tare-root:` and twelve digits of the root's digest."""
+    return f"{REPOSITORY}:{digest.rpartition(':')[2][:12]}"
+
+
+def _find(daemon: Daemon, digest: str, deadline: Deadline) -> str | None:
+    """The image's id; one under our tag with another digest is not ours to use."""
+    try:
+        with daemon.call("look for the root's image", deadline) as api:
+            image = api.inspect_image(tag(digest))
+    except Refused as error:
+        if error.status == 404:
+            return None
+        raise
+    labels = (image.get("Config") or {}).get("Labels") or {}
+    return str(image["Id"]) if labels.get(ROOT_LABEL) == digest else None
+
+
+def _import(daemon: Daemon, root: RootForms, deadline: Deadline) -> None:
+    """Stream the tar to the daemon and compare what it unpacked with what was sent."""
+    repository, _, version = tag(root.digest).partition(":")
+    sent = hashlib.sha256()
+    try:
+        with daemon.call("import the root", deadline) as api:
+            answer = api.import_image(
+                src=_chunks(root.tar, sent, deadline),
+                stream_src=True,
+                repository=repository,
+                tag=version,
+                changes=[f"LABEL {ROOT_LABEL}={root.digest}"],
+            )
+            _refuse_errors(answer)
+            image = api.inspect_image(f"{repository}:{version}")
+    except OSError as error:
+        raise TareError("the root cannot be read", details=str(error), hint="make images") from error
+    # The layer's id is the SHA-256 of the tar stream that the daemon unpacked (Image Specification, "DiffID").
+    layers = image["RootFS"]["Layers"]
+    if layers != [f"sha256:{sent.hexdigest()}"]:
+        with contextlib.suppress(TareError), daemon.call("drop a bad image", deadline) as api:
+            api.remove_image(f"{repository}:{version}")
+        raise TareError(
+            "Docker unpacked something else than the root that was sent",
+            details=f"sent {sent.hexdigest()}, has {layers}",
+        )
+
+
+def _chunks(path: Path, digest: Any, deadline: Deadline) -> Iterator[bytes]:
+    with path.open("rb") as tar:
+        while chunk := tar.read(CHUNK):
+            deadline.check("the import of the root into Docker")
+            digest.update(chunk)
+            yield chunk
+
+
+def _refuse_errors(answer: object) -> None:
+    """The daemon answers 200 before it unpacks: a failure is a line of the body."""
+    for line in str(answer).splitlines():
+        with contextlib.suppress(ValueError):
+            said = json.loads(line)
+            if isinstance(said, dict) and said.get("error"):
+                raise TareError(
+                    "Docker could not import the root", details=str(said["error"]), hint="make images; docker system df"
+                )

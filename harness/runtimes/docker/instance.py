@@ -1,0 +1,234 @@
+"""One running container."""
+
+import contextlib
+import logging
+import platform
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from harness.deadline import Deadline
+from harness.errors import DeadlineExceeded, TareError
+from harness.model import Accelerator, Mark
+from harness.runtimes.agent import AgentInstance, Channel
+from harness.runtimes.base import Counters, Endpoint, Place, Prepared
+from harness.runtimes.docker import remains, specification
+from harness.runtimes.docker.cost import Cgroup, Servants, cgroup_of
+from harness.runtimes.docker.daemon import Daemon, Refused
+
+log = logging.getLogger(__name__)
+CALL_SECONDS = 10.0
+DESTROY_SECONDS = 30.0
+LOG_LINES = 5
+KILLED = 137
+LISTEN_SECONDS = 3600.0
+
+
+class Container(AgentInstance):
+    """A container; made by `launch` and removed, with its volume, at the end of its context."""
+
+    def __init__(self, daemon: Daemon, prepared: Prepared, place: Place, channel: Channel, asked: float) -> None:
+        super().__init__(place.name, channel, Accelerator.NONE, platform.release(), asked)
+        self._daemon = daemon
+        self._prepared = prepared
+        self._place = place
+        self._network = prepared.variant.options["network"]
+        self.handle = place.name
+        """Docker's id once it is created: a name can be given to something else."""
+        self._cgroup: Cgroup | None = None
+        self._servants: Servants | None = None
+        self._ready: Future[float] = Future()
+        self._started = threading.Event()
+        self._over = threading.Event()
+        # The first line comes some milliseconds before the daemon answers that the container has started: only who
+        # listens meanwhile stamps it when it arrives.
+        self._listener = threading.Thread(target=self._listen, name=f"{place.name}-ready", daemon=True)
+
+    def create(self, labels: Mapping[str, str], deadline: Deadline) -> None:
+        """Create and start it: two calls, as `docker run` makes. Raises TareError."""
+        config = specification.container(self._prepared, self._place, labels)
+        self._listener.start()
+        with self._daemon.call(f"create {self.name}", deadline) as api:
+            made = api.create_container_from_config(config, self.name)
+        self._marks[Mark.CREATED] = time.monotonic()
+        self.handle = str(made["Id"])
+        for warning in made.get("Warnings") or ():
+            log.warning("docker, about %s: %s", self.name, warning)
+        with self._daemon.call(f"start {self.name}", deadline) as api:
+            api.start(self.handle)
+        self._started.set()
+
+    def wait(self, mark: Mark, deadline: Deadline) -> float:
+        """The moment of `mark`; `created` is the daemon's answer to the create call, before the start."""
+        if mark not in self._marks and Mark.READY not in self._marks:
+            try:
+                self._marks[Mark.READY] = self._ready.result(timeout=deadline.left)
+            except TimeoutError:
+                raise DeadlineExceeded(f"{self.name} did not become ready in time") from None
+        return super().wait(mark, deadline)
+
+    def counters(self) -> Counters:
+        """CPU seconds: `workload` of the container's cgroup; `dockerd`, `containerd`, `shim`, `proxy` are details."""
+        cgroup, servants = self._accounts()
+        try:
+            return {"workload": cgroup.cpu_seconds(), **servants.cpu_seconds()}
+        except OSError as error:
+            raise TareError(f"{self.name} has no cgroup any more", details=self._dead() or str(error)) from error
+
+    def endpoint(self) -> Endpoint:
+        """The container's own address, the host's (host network) or the published one (NAT)."""
+        return specification.endpoint(self._network, self._place)
+
+    def __exit__(self, *exception: object) -> None:
+        """Remove it; a failure to do so is noted on an error that is already on its way, else raised."""
+        try:
+            super().__exit__(*exception)
+        except TareError as late:
+            first = exception[1] if len(exception) > 1 else None
+            if not isinstance(first, BaseException):
+                raise
+            log.error("%s", late)
+            first.add_note(str(late))
+
+    def _listen(self) -> None:
+        try:
+            self._ready.set_result(self._channel.wait_ready(Deadline.after(LISTEN_SECONDS), self._dead))
+        except Exception as error:
+            self._ready.set_exception(error)
+
+    def _accounts(self) -> tuple[Cgroup, Servants]:
+        if self._cgroup is None or self._servants is None:
+            pid = int(self._inspect(Deadline.after(CALL_SECONDS))["State"]["Pid"])
+            if pid == 0:
+                raise TareError(f"{self.name} is not running", details=self._dead() or "")
+            published = None
+            if self._network == specification.NAT and self._place.network and self._place.port:
+                published = (self._place.network.nat_address, self._place.port)
+            self._cgroup = cgroup_of(pid)
+            self._servants = Servants(self._daemon.pid(), pid, published)
+        return self._cgroup, self._servants
+
+    def _inspect(self, deadline: Deadline) -> Mapping[str, Any]:
+        with self._daemon.call(f"inspect {self.name}", deadline) as api:
+            return dict(api.inspect_container(self.handle))
+
+    def _dead(self) -> str | None:
+        if self._over.is_set():
+            return "it has been removed"
+        if not self._started.is_set():
+            return None
+        deadline = Deadline.after(CALL_SECONDS)
+        try:
+            state = self._inspect(deadline)["State"]
+        except Refused as error:
+            if error.status == 404:
+                return f"somebody removed the container {self.name}"
+            raise
+        if state["Running"]:
+            return None
+        return "\n".join([died(state, self._place.shape.memory_mib), *self._last_words(deadline)])
+
+    def _last_words(self, deadline: Deadline) -> list[str]:
+        with contextlib.suppress(TareError), self._daemon.call(f"show the log of {self.name}", deadline) as api:
+            return bytes(api.logs(self.handle, tail=LOG_LINES)).decode("utf-8", "replace").splitlines()
+        return []
+
+    def _host_facts(self) -> Mapping[str, str]:
+        deadline = Deadline.after(CALL_SECONDS)
+        about = self._daemon.about(deadline)
+        state = self._inspect(deadline)
+        cgroup, _ = self._accounts()
+        kills = cgroup.oom_kills()
+        security = [item.removeprefix("name=") for item in about.get("SecurityOptions") or ()]
+        return {
+            "runtime": "docker",
+            "image": str(state["Image"]),
+            "network_mode": str(state["HostConfig"]["NetworkMode"]),
+            "storage_driver": str(about.get("Driver", "")),
+            "cgroup_path": str(cgroup.cpu),
+            "cgroup_version": "2" if cgroup.unified else "1",
+            "docker_security": " ".join(security),
+            "apparmor": str(state.get("AppArmorProfile") or "none"),
+            "oci_runtime": str(state["HostConfig"].get("Runtime", "")),
+            "docker_version": str(about.get("ServerVersion", "")),
+            "containerd_version": _commit(about, "ContainerdCommit"),
+            "runc_version": _commit(about, "RuncCommit"),
+            "oom_kills": "unknown" if kills is None else str(kills),
+            "pid": str(state["State"]["Pid"]),
+        }
+
+    def _destroy(self) -> None:
+        try:
+            destroy(self._daemon, self.handle, self.name, Deadline.after(DESTROY_SECONDS))
+        finally:
+            self.deafen()
+
+    def deafen(self) -> None:
+        """End the listening thread, so that the channel can be closed."""
+        self._over.set()
+        if self._listener.is_alive():
+            self._listener.join(CALL_SECONDS)
+
+
+def launch(
+    daemon: Daemon, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline
+) -> Container:
+    """A started container. Raises TareError, leaving nothing."""
+    channel = Channel(place.directory)
+    instance = Container(daemon, prepared, place, channel, time.monotonic())
+    try:
+        instance.create(labels, deadline)
+    except BaseException as error:
+        try:
+            destroy(daemon, instance.handle, place.name, Deadline.after(DESTROY_SECONDS), labels)
+        except TareError as late:
+            error.add_note(str(late))
+        finally:
+            instance.deafen()
+            channel.close()
+        raise
+    return instance
+
+
+def destroy(
+    daemon: Daemon, handle: str, name: str, deadline: Deadline, labels: Mapping[str, str] | None = None
+) -> None:
+    """Kill and remove the container `handle` (name or id) with its anonymous volumes; returns when it is gone.
+
+    With `labels`, one that does not carry them all is left alone: a name that was taken before is somebody else's.
+    Raises TareError when it may remain.
+    """
+    try:
+        if labels is not None:
+            with daemon.call(f"inspect {name}", deadline) as api:
+                found = api.inspect_container(handle)["Config"]["Labels"] or {}
+            if not labels.items() <= found.items():
+                return
+        remains.remove_container(daemon, handle, deadline)
+    except Refused as error:
+        if error.status != 404:
+            raise _remains(name, error) from error
+    except TareError as error:
+        raise _remains(name, error) from error
+
+
+def _remains(name: str, error: TareError) -> TareError:
+    return TareError(f"the container {name} may remain", details=str(error), hint="tare clean")
+
+
+def died(state: Mapping[str, Any], memory_mib: int) -> str:
+    """In words, why a container no longer runs, from the State that the daemon reports."""
+    status = int(state.get("ExitCode") or 0)
+    if state.get("OOMKilled"):
+        return f"killed by the kernel: it needed more than its {memory_mib} MiB of memory (exit status {status})"
+    if error := state.get("Error"):
+        return f"{error} (exit status {status})"
+    if status == KILLED:
+        return f"killed by SIGKILL from outside (exit status {status})"
+    return f"{state.get('Status') or 'exited'} with exit status {status}"
+
+
+def _commit(about: Mapping[str, Any], key: str) -> str:
+    return str((about.get(key) or {}).get("ID", ""))

@@ -1,0 +1,105 @@
+"""What a variant's container is made of: pure, from a place and a variant to the Engine API's words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.errors import TareError
+from harness.model import NetworkPlace, Variant
+from harness.runtimes.base import ENTRY_ARGV, ENVIRONMENT, Endpoint, Place, Prepared
+
+MIB = 2**20
+PROTOCOLS = ("tcp", "udp")
+OPEN_FILES = 4096
+LOG = {"Type": "json-file", "Config": {"max-size": "1m"}}
+
+BRIDGE, HOST, NAT = "bridge", "host", "nat"
+OVERLAY, VOLUME = "overlay", "volume"
+
+
+def _variant(flavour: str, network: str, scratch: str, summary: str) -> Variant:
+    options = {"network": network, "scratch": scratch}
+    return Variant(name=f"docker/{flavour}", runtime="docker", summary=summary, options=options)
+
+
+VARIANTS = (
+    _variant("bridge", BRIDGE, OVERLAY, "container on a bridge network, as docker run gives it"),
+    _variant("host", HOST, OVERLAY, "container in the host's network namespace"),
+    _variant("nat", NAT, OVERLAY, "container on a bridge network, reached by a published port"),
+    _variant("overlay", BRIDGE, OVERLAY, "container whose scratch space is its writable layer"),
+    _variant("volume", BRIDGE, VOLUME, "container whose scratch space is a fresh local volume"),
+)
+
+
+def container(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> dict[str, Any]:
+    """The body of the Engine API's `POST /containers/create`.
+
+    Seccomp profile, capabilities and cgroup parent are left to the daemon: they are what its users get. No CPU quota.
+    """
+    options = prepared.variant.options
+    published = _published(options["network"], place)
+    return {
+        "Image": prepared.image,
+        "Cmd": list(ENTRY_ARGV[place.entry]),
+        "Env": [f"{name}={value}" for name, value in ENVIRONMENT.items()],
+        "WorkingDir": "/tmp",
+        "Labels": dict(labels),
+        # A binding of a port that is not exposed is silently ignored.
+        "ExposedPorts": {port: {} for port in published},
+        "HostConfig": {
+            "CpusetCpus": place.shape.cpu_list,
+            "Memory": place.shape.memory_mib * MIB,
+            # Equal to the memory limit means no swap.
+            "MemorySwap": place.shape.memory_mib * MIB,
+            "PidsLimit": place.shape.pids,
+            "Ulimits": [{"Name": "nofile", "Soft": OPEN_FILES, "Hard": OPEN_FILES}],
+            "Init": False,
+            "LogConfig": LOG,
+            # Docker's own default for a tmpfs is noexec, which no other variant has.
+            "Tmpfs": {"/tmp": "rw,exec,mode=1777"},
+            "Mounts": _mounts(options["scratch"], place, labels),
+            "NetworkMode": network_mode(options["network"], place.network),
+            "PortBindings": published,
+        },
+        **_attached(options["network"], place.network),
+    }
+
+
+def network_mode(network: str, place: NetworkPlace | None) -> str:
+    """Docker's name for the network; a container without a place on the rig's bridge gets loopback only."""
+    if network == HOST:
+        return "host"
+    return place.docker_network if place and place.docker_network else "none"
+
+
+def endpoint(network: str, place: Place) -> Endpoint:
+    """Where the peer reaches the container's port. Raises TareError without a network place."""
+    if place.network is None or place.port is None or network_mode(network, place.network) == "none":
+        raise TareError(f"{place.name} has no network place")
+    if network == HOST:
+        return Endpoint(address=place.network.host_address, port=place.port, bind=place.network.host_address)
+    address = place.network.nat_address if network == NAT else place.network.address
+    return Endpoint(address=address, port=place.port, bind="0.0.0.0")
+
+
+def _mounts(scratch: str, place: Place, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    # A mount, unlike a bind of the older kind, is refused when its source is not there.
+    mounts: list[dict[str, Any]] = [{"Type": "bind", "Source": str(place.directory), "Target": "/run/tare"}]
+    if scratch == VOLUME and place.scratch_mib > 0:
+        # Without a source the volume is anonymous: it is created and removed with the container.
+        volume = {"NoCopy": True, "Labels": dict(labels)}
+        mounts.append({"Type": "volume", "Target": "/scratch", "VolumeOptions": volume})
+    return mounts
+
+
+def _published(network: str, place: Place) -> dict[str, Any]:
+    if network != NAT or place.network is None or place.port is None:
+        return {}
+    binding = [{"HostIp": place.network.nat_address, "HostPort": str(place.port)}]
+    return {f"{place.port}/{protocol}": binding for protocol in PROTOCOLS}
+
+
+def _attached(network: str, place: NetworkPlace | None) -> dict[str, Any]:
+    mode = network_mode(network, place)
+    if place is None or mode in ("host", "none"):
+        return {}
+    return {"NetworkingConfig": {"EndpointsConfig": {mode: {"IPAMConfig": {"IPv4Address": place.address}}}}}

@@ -1,0 +1,233 @@
+"""The Docker runtime for real: a daemon, the real root, every variant, and nothing left behind."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker as sdk
+import pytest
+
+from harness import paths, process
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.host.daemons import Daemons, open_daemons
+from harness.images import ensure
+from harness.model import Leftover, Mark, NetworkPlace, RootForms, Shape
+from harness.rig.network import Network, open_network
+from harness.runtimes.base import Command, Entry, Place, RawOutput
+from harness.runtimes.docker import Docker, instance
+from harness.runtimes.docker.specification import VARIANTS
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(os.geteuid() != 0, reason="a bridge of our own needs root: sudo make test"),
+    pytest.mark.skipif(
+        bool(process.have("ip", "nsenter", "iptables", "dockerd", "mmdebstrap")), reason="system packages: make doctor"
+    ),
+]
+
+NAME = "dkrtest"
+PORT = 5301
+LABELS = {"tare.install": NAME, "tare.run": f"{NAME}-run", "tare.boot": "b"}
+SHAPE = Shape(cpus=(0,), memory_mib=256, pids=64)
+SERVE = "import socket; s = socket.create_server(('', int('{port}'))); c, _ = s.accept(); c.sendall(b'hello')"
+FETCH = "import socket; print(socket.create_connection(('{address}', {port}), timeout=5).recv(9).decode())"
+FLAVOURS = [variant.name.partition("/")[2] for variant in VARIANTS]
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What the tests share: the runtime on a live daemon, the root, a network, and a plain client beside them."""
+
+    runtime: Docker
+    root: RootForms
+    network: Network
+    daemons: Daemons
+    client: sdk.DockerClient
+    folder: Path
+
+    def launch(self, flavour: str, entry: Entry, name: str, shape: Shape = SHAPE) -> instance.Container:
+        variant = next(one for one in VARIANTS if one.name == f"docker/{flavour}")
+        deadline = Deadline.after(60)
+        prepared = self.runtime.prepare(variant, shape, self.root, deadline)
+        directory = self.folder / name
+        directory.mkdir(parents=True, exist_ok=True)
+        network: NetworkPlace = self.network.place(name)
+        place = Place(
+            name=name, directory=directory, entry=entry, shape=shape, network=network, port=PORT, scratch_mib=16
+        )
+        launched = self.runtime.launch(prepared, place, LABELS, deadline)
+        assert isinstance(launched, instance.Container)
+        return launched
+
+    def ours(self) -> list[Leftover]:
+        return [
+            one for one in self.runtime.leftovers() if one.run == LABELS["tare.run"] and one.kind != "docker-network"
+        ]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    deadline = Deadline.after(600)
+    folder = Path(f"/run/{NAME}")
+    folder.mkdir(exist_ok=True)
+    root = ensure(paths.data("images") / "root.toml", paths.state() / "images", deadline, print)
+    with ExitStack() as stack:
+        stack.callback(lambda: process.run(("rm", "-rf", str(folder)), Deadline.after(10)))
+        state = tmp_path_factory.mktemp("state")
+        daemons = stack.enter_context(open_daemons(folder, state, ["docker"], deadline, print, netns=NAME))
+        if daemons.docker_url is None:
+            pytest.skip(daemons.reasons["docker"])
+        network = stack.enter_context(
+            open_network(daemons.netns, LABELS["tare.run"], daemons.docker_url, deadline, peer=f"{NAME}-peer")
+        )
+        runtime = Docker()
+        runtime.connect(daemons.docker_url)
+        stack.callback(runtime.close)
+        client = sdk.DockerClient(base_url=daemons.docker_url)
+        stack.callback(client.close)
+        yield Bench(runtime, root, network, daemons, client, folder)
+        assert runtime.url is not None
+
+
+def run(container: instance.Container, *argv: str) -> RawOutput:
+    output = container.start(Command(argv=argv), Deadline.after(30)).wait(Deadline.after(60))
+    assert output.status == 0, output.stderr
+    return output
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_every_variant_runs_a_tool_serves_its_peer_and_goes(bench: Bench, flavour: str) -> None:
+    assert bench.runtime.available(VARIANTS[0]).ok
+    with bench.launch(flavour, "agent", f"tare-{NAME}-{flavour}") as container:
+        ready = container.wait(Mark.READY, Deadline.after(30))
+        assert container.marks[Mark.ASKED] < ready < time.monotonic()
+        before = container.counters()["workload"]
+        output = run(container, "sysbench", "cpu", "--time=1", "--threads=1", "run")
+        assert "events per second" in output.stdout
+        assert container.counters()["workload"] - before == pytest.approx(output.user + output.system, abs=0.2)
+        run(container, "dd", "if=/dev/zero", "of=/scratch/x", "bs=1M", "count=8")
+        facts = container.facts(Deadline.after(20))
+        assert facts["cpus"] == "0" and facts["storage_driver"] and facts["image"].startswith("sha256:")
+        assert ("docker-volume" in {one.kind for one in bench.ours()}) is (flavour == "volume")
+        # The peer, over the leg that this variant is measured on.
+        server = container.start(
+            Command(argv=("python3", "-c", SERVE.format(port=PORT)), listen=PORT), Deadline.after(20)
+        )
+        where = container.endpoint()
+        fetch = ("python3", "-c", FETCH.format(address=where.address, port=where.port))
+        inside = ("nsenter", f"--net=/run/netns/{NAME}-peer")
+        assert process.run((*inside, *fetch), Deadline.after(20)).stdout == "hello\n"
+        assert server.wait(Deadline.after(10)).status == 0
+        assert ("proxy" in container.counters()) is (flavour == "nat")
+    bench.network.release(container.name)
+    assert bench.ours() == []
+    assert not bench.client.volumes.list()
+
+
+def test_limits_are_the_shape(bench: Bench) -> None:
+    with bench.launch("bridge", "agent", f"tare-{NAME}-limits") as container:
+        container.wait(Mark.READY, Deadline.after(30))
+        host = bench.client.api.inspect_container(container.name)["HostConfig"]
+        assert (host["Memory"], host["MemorySwap"]) == (256 * 2**20, 256 * 2**20)
+        assert (host["CpusetCpus"], host["PidsLimit"], host["CpuQuota"]) == ("0", 64, 0)
+        forks = (
+            "import os\nn=0\ntry:\n while os.fork(): n+=1\nexcept OSError: print(n)\nelse: __import__('time').sleep(3)"
+        )
+        assert 0 < int(run(container, "python3", "-c", forks).stdout) < 64
+        # A job that wants more than the memory limit is killed, and the facts count it; the agent lives on.
+        greedy = Command(argv=("python3", "-c", "b'x' * 2**29"))
+        assert container.start(greedy, Deadline.after(10)).wait(Deadline.after(30)).status == -signal.SIGKILL
+        assert int(container.facts(Deadline.after(20))["oom_kills"]) >= 1
+
+
+def test_the_beacon_becomes_ready(bench: Bench) -> None:
+    with bench.launch("host", "beacon", f"tare-{NAME}-beacon") as container:
+        marks = container.wait(Mark.READY, Deadline.after(30)), container.marks
+        assert marks[0] == marks[1][Mark.READY] < marks[1][Mark.ASKED] + 10
+    assert bench.ours() == []
+
+
+def test_a_container_killed_for_memory_is_reported_in_words(bench: Bench) -> None:
+    tight = Shape(cpus=(0,), memory_mib=7, pids=64)
+    with (
+        pytest.raises(TareError) as caught,
+        bench.launch("bridge", "agent", f"tare-{NAME}-tight", tight) as container,
+    ):
+        container.wait(Mark.READY, Deadline.after(30))
+    # Where the limit strikes before the agent's first line, it is Docker itself that cannot start the container.
+    assert "7 MiB of memory" in str(caught.value) or "did not start" in str(caught.value)
+    assert bench.ours() == []
+
+
+def test_a_container_that_somebody_kills_is_noticed(bench: Bench) -> None:
+    with bench.launch("bridge", "agent", f"tare-{NAME}-killed") as container:
+        container.wait(Mark.READY, Deadline.after(30))
+        job = container.start(Command(argv=("sleep", "30")), Deadline.after(10))
+        bench.client.containers.get(container.name).kill()
+        with pytest.raises(TareError, match="closed its channel") as caught:
+            job.wait(Deadline.after(20))
+        assert "SIGKILL from outside" in str(caught.value)
+    assert bench.ours() == []
+
+
+def test_what_is_not_ours_is_left_alone(bench: Bench) -> None:
+    name = f"{NAME}-users-own"
+    image = bench.runtime.prepare(VARIANTS[0], SHAPE, bench.root, Deadline.after(60)).image
+    users = bench.client.containers.create(image, ["/opt/tare/beacon", "/x", "y"], name=name, network_mode="none")
+    try:
+        assert name not in {one.name for one in bench.runtime.leftovers()}
+        with pytest.raises(TareError, match="does not carry"):
+            bench.runtime.remove(Leftover(kind="docker-container", name=name), Deadline.after(10))
+        # Nor is a container removed whose name we wanted and did not get.
+        with pytest.raises(TareError, match="in use"):
+            bench.launch("bridge", "beacon", name)
+        users.reload()
+        assert users.name == name
+    finally:
+        users.remove(force=True)
+
+
+def test_leftovers_are_found_and_removed(bench: Bench) -> None:
+    lost = bench.launch("volume", "agent", f"tare-{NAME}-lost")
+    lost.wait(Mark.READY, Deadline.after(30))
+    assert {one.kind for one in bench.ours()} == {"docker-container", "docker-volume"}
+    for leftover in bench.ours():
+        bench.runtime.remove(leftover, Deadline.after(20))
+    assert bench.ours() == [] and not bench.client.volumes.list()
+    lost.__exit__()
+    assert f"{bench.root.digest.rpartition(':')[2][:12]}" in " ".join(one.name for one in bench.runtime.images())
+
+
+def test_the_image_is_imported_once(bench: Bench) -> None:
+    first = bench.runtime.prepare(VARIANTS[0], SHAPE, bench.root, Deadline.after(60)).image
+    before = time.monotonic()
+    assert bench.runtime.prepare(VARIANTS[1], SHAPE, bench.root, Deadline.after(60)).image == first
+    assert time.monotonic() - before < 1.0
+
+
+def test_the_end_is_bounded_while_the_daemon_hangs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "dockerd" not in bench.daemons.processes:
+        pytest.skip("this dockerd is not ours to stop")
+    monkeypatch.setattr(instance, "DESTROY_SECONDS", 1.0)
+    lost = bench.launch("bridge", "agent", f"tare-{NAME}-hung")
+    lost.wait(Mark.READY, Deadline.after(30))
+    os.kill(bench.daemons.processes["dockerd"], signal.SIGSTOP)
+    try:
+        before = time.monotonic()
+        with pytest.raises(TareError, match="may remain"):
+            lost.__exit__()
+        with pytest.raises(ValueError, match="first") as caught, lost:
+            raise ValueError("first")
+        assert f"{NAME}-hung may remain" in caught.value.__notes__[0]
+        assert time.monotonic() - before < 10
+    finally:
+        os.kill(bench.daemons.processes["dockerd"], signal.SIGCONT)
+    for leftover in bench.ours():
+        bench.runtime.remove(leftover, Deadline.after(20))
+    assert bench.ours() == []

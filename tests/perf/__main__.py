@@ -1,0 +1,61 @@
+"""Prints how tare compares with doing the same by hand, in one run, on this host. Nothing is asserted.
+
+Run by `make perf`, as root: python -m tests.perf [--pairs N] [--guest-pairs N] [--only container|guest|start]
+"""
+
+import argparse
+import os
+import platform
+import sys
+
+from harness.errors import TareError
+from harness.process import have
+from tests.perf import containers, guests, starts
+from tests.perf.bench import Bench, open_bench
+
+ROOT_NEEDED = "needs root for a bridge of its own: sudo make perf"
+PARTS = ("start", "container", "guest")
+
+
+def main() -> int:
+    """Run the chosen comparisons."""
+    parser = argparse.ArgumentParser(prog="python -m tests.perf", description=__doc__)
+    parser.add_argument("--pairs", type=int, default=20, help="rounds of the container and start comparisons")
+    parser.add_argument("--guest-pairs", type=int, default=6, help="rounds of the guest comparison")
+    parser.add_argument("--only", choices=PARTS, action="append", help="leave the others out")
+    arguments = parser.parse_args()
+    chosen = arguments.only or PARTS
+    print(f"{platform.node()}: {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.2f}, kernel {platform.release()}")
+    if "start" in chosen:
+        print(starts.compare(arguments.pairs), flush=True)
+    if not {"container", "guest"} & set(chosen):
+        return 0
+    if reason := _unable():
+        print(f"container and guest: skipped, {reason}")
+        return 0
+    try:
+        with open_bench() as bench:
+            _launches(bench, chosen, arguments.pairs, arguments.guest_pairs)
+    except TareError as error:
+        print(error, file=sys.stderr)
+        return error.code
+    return 0
+
+
+def _launches(bench: Bench, chosen: tuple[str, ...] | list[str], pairs: int, guest_pairs: int) -> None:
+    if "container" in chosen:
+        for flavour in ("bridge", "host"):
+            print(containers.compare(bench, flavour, pairs), flush=True)
+    if "guest" in chosen:
+        print(guests.compare(bench, guest_pairs), flush=True)
+
+
+def _unable() -> str:
+    if os.geteuid() != 0:
+        return ROOT_NEEDED
+    missing = have("ip", "nsenter", "docker", "qemu-system-x86_64", "qemu-img", "taskset", "mmdebstrap")
+    return f"not installed: {', '.join(missing)} (make doctor)" if missing else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

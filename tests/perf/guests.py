@@ -1,0 +1,113 @@
+"""launch → ready → gone of a guest: tare's libvirt runtime against QEMU started by hand with the same machine."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from harness.deadline import Deadline
+from harness.model import Accelerator, Mark
+from harness.process import kill_group, run, spawn
+from harness.runtimes.agent import Channel
+from harness.runtimes.base import Place, Prepared
+from harness.runtimes.libvirt.description import describe
+from harness.runtimes.libvirt.domain import Domain
+from harness.runtimes.libvirt.instance import USERSPACE
+from tests.perf.bench import LABELS, Bench
+from tests.perf.pairs import Times, alternate, table
+
+BOOT_SECONDS = 120.0
+STEP_SECONDS = 10.0
+
+
+def compare(bench: Bench, pairs: int) -> str:
+    """The table, or why there is none."""
+    if bench.daemons.libvirt_uri is None:
+        return f"guest: skipped, {bench.daemons.reasons.get('libvirt')}"
+    bench.guests.connect(bench.daemons.libvirt_uri)
+    kind = "tcg" if bench.accelerator is Accelerator.TCG else "kvm"
+    variant = next(one for one in bench.guests.variants if one.name == f"libvirt/{kind}")
+    prepared = bench.guests.prepare(variant, bench.shape, bench.root, Deadline.after(60))
+    rounds = alternate(lambda: _by_tare(bench, prepared), lambda: _by_hand(bench, prepared), pairs)
+    return table(f"guest on {bench.accelerator}: launch to ready to gone", ("tare", "plain QEMU"), rounds)
+
+
+def _by_tare(bench: Bench, prepared: Prepared) -> Times:
+    deadline = Deadline.after(BOOT_SECONDS)
+    with bench.place() as place:
+        begin = time.monotonic()
+        with bench.guests.launch(prepared, place, LABELS, deadline) as guest:
+            ready = guest.wait(Mark.READY, deadline)
+            early = guest.marks[Mark.USERSPACE]
+        return {"userspace": early - begin, "ready": ready - begin, "gone": time.monotonic() - begin}
+
+
+def _by_hand(bench: Bench, prepared: Prepared) -> Times:
+    """The overlay is in the time, as it is in tare's; the tap is made before, which favours QEMU."""
+    deadline = Deadline.after(BOOT_SECONDS)
+    with bench.place() as place, _tap(place) as tap:
+        channel = Channel(place.directory)
+        channel.watch(USERSPACE)
+        domain = describe(prepared, place, LABELS)
+        overlay = domain.disks[0]
+        try:
+            begin = time.monotonic()
+            run(
+                ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(overlay.base), "-F", "raw", overlay.path],
+                deadline,
+            )
+            child = spawn(_argv(domain, place, tap), stderr=subprocess.PIPE)
+            try:
+                ready = channel.wait_ready(deadline, lambda: _ended(child))
+            finally:
+                kill_group(child)
+            overlay.path.unlink()
+            early, _ = channel.stamps[USERSPACE]
+            return {"userspace": early - begin, "ready": ready - begin, "gone": time.monotonic() - begin}
+        finally:
+            channel.close()
+
+
+def _argv(domain: Domain, place: Place, tap: str) -> list[str]:
+    """The machine of vm-templates/direct-kernel.xml.j2, as one would type it."""
+    assert place.network is not None
+    without = "".join(f",{name}=off" for name in domain.cpu_without)
+    enter = ["nsenter", f"--net=/run/netns/{place.network.netns}"] if place.network.netns else []
+    return [
+        *(*enter, "taskset", "--cpu-list", place.shape.cpu_list, "qemu-system-x86_64"),
+        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+        *("-machine", f"{domain.machine},usb=off,hpet=off", "-accel", "kvm" if domain.type == "kvm" else "tcg"),
+        *("-cpu", ("host" if domain.type == "kvm" else "max") + without),
+        *("-m", f"{domain.memory_mib}M", "-smp", f"{len(domain.cpus)},sockets=1,cores={len(domain.cpus)},threads=1"),
+        *("-rtc", "base=utc,driftfix=slew", "-global", "kvm-pit.lost_tick_policy=delay"),
+        *("-kernel", str(domain.kernel), "-initrd", str(domain.initramfs), "-append", domain.command_line),
+        *("-drive", f"file={domain.disks[0].path},format=qcow2,if=none,id=root,cache={domain.disks[0].cache}"),
+        *("-device", "virtio-blk-pci,drive=root,addr=3"),
+        *("-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no"),
+        *("-device", f"virtio-net-pci,netdev=net,mac={domain.mac},romfile=,addr=7"),
+        *("-chardev", f"file,id=console,path={domain.console}", "-device", "isa-serial,chardev=console,index=0"),
+        *("-chardev", f"socket,id=early,path={domain.userspace}", "-device", "isa-serial,chardev=early,index=1"),
+        *("-device", "virtio-serial-pci,id=ports,addr=2", "-chardev", f"socket,id=tare,path={domain.channel}"),
+        *("-device", "virtserialport,bus=ports.0,chardev=tare,name=tare"),
+    ]
+
+
+@contextmanager
+def _tap(place: Place) -> Iterator[str]:
+    """A tap on the bridge."""
+    assert place.network is not None
+    name = f"perf-{place.name.rpartition('-')[2]}"
+    ip = ["ip", *(("-netns", place.network.netns) if place.network.netns else ())]
+    run([*ip, "tuntap", "add", "dev", name, "mode", "tap"], Deadline.after(STEP_SECONDS))
+    try:
+        run([*ip, "link", "set", "dev", name, "master", place.network.bridge, "up"], Deadline.after(STEP_SECONDS))
+        yield name
+    finally:
+        run([*ip, "link", "delete", "dev", name], Deadline.after(STEP_SECONDS))
+
+
+def _ended(child: "subprocess.Popen[bytes]") -> str | None:
+    if child.poll() is None:
+        return None
+    assert child.stderr is not None
+    return f"QEMU exited {child.returncode}: {child.stderr.read().decode('utf-8', 'replace')[-1000:]}"

@@ -1,0 +1,185 @@
+"""What of the Docker runtime needs no daemon: the container's specification, its words, and absent or hung daemons."""
+
+import os
+import platform
+import socket
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.deadline import Deadline
+from harness.errors import DeadlineExceeded, TareError
+from harness.model import Accelerator, NetworkPlace, RootForms, Shape, Variant
+from harness.runtimes import docker
+from harness.runtimes.base import Place, Prepared
+from harness.runtimes.docker.cost import Servants, cgroup_of
+from harness.runtimes.docker.daemon import Daemon, chosen_url
+from harness.runtimes.docker.image import tag
+from harness.runtimes.docker.instance import died
+from harness.runtimes.docker.specification import VARIANTS, container, endpoint
+
+HERE = Path("/nowhere")
+ROOT = RootForms(
+    digest="sha256:00112233445566778899",
+    directory=HERE,
+    tar=HERE,
+    disk=HERE,
+    kernel=HERE,
+    initramfs=HERE,
+    kernel_release="6.1",
+)
+SHAPE = Shape(cpus=(2, 3), memory_mib=512, pids=100)
+NETWORK = NetworkPlace(
+    bridge="tare0",
+    docker_network="tare-net",
+    netns="",
+    host_address="198.18.0.1",
+    nat_address="198.18.1.1",
+    address="198.18.0.16",
+    prefix=24,
+)
+PLACE = Place(name="tare-x", directory=HERE, entry="agent", shape=SHAPE, network=NETWORK, port=5201, scratch_mib=64)
+FIT = {
+    "OSType": "linux",
+    "KernelVersion": platform.release(),
+    "MemoryLimit": True,
+    "CPUSet": True,
+    "PidsLimit": True,
+}
+
+
+def variant(flavour: str) -> Variant:
+    return next(one for one in VARIANTS if one.name == f"docker/{flavour}")
+
+
+def prepared(flavour: str) -> Prepared:
+    return Prepared(variant=variant(flavour), shape=SHAPE, root=ROOT, image="sha256:1", accelerator=Accelerator.NONE)
+
+
+def test_the_shape_becomes_limits_without_swap_or_quota() -> None:
+    body = container(prepared("bridge"), PLACE, {"tare.run": "r1"})
+    host = body["HostConfig"]
+    assert host["CpusetCpus"] == "2,3"
+    assert host["Memory"] == host["MemorySwap"] == 512 * 2**20
+    assert host["PidsLimit"] == 100
+    assert not {"CpuQuota", "CpuPeriod", "NanoCpus"} & host.keys()
+    assert host["Init"] is False
+    assert body["Labels"] == {"tare.run": "r1"}
+    assert not {"Privileged", "SecurityOpt", "CapAdd"} & host.keys()
+
+
+def test_entry_and_channel() -> None:
+    body = container(prepared("bridge"), replace(PLACE, entry="beacon"), {})
+    assert body["Cmd"] == ["/opt/tare/beacon", "/run/tare/channel", "ready"]
+    assert body["HostConfig"]["Mounts"] == [{"Type": "bind", "Source": "/nowhere", "Target": "/run/tare"}]
+
+
+@pytest.mark.parametrize(
+    ("flavour", "mode", "published", "address"),
+    [
+        ("bridge", "tare-net", False, "198.18.0.16"),
+        ("host", "host", False, "198.18.0.1"),
+        ("nat", "tare-net", True, "198.18.1.1"),
+        ("overlay", "tare-net", False, "198.18.0.16"),
+        ("volume", "tare-net", False, "198.18.0.16"),
+    ],
+)
+def test_network_of_each_variant(flavour: str, mode: str, published: bool, address: str) -> None:
+    body = container(prepared(flavour), PLACE, {})
+    assert body["HostConfig"]["NetworkMode"] == mode
+    assert set(body["ExposedPorts"]) == set(body["HostConfig"]["PortBindings"])
+    assert bool(body["ExposedPorts"]) is published
+    assert ("NetworkingConfig" in body) is (mode != "host")
+    where = endpoint(variant(flavour).options["network"], PLACE)
+    assert (where.address, where.port) == (address, 5201)
+
+
+def test_without_a_network_place_there_is_only_loopback_and_no_endpoint() -> None:
+    alone = replace(PLACE, network=None)
+    assert container(prepared("nat"), alone, {})["HostConfig"]["NetworkMode"] == "none"
+    with pytest.raises(TareError, match="no network place"):
+        endpoint("bridge", alone)
+
+
+def test_only_the_volume_variant_has_a_labelled_volume_and_only_for_scratch() -> None:
+    mounts = container(prepared("volume"), PLACE, {"tare.run": "r1"})["HostConfig"]["Mounts"]
+    assert mounts[1]["Target"] == "/scratch"
+    assert mounts[1]["VolumeOptions"]["Labels"] == {"tare.run": "r1"}
+    assert "Source" not in mounts[1]
+    assert len(container(prepared("volume"), replace(PLACE, scratch_mib=0), {})["HostConfig"]["Mounts"]) == 1
+    assert len(container(prepared("overlay"), PLACE, {})["HostConfig"]["Mounts"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({"OOMKilled": True, "ExitCode": 137}, "more than its 512 MiB of memory"),
+        ({"ExitCode": 137}, "SIGKILL from outside"),
+        ({"ExitCode": 127, "Error": "no such file"}, "no such file"),
+        ({"ExitCode": 3, "Status": "exited"}, "exited with exit status 3"),
+    ],
+)
+def test_why_it_died(state: dict[str, object], words: str) -> None:
+    assert words in died(state, 512)
+
+
+def test_a_daemon_that_cannot_be_weighed_says_why() -> None:
+    url = "unix:///var/run/docker.sock"
+    assert docker.unfit(url, FIT) is None
+    for unfit in (
+        docker.unfit("tcp://10.0.0.1:2375", FIT),
+        docker.unfit(url, {**FIT, "KernelVersion": "6.6-linuxkit"}),
+        docker.unfit(url, {**FIT, "MemoryLimit": False}),
+    ):
+        assert unfit is not None and not unfit.ok and unfit.reason and unfit.fix
+
+
+def test_no_daemon_is_a_skip_with_reason_and_fix_and_has_no_leftovers(tmp_path: Path) -> None:
+    runtime = docker.Docker()
+    runtime.connect(f"unix://{tmp_path}/docker.sock")
+    answer = runtime.available(VARIANTS[0])
+    assert not answer.ok and answer.reason and answer.fix
+    assert list(runtime.leftovers()) == []
+    with pytest.raises(TareError):
+        runtime.prepare(VARIANTS[0], SHAPE, ROOT, Deadline.after(1))
+
+
+def test_a_hung_daemon_does_not_hang_us(tmp_path: Path) -> None:
+    path = str(tmp_path / "docker.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent:
+        silent.bind(path)
+        silent.listen(1)
+        before = time.monotonic()
+        with pytest.raises(DeadlineExceeded):
+            Daemon(f"unix://{path}", Deadline.after(0.3))
+        assert time.monotonic() - before < 5
+
+
+def test_which_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///a")
+    assert chosen_url(None) == "unix:///a"
+    assert chosen_url("unix:///b") == "unix:///b"
+    monkeypatch.delenv("DOCKER_HOST")
+    assert chosen_url(None) == "unix:///var/run/docker.sock"
+
+
+def test_the_image_is_named_by_the_digest() -> None:
+    assert tag("sha256:00112233445566778899") == tag("00112233445566778899") == "tare-root:001122334455"
+
+
+def test_cpu_time_of_our_own_cgroup_grows() -> None:
+    try:
+        cgroup = cgroup_of(os.getpid())
+        before = cgroup.cpu_seconds()
+    except (TareError, OSError) as error:
+        pytest.skip(f"no cgroup here accounts CPU time: {error}")
+    sum(range(2_000_000))
+    assert cgroup.cpu_seconds() > before
+    with pytest.raises(TareError, match="cgroup cannot be found"):
+        cgroup_of(2**22 + 1)
+
+
+def test_a_process_without_docker_has_no_shim() -> None:
+    assert "shim" not in Servants(None, os.getpid(), None).cpu_seconds()
