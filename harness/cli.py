@@ -57,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     handlers = _catch_signals()
     try:
         arguments = parser().parse_args(words)
-        logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, format="%(name)s: %(message)s")
+        logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+        logging.getLogger("harness").setLevel(logging.DEBUG if verbose else logging.WARNING)
         arguments.command_line = ("tare", *words)
         code: int = arguments.call(arguments)
         sys.stdout.flush()
@@ -127,6 +128,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--packages", action="store_true", help="also the system packages that tare installed")
     one.add_argument("--images", action="store_true", help="also the root and its images")
     one = command("completion", commands.completion, "print a shell's completion script", COMPLETION_EPILOG)
+    one.set_defaults(parser=top)
     one.add_argument("shell", choices=("bash", "zsh"), help="the shell")
     return top
 

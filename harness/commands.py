@@ -3,19 +3,17 @@
 import argparse
 import dataclasses
 import json
-import secrets
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import paths, requests
 from harness.errors import ExitCode, bad_input
 
 if TYPE_CHECKING:
-    from harness.run import Request
     from harness.terminal import TerminalProgress
 
-SEEDS = 10**9
 IMAGE_SECONDS = 3600.0
 CLEAN_SECONDS = 300.0
 DOCTOR_SECONDS = 30.0
@@ -44,7 +42,7 @@ def list_(arguments: argparse.Namespace) -> int:
     """Runtimes with their variants, workloads and suites."""
     from harness import listing
 
-    found = listing.gather(_workloads_folder(arguments))
+    found = listing.gather(requests.workloads_folder(arguments))
     _show(arguments, found.as_dict(), found.lines())
     return ExitCode.FINE
 
@@ -54,7 +52,7 @@ def plan(arguments: argparse.Namespace) -> int:
     from harness.preview import plan_as_dict, preview
     from harness.terminal import plan_lines
 
-    asked = request(arguments)
+    asked = requests.asked(arguments)
     found = preview(
         asked.suite,
         asked.workloads,
@@ -74,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.run import execute
     from harness.terminal import TerminalProgress
 
-    asked = resumed(arguments) if arguments.resume else request(arguments)
+    asked = requests.resumed(arguments) if arguments.resume else requests.asked(arguments)
     progress = TerminalProgress()
     _say_host(progress)
     try:
@@ -95,7 +93,7 @@ def report(arguments: argparse.Namespace) -> int:
     """Render a stored run again."""
     from harness.store import find
 
-    _render(find(_results(arguments), arguments.run).directory)
+    _render(find(requests.results(arguments), arguments.run).directory)
     return ExitCode.FINE
 
 
@@ -104,7 +102,7 @@ def export(arguments: argparse.Namespace) -> int:
     from harness import journal, records, samples
     from harness.store import find
 
-    directory = find(_results(arguments), arguments.run).directory
+    directory = find(requests.results(arguments), arguments.run).directory
     if not arguments.csv.absolute().parent.is_dir():
         raise bad_input("--csv", f"there is no folder {arguments.csv.absolute().parent}", "name a file in a folder")
     rows = records.rows(journal.read(directory))
@@ -115,7 +113,7 @@ def export(arguments: argparse.Namespace) -> int:
 
 def image(arguments: argparse.Namespace) -> int:
     """Build, export or import the one root."""
-    from harness import images, paths
+    from harness import images
     from harness.deadline import Deadline
     from harness.terminal import TerminalProgress
 
@@ -135,13 +133,13 @@ def image(arguments: argparse.Namespace) -> int:
 
 def prune(arguments: argparse.Namespace) -> int:
     """Remove all but the newest runs; not while one is being measured."""
-    from harness import paths, store
+    from harness import store
     from harness.config import parse_count
     from harness.rig.lock import host_lock
 
     keep = parse_count(arguments.keep, "--keep", least=0)
     with host_lock(paths.locks(), "prune"):
-        removed = store.prune(_results(arguments), keep)
+        removed = store.prune(requests.results(arguments), keep)
     _lines(f"removed {path}" for path in removed)
     print(f"{len(removed)} runs removed, at most {keep} kept")
     return ExitCode.FINE
@@ -150,7 +148,6 @@ def prune(arguments: argparse.Namespace) -> int:
 def clean(arguments: argparse.Namespace) -> int:
     """Remove what interrupted runs left on this host; CASE_FAILED when something of ours stays."""
     from harness import clean as cleaning
-    from harness import paths
     from harness.deadline import Deadline
     from harness.rig.lock import host_lock
     from harness.terminal import TerminalProgress, skip_lines
@@ -172,92 +169,9 @@ def completion(arguments: argparse.Namespace) -> int:
     """Print a shell's completion script."""
     import shtab
 
-    from harness.cli import parser
-
-    whole = parser()
-    _complete_files(whole, shtab.FILE, shtab.DIRECTORY)
-    print(shtab.complete(whole, arguments.shell))
+    _complete_files(arguments.parser, shtab.FILE, shtab.DIRECTORY)
+    print(shtab.complete(arguments.parser, arguments.shell))
     return ExitCode.FINE
-
-
-def request(arguments: argparse.Namespace) -> "Request":
-    """What the arguments of `run` or `plan` ask for, with every name and number checked.
-
-    The baseline is always among the variants. Raises TareError (bad input); nothing has been created by then.
-    """
-    from harness.config import load_suite, load_workloads, parse_count, parse_duration
-    from harness.run import Request
-
-    folder = _workloads_folder(arguments).absolute()
-    blocks, seed, budget = arguments.blocks, arguments.seed, getattr(arguments, "time", None)
-    asked = Request(
-        suite=load_suite(arguments.suite, folder),
-        workloads=load_workloads(folder),
-        workloads_dir=folder,
-        variants=tuple(dict.fromkeys([arguments.baseline, *arguments.variant])) if arguments.variant else None,
-        only_workloads=tuple(arguments.workload) if arguments.workload else None,
-        blocks=None if blocks is None else parse_count(blocks, "--blocks", most=10_000),
-        seed=secrets.randbelow(SEEDS) if seed is None else parse_count(seed, "--seed", least=0, most=SEEDS - 1),
-        out=_results(arguments),
-        command_line=arguments.command_line,
-        time_budget=None if budget is None else parse_duration(budget, "--time"),
-        baseline=arguments.baseline,
-    )
-    _check_names(asked)
-    return asked
-
-
-def resumed(arguments: argparse.Namespace) -> "Request":
-    """The request of an interrupted run, from its journal; other options have no effect.
-
-    Raises TareError (bad input) when there is nothing to finish, or its workloads are no longer there.
-    """
-    from harness import records
-    from harness.config import load_suite, load_workloads
-    from harness.run import Request
-    from harness.store import find
-
-    directory = find(_results(arguments), arguments.resume).directory
-    opened = records.read(directory).opened
-    folder = Path(opened["workloads_dir"])
-    asked = Request(
-        suite=load_suite(opened["suite"], folder),
-        workloads=load_workloads(folder),
-        workloads_dir=folder,
-        variants=_tuple(opened["variants"]),
-        only_workloads=_tuple(opened["only_workloads"]),
-        blocks=opened["blocks"],
-        seed=opened["seed"],
-        out=directory.parent,
-        command_line=arguments.command_line,
-        resume=directory,
-        time_budget=opened["time_budget"],
-        baseline=opened["baseline"],
-    )
-    _check_names(asked)
-    return asked
-
-
-def _check_names(asked: "Request") -> None:
-    from harness.catalog import load_catalog
-    from harness.preview import check_names
-
-    catalog = load_catalog()
-    try:
-        check_names(
-            asked.suite,
-            asked.workloads,
-            catalog.variants,
-            only_workloads=asked.only_workloads,
-            only_variants=asked.variants,
-            baseline=asked.baseline,
-        )
-    finally:
-        catalog.close()
-
-
-def _tuple(words: list[str] | None) -> tuple[str, ...] | None:
-    return None if words is None else tuple(words)
 
 
 def _render(directory: Path) -> None:
@@ -266,6 +180,7 @@ def _render(directory: Path) -> None:
 
     print(report.summary(directory, shutil.get_terminal_size((100, 24)).columns))
     written = report.render(directory)
+    paths.give_to_caller(directory)
     print(f"\nreport: {written[0]}")
 
 
@@ -293,22 +208,6 @@ def _show(arguments: argparse.Namespace, data: Any, lines: Iterable[str]) -> Non
 def _lines(lines: Iterable[str]) -> None:
     for line in lines:
         print(line)
-
-
-def _workloads_folder(arguments: argparse.Namespace) -> Path:
-    from harness import paths
-
-    return arguments.workloads_dir or paths.data("workloads")
-
-
-def _results(arguments: argparse.Namespace) -> Path:
-    """The results folder: it need not be there yet. Raises TareError (bad input) when it is no folder."""
-    from harness import paths
-
-    out: Path = getattr(arguments, "out", None) or paths.data("results")
-    if out.exists() and not out.is_dir():
-        raise bad_input("--out", f"{out} is not a folder", "name a folder")
-    return out
 
 
 def _complete_files(parser: argparse.ArgumentParser, file: object, directory: object) -> None:

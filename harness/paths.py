@@ -35,3 +35,12 @@ def instances() -> Path:
 def data(folder: str) -> Path:
     """A data folder of the checkout: `workloads`, `images`, `vm-templates` or `results`."""
     return CHECKOUT / folder
+
+
+def give_to_caller(folder: Path) -> None:
+    """Under sudo, what is made below the checkout belongs to the user who called, not to root."""
+    user, group = os.environ.get("SUDO_UID"), os.environ.get("SUDO_GID")
+    if os.geteuid() != 0 or not user or not group:
+        return
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, int(user), int(group), follow_symlinks=False)

@@ -20,8 +20,9 @@ from harness.host.cost import idle_rate
 from harness.host.facts import HostFacts, gather
 from harness.journal import Journal, now
 from harness.measures.base import Measure
-from harness.model import Block, Case, Role, Sample, Suite, Workload
+from harness.model import Block, Case, Role, Sample, Workload
 from harness.plan import Plan, case_seconds, make_plan
+from harness.requests import Request
 from harness.rig.cpus import choose_shape
 from harness.rig.lock import host_lock
 from harness.rows import Row, parameters_text
@@ -30,27 +31,6 @@ from harness.stage import Stage, open_stage
 IDLE_SECONDS = 0.3
 CASE_SECONDS = 900.0
 PEER_RUNTIME = "native"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What the user asked for; `resume` is the folder of an interrupted run, which is then finished.
-
-    `time_budget` is seconds for the whole run: it lowers the number of blocks before the first one starts.
-    """
-
-    suite: Suite
-    workloads: Mapping[str, Workload]
-    workloads_dir: Path
-    variants: tuple[str, ...] | None = None
-    only_workloads: tuple[str, ...] | None = None
-    blocks: int | None = None
-    seed: int = 0
-    out: Path
-    command_line: tuple[str, ...] = ()
-    resume: Path | None = None
-    time_budget: float | None = None
-    baseline: str = "native"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +74,7 @@ def execute(request: Request, progress: Progress) -> Outcome:
         stack.enter_context(host_lock(paths.locks(), "run", run))
         facts = gather()
         folder = request.resume or _folder(request.out, facts, run)
+        stack.callback(paths.give_to_caller, folder)
         journal = stack.enter_context(Journal.reopen(folder) if earlier else Journal.create(folder))
         catalog = _needed(load_catalog(), request)
         stage = stack.enter_context(open_stage(run, folder, journal, catalog, allotment, progress.say))
@@ -116,7 +97,6 @@ class _Loop:
         self._facts = facts
         self._progress = progress
         self._measures: dict[str, Measure] = {e.name: e.load()() for e in entry_points(group="tare.measures")}
-        self._begun = time.monotonic()
         self._done = 0
         self._spent = 0.0
         self._failed = 0

@@ -1,12 +1,9 @@
 """The results folder: which runs are in it, and which go when only the newest are kept."""
 
-import json
 import shutil
 import stat
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness.errors import TareError, bad_input
 
@@ -24,17 +21,6 @@ class StoredRun:
     def name(self) -> str:
         """The folder's name, `<utc>-<host>-<run>`."""
         return self.directory.name
-
-    def manifest(self) -> Mapping[str, Any]:
-        """manifest.json, or nothing where a run ended before it was written. Raises TareError when it is damaged."""
-        path = self.directory / MANIFEST
-        try:
-            found = json.loads(path.read_text("utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise bad_input(str(path), f"cannot be read: {error}", "choose another run") from None
-        return found if isinstance(found, dict) else {}
 
 
 def runs(results: Path) -> list[StoredRun]:

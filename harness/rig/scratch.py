@@ -6,7 +6,6 @@ import json
 import mmap
 import os
 import shutil
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,21 +74,6 @@ def open_scratch(
         yield Scratch(directory=directory, facts=filesystem_facts(directory, beside or {}))
     finally:
         _remove(directory)
-
-
-def evict(path: Path) -> None:
-    """Write back and drop a file of ours from the page cache (posix_fadvise DONTNEED), and nothing else's.
-
-    Raises TareError when `path` is not a plain file.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise TareError(f"{path} is not a plain file")
-        os.fsync(descriptor)  # DONTNEED leaves dirty pages where they are
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(descriptor)
 
 
 def filesystem_facts(directory: Path, beside: Mapping[str, Path]) -> Mapping[str, str]:

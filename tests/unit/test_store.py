@@ -56,11 +56,3 @@ def test_prune_keeps_the_newest_and_all_that_is_not_ours(results: Path) -> None:
     }
     assert (results.parent / "outside" / "journal.jsonl").is_file()
     assert prune(results, 5) == []
-
-
-def test_a_manifest_may_be_absent_but_not_damaged(results: Path) -> None:
-    run = find(results, "33")
-    assert run.manifest() == {}
-    (run.directory / "manifest.json").write_text("{")
-    with pytest.raises(TareError, match="cannot be read"):
-        run.manifest()

@@ -1,6 +1,5 @@
 """The scratch directory on a real filesystem."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from harness.errors import ExitCode, TareError
 from harness.model import Leftover
 from harness.rig import scratch
-from harness.rig.scratch import LABEL, evict, missing_space, open_scratch
+from harness.rig.scratch import LABEL, missing_space, open_scratch
 
 
 def test_scratch_is_made_described_and_removed(tmp_path: Path) -> None:
@@ -75,13 +74,3 @@ def test_a_resumed_run_finds_its_scratch_empty(tmp_path: Path) -> None:
         with open_scratch(tmp_path, run) as made:
             assert [entry.name for entry in made.directory.iterdir()] == [LABEL]
     assert list(tmp_path.iterdir()) == []
-
-
-def test_eviction_is_of_plain_files_only(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(os.urandom(8192))
-    evict(tmp_path / "file")
-    (tmp_path / "link").symlink_to(tmp_path / "file")
-    with pytest.raises(OSError, match="symbolic link"):
-        evict(tmp_path / "link")
-    with pytest.raises(TareError):
-        evict(tmp_path)

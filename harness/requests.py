@@ -1,0 +1,125 @@
+"""What the user asked a run for: from the command line, or from the journal of an interrupted run."""
+
+import argparse
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import paths
+from harness.errors import bad_input
+from harness.model import Suite, Workload
+
+SEEDS = 10**9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the user asked for; `resume` is the folder of an interrupted run, which is then finished.
+
+    `time_budget` is seconds for the whole run: it lowers the number of blocks before the first one starts.
+    """
+
+    suite: Suite
+    workloads: Mapping[str, Workload]
+    workloads_dir: Path
+    variants: tuple[str, ...] | None = None
+    only_workloads: tuple[str, ...] | None = None
+    blocks: int | None = None
+    seed: int = 0
+    out: Path
+    command_line: tuple[str, ...] = ()
+    resume: Path | None = None
+    time_budget: float | None = None
+    baseline: str = "native"
+
+
+def asked(arguments: argparse.Namespace) -> Request:
+    """What the arguments of `run` or `plan` ask for, with every name and number checked.
+
+    The baseline is always among the variants. Raises TareError (bad input); nothing has been created by then.
+    """
+    from harness.config import load_suite, load_workloads, parse_count, parse_duration
+
+    folder = workloads_folder(arguments).absolute()
+    blocks, seed, budget = arguments.blocks, arguments.seed, getattr(arguments, "time", None)
+    found = Request(
+        suite=load_suite(arguments.suite, folder),
+        workloads=load_workloads(folder),
+        workloads_dir=folder,
+        variants=tuple(dict.fromkeys([arguments.baseline, *arguments.variant])) if arguments.variant else None,
+        only_workloads=tuple(arguments.workload) if arguments.workload else None,
+        blocks=None if blocks is None else parse_count(blocks, "--blocks", most=10_000),
+        seed=secrets.randbelow(SEEDS) if seed is None else parse_count(seed, "--seed", least=0, most=SEEDS - 1),
+        out=results(arguments),
+        command_line=arguments.command_line,
+        time_budget=None if budget is None else parse_duration(budget, "--time"),
+        baseline=arguments.baseline,
+    )
+    _check_names(found)
+    return found
+
+
+def resumed(arguments: argparse.Namespace) -> Request:
+    """The request of an interrupted run, from its journal; other options have no effect.
+
+    Raises TareError (bad input) when there is nothing to finish, or its workloads are no longer there.
+    """
+    from harness import records
+    from harness.config import load_suite, load_workloads
+    from harness.store import find
+
+    directory = find(results(arguments), arguments.resume).directory
+    opened = records.read(directory).opened
+    folder = Path(opened["workloads_dir"])
+    found = Request(
+        suite=load_suite(opened["suite"], folder),
+        workloads=load_workloads(folder),
+        workloads_dir=folder,
+        variants=_tuple(opened["variants"]),
+        only_workloads=_tuple(opened["only_workloads"]),
+        blocks=opened["blocks"],
+        seed=opened["seed"],
+        out=directory.parent,
+        command_line=arguments.command_line,
+        resume=directory,
+        time_budget=opened["time_budget"],
+        baseline=opened["baseline"],
+    )
+    _check_names(found)
+    return found
+
+
+def _check_names(found: Request) -> None:
+    from harness.catalog import load_catalog
+    from harness.preview import check_names
+
+    catalog = load_catalog()
+    try:
+        check_names(
+            found.suite,
+            found.workloads,
+            catalog.variants,
+            only_workloads=found.only_workloads,
+            only_variants=found.variants,
+            baseline=found.baseline,
+        )
+    finally:
+        catalog.close()
+
+
+def _tuple(words: list[str] | None) -> tuple[str, ...] | None:
+    return None if words is None else tuple(words)
+
+
+def workloads_folder(arguments: argparse.Namespace) -> Path:
+    """The folder of workloads: the checkout's own unless the user named one."""
+    return arguments.workloads_dir or paths.data("workloads")
+
+
+def results(arguments: argparse.Namespace) -> Path:
+    """The results folder: it need not be there yet. Raises TareError (bad input) when it is no folder."""
+    out: Path = getattr(arguments, "out", None) or paths.data("results")
+    if out.exists() and not out.is_dir():
+        raise bad_input("--out", f"{out} is not a folder", "name a folder")
+    return out
