@@ -4,7 +4,7 @@ import dataclasses
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -12,20 +12,19 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
-from harness import __version__, paths, records
+from harness import entries, paths, records
 from harness.catalog import Catalog, load_catalog
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.cost import idle_rate
 from harness.host.facts import HostFacts, gather
-from harness.journal import Journal, now
+from harness.journal import Journal
 from harness.measures.base import Measure
 from harness.model import Block, Case, Role, Sample, Workload
 from harness.plan import Plan, case_seconds, make_plan
 from harness.requests import Request
 from harness.rig.cpus import choose_shape
 from harness.rig.lock import host_lock
-from harness.rows import Row, parameters_text
 from harness.stage import Stage, open_stage
 
 IDLE_SECONDS = 0.3
@@ -79,7 +78,7 @@ def execute(request: Request, progress: Progress) -> Outcome:
         catalog = _needed(load_catalog(), request)
         stage = stack.enter_context(open_stage(run, folder, journal, catalog, allotment, progress.say))
         plan = _plan(request, stage)
-        opened = _opened(request, facts, stage, plan)
+        opened = entries.opened(request, facts, stage, plan)
         if earlier:
             earlier.check(opened)
         progress.plan(plan)
@@ -140,7 +139,7 @@ class _Loop:
         self._progress.case_started(case, self._done, total, self._eta())
         began = time.monotonic()
         workload = self._stage.workloads[case.workload]
-        self._stage.journal.append("case-opened", case=case.id, **_case_record(case))
+        self._stage.journal.append("case-opened", case=case.id, **entries.case(case))
         voids: list[str] = []
         reason: str | None = None
         try:
@@ -151,7 +150,7 @@ class _Loop:
         except TareError as error:
             reason = error.brief + (f": {error.details}" if error.details else "")
             self._failed += 1
-            for one in _failed_samples(workload, reason):
+            for one in entries.failed(workload, reason):
                 self._keep(case, workload, one)
         self._stage.journal.append("case-closed", case=case.id, failed=reason or "")
         self._done += 1
@@ -160,7 +159,7 @@ class _Loop:
         return voids
 
     def _keep(self, case: Case, workload: Workload, one: Sample) -> None:
-        row = _row(self._request, self._facts, self._stage, case, workload, one)
+        row = entries.row(self._request, self._facts, self._stage, case, workload, one)
         self._stage.journal.append("sample", **asdict(row))
 
     def _eta(self) -> float:
@@ -218,99 +217,3 @@ def _folder(out: Path, facts: HostFacts, run: str) -> Path:
     folder = out / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{host}-{run}"
     (folder / "raw").mkdir(parents=True)
     return folder
-
-
-def _opened(request: Request, facts: HostFacts, stage: Stage, plan: Plan) -> dict[str, object]:
-    """What the run-opened event says: all that a resume or a reader of the manifest must know."""
-    return {
-        "tare": __version__,
-        "run": stage.run,
-        "suite": request.suite.name,
-        "workloads_dir": str(request.workloads_dir),
-        "variants": request.variants,
-        "only_workloads": request.only_workloads,
-        "blocks": request.blocks,
-        "time_budget": request.time_budget,
-        "seed": request.seed,
-        "baseline": request.baseline,
-        "command_line": request.command_line,
-        "host": asdict(facts),
-        "shape": str(stage.shape),
-        "harness_cpus": stage.allotment.harness_cpus,
-        "notes": [*stage.allotment.notes, *stage.daemons.notes],
-        "root": stage.root.digest,
-        "rig": stage.rig_facts(),
-        "plan": [asdict(block) for block in plan.blocks],
-        "skips": [asdict(skip) for skip in plan.skips],
-        "workloads": {name: asdict(workload) for name, workload in plan.workloads.items()},
-        "stopping": {"rule": "blocks", "blocks": len(plan.blocks) // max(1, len(plan.workloads))},
-    }
-
-
-def _case_record(case: Case) -> dict[str, object]:
-    return {
-        "workload": case.workload,
-        "block": case.block,
-        "position": case.position,
-        "attempt": case.attempt,
-        "cast": {role.value: variant for role, variant in case.cast.items()},
-    }
-
-
-def _failed_samples(workload: Workload, reason: str) -> Iterator[Sample]:
-    """A row without a value for each metric of a case that failed."""
-    for metric in workload.metrics:
-        yield Sample(
-            metric=metric.name,
-            unit=metric.unit,
-            direction=metric.direction,
-            scale=metric.scale,
-            summary=metric.summary,
-            iteration=workload.warmup,
-            phase="measured",
-            value=None,
-            valid=False,
-            reason=reason,
-        )
-
-
-def _row(request: Request, facts: HostFacts, stage: Stage, case: Case, workload: Workload, one: Sample) -> Row:
-    """A sample with all that the CSV says beside it."""
-    prepared = stage.prepared.get((case.variant, Role.SUBJECT))
-    instance = stage.instances.get(case.id)
-    return Row(
-        run=stage.run,
-        suite=request.suite.name,
-        host=facts.fingerprint,
-        host_virtualized=facts.host_virtualized,
-        time=now(),
-        workload=workload.name,
-        definition=workload.definition,
-        parameters=parameters_text(workload.parameters),
-        block=case.block,
-        position=case.position,
-        case=case.id,
-        attempt=case.attempt,
-        instance=instance.name if instance else "",
-        role=one.role.value,
-        variant=case.variant,
-        runtime=stage.catalog.variants[case.variant].runtime,
-        accelerator=prepared.accelerator.value if prepared else "",
-        image=prepared.image if prepared else "",
-        kernel=instance.kernel if instance else "",
-        shape=str(stage.shape),
-        cpus=stage.shape.cpu_list,
-        metric=one.metric,
-        unit=one.unit,
-        direction=one.direction,
-        scale=one.scale,
-        summary=one.summary,
-        iteration=one.iteration,
-        phase=one.phase,
-        value=one.value,
-        elapsed=one.elapsed,
-        mhz=one.mhz,
-        steal=one.steal,
-        valid=one.valid,
-        reason=one.reason,
-    )

@@ -1,0 +1,110 @@
+"""What a run writes into its journal: its opening, its cases, and a row for every sample."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from harness import __version__
+from harness.host.facts import HostFacts
+from harness.journal import now
+from harness.model import Case, Role, Sample, Workload
+from harness.plan import Plan
+from harness.requests import Request
+from harness.rows import Row, parameters_text
+from harness.stage import Stage
+
+
+def opened(request: Request, facts: HostFacts, stage: Stage, plan: Plan) -> dict[str, object]:
+    """What the run-opened event says: all that a resume or a reader of the manifest must know."""
+    return {
+        "tare": __version__,
+        "run": stage.run,
+        "suite": request.suite.name,
+        "workloads_dir": str(request.workloads_dir),
+        "variants": request.variants,
+        "only_workloads": request.only_workloads,
+        "blocks": request.blocks,
+        "time_budget": request.time_budget,
+        "seed": request.seed,
+        "baseline": request.baseline,
+        "command_line": request.command_line,
+        "host": asdict(facts),
+        "shape": str(stage.shape),
+        "harness_cpus": stage.allotment.harness_cpus,
+        "notes": [*stage.allotment.notes, *stage.daemons.notes],
+        "root": stage.root.digest,
+        "rig": stage.rig_facts(),
+        "plan": [asdict(block) for block in plan.blocks],
+        "skips": [asdict(skip) for skip in plan.skips],
+        "workloads": {name: asdict(workload) for name, workload in plan.workloads.items()},
+        "stopping": {"rule": "blocks", "blocks": len(plan.blocks) // max(1, len(plan.workloads))},
+    }
+
+
+def case(one: Case) -> dict[str, object]:
+    """What the case-opened event says."""
+    return {
+        "workload": one.workload,
+        "block": one.block,
+        "position": one.position,
+        "attempt": one.attempt,
+        "cast": {role.value: variant for role, variant in one.cast.items()},
+    }
+
+
+def failed(workload: Workload, reason: str) -> Iterator[Sample]:
+    """A row without a value for each metric of a case that failed."""
+    for metric in workload.metrics:
+        yield Sample(
+            metric=metric.name,
+            unit=metric.unit,
+            direction=metric.direction,
+            scale=metric.scale,
+            summary=metric.summary,
+            iteration=workload.warmup,
+            phase="measured",
+            value=None,
+            valid=False,
+            reason=reason,
+        )
+
+
+def row(request: Request, facts: HostFacts, stage: Stage, case: Case, workload: Workload, one: Sample) -> Row:
+    """A sample with all that the CSV says beside it."""
+    prepared = stage.prepared.get((case.variant, Role.SUBJECT))
+    instance = stage.instances.get(case.id)
+    return Row(
+        run=stage.run,
+        suite=request.suite.name,
+        host=facts.fingerprint,
+        host_virtualized=facts.host_virtualized,
+        time=now(),
+        workload=workload.name,
+        definition=workload.definition,
+        parameters=parameters_text(workload.parameters),
+        block=case.block,
+        position=case.position,
+        case=case.id,
+        attempt=case.attempt,
+        instance=instance.name if instance else "",
+        role=one.role.value,
+        variant=case.variant,
+        runtime=stage.catalog.variants[case.variant].runtime,
+        accelerator=prepared.accelerator.value if prepared else "",
+        image=prepared.image if prepared else "",
+        kernel=instance.kernel if instance else "",
+        shape=str(stage.shape),
+        cpus=stage.shape.cpu_list,
+        metric=one.metric,
+        unit=one.unit,
+        direction=one.direction,
+        scale=one.scale,
+        summary=one.summary,
+        iteration=one.iteration,
+        phase=one.phase,
+        value=one.value,
+        elapsed=one.elapsed,
+        mhz=one.mhz,
+        steal=one.steal,
+        valid=one.valid,
+        reason=one.reason,
+    )
