@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from harness.journal import Event
 from harness.journal import read as read_journal
 from harness.manifest import write_manifest
 from harness.rows import Row
-from harness.samples import write_csv
+from harness.samples import rows_of, write_csv
 
 SAME = ("suite", "plan", "shape", "root", "workloads")
 """What must be as it was for a run to be finished: otherwise its blocks would not be alike."""
@@ -75,15 +75,14 @@ def rows(events: Iterable[Event]) -> list[Row]:
     events = list(events)
     last = {e.data["block"]: e.data["attempt"] for e in events if e.event == "block-opened"}
     closings = {(e.data["block"], e.data["attempt"]): e.data["void"] for e in events if e.event == "block-closed"}
-    found = []
-    for data in (event.data for event in events if event.event == "sample"):
-        key = (data["block"], data["attempt"])
-        void = closings.get(key, "the block was not finished")
-        if data["attempt"] != last[data["block"]]:
+
+    def judged(row: Row) -> Row:
+        void = closings.get((row.block, row.attempt), "the block was not finished")
+        if row.attempt != last[row.block]:
             void = "the block was run again"
-        voided = {"valid": False, "reason": f"block void: {void}"} if void and data["valid"] else {}
-        found.append(Row.from_data({**data, **voided}))
-    return found
+        return replace(row, valid=False, reason=f"block void: {void}") if void and row.valid else row
+
+    return [judged(row) for row in rows_of(events)]
 
 
 def manifest(events: Iterable[Event]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def alternate(first: Way, second: Way, pairs: int, warmup: int = 1) -> list[tupl
 
 
 def table(title: str, names: tuple[str, str], rounds: list[tuple[Times, Times]]) -> str:
-    """Medians in milliseconds and the median of the pairs' ratios with its 95 % bootstrap interval (BCa)."""
+    """Medians in milliseconds and the median of the pairs' ratios with its 95 % percentile-bootstrap interval."""
     lines = [title, f"  {'moment':<10}{names[0]:>18}{names[1]:>18}   ratio (median of pairs, 95 % interval)"]
     for moment in rounds[0][0]:
         ours, theirs = ([times[side][moment] for times in rounds] for side in (0, 1))

@@ -1,0 +1,88 @@
+"""What is derived from a journal: which rows count, where an interrupted run goes on, and when it may not."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from harness import records
+from harness.errors import TareError
+from harness.journal import Journal, read
+from tests.unit.test_samples import ROW
+
+OPENED = {
+    "run": "ab12cd",
+    "suite": "smoke",
+    "plan": [{"number": 0}, {"number": 1}],
+    "shape": "1vcpu-1024MiB@1",
+    "root": "sha256:1",
+    "workloads": {},
+    "host": {"fingerprint": "f00"},
+}
+
+
+def write(folder: Path, *, closed_first: bool = True, void: str = "") -> Path:
+    """A journal of two blocks, of which the second was begun and not finished."""
+    with Journal.create(folder) as journal:
+        journal.append("run-opened", **OPENED)
+        for block in (0, 1):
+            journal.append("block-opened", block=block, attempt=1)
+            row = dataclasses.replace(ROW, block=block, case=f"case-{block}")
+            journal.append("sample", **row.as_data())
+            if block == 0 and closed_first:
+                journal.append("block-closed", block=0, attempt=1, void=void)
+    return folder
+
+
+def reasons(folder: Path) -> list[str]:
+    return [row.reason for row in records.rows(read(folder))]
+
+
+def test_a_finished_block_counts_and_an_unfinished_one_does_not(tmp_path: Path) -> None:
+    assert reasons(write(tmp_path)) == ["", "block void: the block was not finished"]
+
+
+def test_a_void_block_is_void_whole_and_keeps_its_values(tmp_path: Path) -> None:
+    first, _ = records.rows(read(write(tmp_path, void="native: steal")))
+    assert (first.valid, first.reason, first.value) == (False, "block void: native: steal", ROW.value)
+
+
+def test_a_block_that_was_run_again_replaces_its_first_attempt(tmp_path: Path) -> None:
+    with Journal.reopen(write(tmp_path)) as journal:
+        journal.append("block-opened", block=1, attempt=2)
+        journal.append("sample", **dataclasses.replace(ROW, block=1, attempt=2).as_data())
+        journal.append("block-closed", block=1, attempt=2, void="")
+    assert reasons(tmp_path) == ["", "block void: the block was run again", ""]
+
+
+def test_a_resume_goes_on_at_the_unfinished_block(tmp_path: Path) -> None:
+    earlier = records.read(write(tmp_path))
+    assert [earlier.attempt(0), earlier.attempt(1)] == [0, 2]
+    assert earlier.run == "ab12cd"
+
+
+@pytest.mark.parametrize("change", ["suite", "shape", "root", "plan", "workloads"])
+def test_a_resume_is_refused_where_something_has_changed(tmp_path: Path, change: str) -> None:
+    earlier = records.read(write(tmp_path))
+    earlier.check(OPENED)
+    with pytest.raises(TareError, match=change):
+        earlier.check({**OPENED, change: "other"})
+
+
+def test_a_resume_is_refused_on_another_host(tmp_path: Path) -> None:
+    earlier = records.read(write(tmp_path))
+    with pytest.raises(TareError, match="another host"):
+        earlier.check({**OPENED, "host": {"fingerprint": "beef"}})
+
+
+def test_a_finished_run_is_not_resumed(tmp_path: Path) -> None:
+    with Journal.reopen(write(tmp_path)) as journal:
+        journal.append("block-closed", block=1, attempt=1, void="")
+    with pytest.raises(TareError, match="finished"):
+        records.read(tmp_path)
+
+
+def test_the_manifest_says_what_was_void(tmp_path: Path) -> None:
+    found = records.manifest(read(write(tmp_path, void="native: steal")))
+    assert found["voids"] == [{"block": 0, "reason": "native: steal"}]
+    assert found["status"] == "interrupted"
