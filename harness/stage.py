@@ -186,14 +186,10 @@ def open_stage(
                 runtime.connect(address)
         stack.callback(catalog.close)
         space = paths.state() / "scratch"
-        _sweep(catalog, RigSweep(netns=daemons.netns, docker_url=daemons.docker_url, scratch=space), deadline)
-        network, no_network = None, network_missing() if needs_root else NO_NETWORK
-        if no_network is None:
-            try:
-                opening = open_network(daemons.netns, run, daemons.docker_url, deadline, labels=labels)
-                network = stack.enter_context(opening)
-            except TareError as error:
-                no_network = Skip(what="network", reason=error.brief, fix=error.hint)
+        network, no_network = None, NO_NETWORK
+        if needs_root:
+            _sweep(catalog, RigSweep(netns=daemons.netns, docker_url=daemons.docker_url, scratch=space), deadline)
+            network, no_network = _open_network(stack, daemons, run, labels, deadline)
         scratch = stack.enter_context(open_scratch(space, run, beside={"docker": paths.state(), "images": store}))
         stack.enter_context(pin_harness(allotment.harness_cpus))
         yield Stage(
@@ -210,6 +206,19 @@ def open_stage(
             scratch=scratch,
             labels=labels,
         )
+
+
+def _open_network(
+    stack: ExitStack, daemons: Daemons, run: str, labels: Mapping[str, str], deadline: Deadline
+) -> tuple[Network | None, Skip | None]:
+    """The bridge and the peer, or why there are none: then network workloads are skipped and the rest runs."""
+    if missing := network_missing():
+        return None, missing
+    try:
+        opening = open_network(daemons.netns, run, daemons.docker_url, deadline, labels=labels)
+        return stack.enter_context(opening), None
+    except TareError as error:
+        return None, Skip(what="network", reason=error.brief, fix=error.hint)
 
 
 def _sweep(catalog: Catalog, rig: RigSweep, deadline: Deadline) -> None:
