@@ -186,7 +186,8 @@ def open_stage(
                 runtime.connect(address)
         stack.callback(catalog.close)
         space = paths.state() / "scratch"
-        network, no_network = None, NO_NETWORK
+        network: Network | None = None
+        no_network: Skip | None = NO_NETWORK
         if needs_root:
             _sweep(catalog, RigSweep(netns=daemons.netns, docker_url=daemons.docker_url, scratch=space), deadline)
             network, no_network = _open_network(stack, daemons, run, labels, deadline)
