@@ -1,6 +1,6 @@
 """Prints how tare compares with doing the same by hand, in one run, on this host. Nothing is asserted.
 
-Run by `make perf`, as root: python -m tests.perf [--pairs N] [--guest-pairs N] [--only container|guest|start]
+Run by `make perf`, as root: python -m tests.perf [--pairs N] [--guest-pairs N] [--only start|container|guest|share]
 """
 
 import argparse
@@ -10,11 +10,12 @@ import sys
 
 from harness.errors import TareError
 from harness.process import have
-from tests.perf import containers, guests, starts
+from tests.perf import containers, guests, share, starts
 from tests.perf.bench import Bench, open_bench
 
 ROOT_NEEDED = "needs root for a bridge of its own: sudo make perf"
-PARTS = ("start", "container", "guest")
+PARTS = ("start", "container", "guest", "share")
+SHARE_BLOCKS = 3
 
 
 def main() -> int:
@@ -28,14 +29,16 @@ def main() -> int:
     print(f"{platform.node()}: {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.2f}, kernel {platform.release()}")
     if "start" in chosen:
         print(starts.compare(arguments.pairs), flush=True)
-    if not {"container", "guest"} & set(chosen):
-        return 0
-    if reason := _unable():
-        print(f"container and guest: skipped, {reason}")
+    rest = set(chosen) - {"start"}
+    if rest and (reason := _unable()):
+        print(f"{', '.join(sorted(rest))}: skipped, {reason}")
         return 0
     try:
-        with open_bench() as bench:
-            _launches(bench, chosen, arguments.pairs, arguments.guest_pairs)
+        if rest - {"share"}:
+            with open_bench() as bench:
+                _launches(bench, chosen, arguments.pairs, arguments.guest_pairs)
+        if "share" in rest:
+            print(share.compare(SHARE_BLOCKS))
     except TareError as error:
         print(error, file=sys.stderr)
         return error.code

@@ -1,0 +1,44 @@
+"""How much of a run's wall-clock time is spent measuring: the rest is launching, preparing, settling and ending."""
+
+import subprocess
+import sys
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+from harness.errors import TareError
+from harness.journal import Event, read
+
+SUITE = ("run", "--suite", "default", "--workload", "cpu.sysbench", "--seed", "1")
+LONGEST_SECONDS = 900
+
+
+def compare(blocks: int) -> str:
+    """Run one headline workload as the default suite does and say what share of the time its iterations took."""
+    with tempfile.TemporaryDirectory(prefix="tare-perf-") as out:
+        argv = [sys.executable, "-m", "harness", *SUITE, "--blocks", str(blocks), "--out", out]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False)
+        if done.returncode != 0:
+            raise TareError("the run whose time is divided failed", details=done.stderr[-1000:])
+        events = read(next(Path(out).iterdir()))
+    measured, whole = measured_seconds(events), loop_seconds(events)
+    return (
+        f"share of wall-clock spent measuring (cpu.sysbench, {blocks} blocks): {measured:.1f} s of {whole:.1f} s, "
+        + (f"{measured / whole:.0%}")
+    )
+
+
+def measured_seconds(events: list[Event]) -> float:
+    """Seconds of all iterations, warm-ups included; the metrics of one iteration share its time."""
+    iterations = {
+        (event.data["case"], event.data["iteration"]): event.data["elapsed"] or 0.0
+        for event in events
+        if event.event == "sample"
+    }
+    return sum(iterations.values())
+
+
+def loop_seconds(events: list[Event]) -> float:
+    """Seconds from the first block's opening to the last one's end."""
+    times = [datetime.fromisoformat(event.time) for event in events if event.event.startswith("block-")]
+    return (times[-1] - times[0]).total_seconds()
