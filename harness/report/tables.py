@@ -12,6 +12,8 @@ from harness.report.stored import Stored
 
 EACH_INSTANCES_OWN = frozenset({"pid", "cgroup", "cgroup_path", "name", "uuid", "container"})
 """Facts that differ between any two instances and so explain nothing."""
+PASSING = r"tare-[0-9a-f]{6}-\d+|\b[0-9a-f]{12,}\b"
+"""What differs between two failures that are alike: names of instances, ids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +207,8 @@ def voids_table(stored: Stored) -> Table:
 
 def _reasons(kind: str, rows: pd.DataFrame) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
+    # Names of instances and ids differ each time: without them, what failed alike stands in one row.
+    rows = rows.assign(reason=rows["reason"].astype(str).str.replace(PASSING, "…", regex=True))
     keys = ["workload", "variant", "reason"] if kind == "failed" else ["workload", "block", "reason"]
     for (workload, _, reason), part in rows.groupby(keys, sort=False):
         blocks = ", ".join(f"{block:g}" for block in sorted(part["block"].unique()))
