@@ -15,7 +15,10 @@ setup:
 bench: setup ## weigh native, Docker and a guest on this host (SUITE=smoke|default|full)
 	$(TARE) run --suite $(SUITE) $(ARGS)
 
-test: setup lint ## all tests, real Docker and libvirt included
+setup-tests: setup
+	@harness/setup/system.sh tests/packages.txt
+
+test: setup-tests lint ## all tests, real Docker and libvirt included
 	.venv/bin/pytest $(ARGS)
 
 doctor: setup ## what this host is, and whether it is fit to measure
@@ -42,4 +45,4 @@ lock: setup ## resolve the dependencies again
 clean: setup ## remove what interrupted runs left on this host (by label)
 	$(TARE) clean
 
-.PHONY: help setup bench test doctor images report perf lint lock clean
+.PHONY: help setup setup-tests bench test doctor images report perf lint lock clean

@@ -1,12 +1,13 @@
 #!/bin/sh
 # Installs the system packages that are missing, and nothing else; writes down what it installed, for `tare clean --packages`.
+# usage: system.sh [FILE...], files that list more packages, one a line
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 ledger=${TARE_STATE:-/var/lib/tare}/packages.installed
 
 installed() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
 
-wanted=$(grep -v '^#' "$here/packages.txt")
+wanted=$(cat "$here/packages.txt" "$@" | grep -v '^#')
 # Another Docker engine (docker-ce, for one) is used as it is: Debian's docker.io would replace parts of it.
 command -v dockerd >/dev/null 2>&1 || wanted="$wanted docker.io"
 
