@@ -32,6 +32,7 @@ def opened(request: Request, facts: HostFacts, stage: Stage, plan: Plan) -> dict
         "harness_cpus": stage.allotment.harness_cpus,
         "notes": [*stage.allotment.notes, *stage.daemons.notes],
         "root": stage.root.digest,
+        "versions": stage.versions(),
         "rig": stage.rig_facts(),
         "plan": [asdict(block) for block in plan.blocks],
         "skips": [asdict(skip) for skip in plan.skips],

@@ -101,23 +101,23 @@ class _Loop:
         self._failed = 0
 
     def run(self, opened: Mapping[str, object], earlier: "records.Earlier | None") -> Outcome:
-        journal, interrupted = self._stage.journal, False
+        """Every block that is not finished yet; what was measured is derived whatever ends the loop."""
+        journal, status = self._stage.journal, "broken"
         journal.append("run-resumed" if earlier else "run-opened", **opened)
         try:
             for block in self._plan.blocks:
                 attempt = earlier.attempt(block.number) if earlier else 1
                 if attempt == 0:
-                    self._skip(block)
+                    self._done += len(block.variants)
                 else:
                     self._block(block, attempt)
+            status = "finished"
         except KeyboardInterrupt:
-            interrupted = True
-        journal.append("run-closed", status="interrupted" if interrupted else "finished", failed=self._failed)
-        records.derive(self._stage.folder)
-        return Outcome(directory=self._stage.folder, failed=self._failed, interrupted=interrupted)
-
-    def _skip(self, block: Block) -> None:
-        self._done += len(block.variants)
+            status = "interrupted"
+        finally:
+            journal.append("run-closed", status=status, failed=self._failed)
+            records.derive(self._stage.folder)
+        return Outcome(directory=self._stage.folder, failed=self._failed, interrupted=status == "interrupted")
 
     def _block(self, block: Block, attempt: int) -> None:
         """Every variant once, adjacent in time; one void case voids the block, since its pairs are lost."""
@@ -179,7 +179,7 @@ def _needed(catalog: Catalog, request: Request) -> Catalog:
     """Only the runtimes that the suite's and the user's variants name, and the peer's."""
     names = {name for names in request.suite.variants.values() for name in names}
     chosen = {name.partition("/")[0] for name in request.variants or names}
-    if any(request.workloads[name].server for name in request.suite.workloads if name in request.workloads):
+    if any(workload.server for workload in request.workloads.values()):
         chosen.add(PEER_RUNTIME)
     kept = {name: runtime for name, runtime in catalog.runtimes.items() if name in chosen}
     return dataclasses.replace(catalog, runtimes=kept)

@@ -86,6 +86,14 @@ class Stage:
             return dataclasses.replace(self.no_network, what=workload.name)
         return missing_space(self.scratch.directory, 2 * workload.scratch_mib, workload.name)
 
+    def versions(self) -> dict[str, str]:
+        """Installed versions of the packages that the root's recipe names."""
+        if self.root is NO_ROOT:
+            return {}
+        found = images.manifest.read(self.root.tar.parent).packages
+        named = images.recipe.read(paths.data("images") / "root.toml").packages
+        return {name: found[name] for name in named if name in found}
+
     def rig_facts(self) -> dict[str, str]:
         """What the rig says of itself: the scratch filesystem and the network."""
         network = self.network.facts(Deadline.after(FACTS_SECONDS)) if self.network else {}

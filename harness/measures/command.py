@@ -14,6 +14,8 @@ from harness.model import Case, Mark, Metric, Role, Sample, Workload
 from harness.readers import reader
 from harness.runtimes.base import Command, Instance, RawOutput
 
+READY_SECONDS = 180.0
+"""What an instance may take until its agent speaks: an emulated guest on a loaded host needs half a minute."""
 HOST_COST = Metric(name="host-cpu", source="", unit="s", direction="lower")
 
 
@@ -25,13 +27,13 @@ class CommandMeasure:
         workload = stage.workload(case.workload)
         with ExitStack() as stack:
             subject = stack.enter_context(stage.launch(case, Role.SUBJECT, "agent", deadline))
-            subject.wait(Mark.READY, deadline)
+            subject.wait(Mark.READY, deadline.within(READY_SECONDS))
             stage.record(case, "facts", facts=dict(subject.facts(deadline)))
             values = _values(workload, stage)
             runner = subject
             if workload.server is not None:
                 runner = stack.enter_context(stage.launch(case, Role.PEER, "agent", deadline))
-                runner.wait(Mark.READY, deadline)
+                runner.wait(Mark.READY, deadline.within(READY_SECONDS))
                 values |= _serve(workload, subject, values, deadline)
             if workload.prepare:
                 _run(subject, workload.prepare, workload, values, deadline)

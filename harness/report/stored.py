@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
 from harness.analysis.overhead import Overhead, block_values, overheads
 from harness.errors import bad_input
+from harness.model import Resource
 from harness.samples import frame, read_csv
 
 # Terminal escapes, and marks that turn the direction of text around, would let a name in a foreign CSV rewrite a page.
@@ -77,9 +78,20 @@ def load(directory: Path, confidence: float = 0.95) -> Stored:
 def stored(directory: Path, samples: pd.DataFrame, manifest: Any, confidence: float = 0.95) -> Stored:
     """A run from its parts, every text in them made safe to show."""
     texts = [name for name in samples.columns if not pd.api.types.is_numeric_dtype(samples[name])]
-    samples = samples.assign(**{name: samples[name].astype(object).map(safe) for name in texts})
+    samples = _ordered(samples.assign(**{name: samples[name].astype(object).map(safe) for name in texts}))
     cleaned = _clean(manifest)
     return Stored(directory, samples, cleaned if isinstance(cleaned, dict) else {}, confidence)
+
+
+def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
+    """By resource in the model's order, then workload; within them as measured: tables and plots follow the rows."""
+    resources = [*get_args(Resource)]
+
+    def rank(names: "pd.Series[str]") -> "pd.Series[str]":
+        first = names.str.partition(".")[0]
+        return first.map(lambda name: f"{resources.index(name) if name in resources else 9}") + names
+
+    return samples.sort_values("workload", key=rank, kind="stable", ignore_index=True)
 
 
 def safe(text: str) -> str:
