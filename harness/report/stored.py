@@ -87,11 +87,12 @@ def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
     """By resource in the model's order, then workload; within them as measured: tables and plots follow the rows."""
     resources = [*get_args(Resource)]
 
-    def rank(names: "pd.Series[str]") -> "pd.Series[str]":
-        first = names.str.partition(".")[0]
-        return first.map(lambda name: f"{resources.index(name) if name in resources else 9}") + names
+    def rank(name: str) -> tuple[int, str]:
+        resource = name.partition(".")[0]
+        return (resources.index(resource) if resource in resources else len(resources), name)
 
-    return samples.sort_values("workload", key=rank, kind="stable", ignore_index=True)
+    ranks = {name: number for number, name in enumerate(sorted(samples["workload"].unique(), key=rank))}
+    return samples.sort_values("workload", key=lambda names: names.map(ranks), kind="stable", ignore_index=True)
 
 
 def safe(text: str) -> str:
