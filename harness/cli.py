@@ -31,6 +31,7 @@ examples:
   tare run                                      the default suite
   tare run --suite full --time 2h               everything, in two hours
   tare run --workload cpu.sysbench --blocks 10  one workload, ten blocks
+  tare run --workload cpu --precision 1%        until each interval is ±1 % wide, planned by a pilot of ten
   tare run --resume latest                      finish what was interrupted
 """
 RUN_HELP = "the run: latest, its folder, or its name or the beginning or end of that"
@@ -154,6 +155,9 @@ def _what(one: Parser) -> None:
         "--workload", action="append", metavar="NAME", help="only this workload, or a resource's (cpu); repeat for more"
     )
     one.add_argument("--blocks", metavar="N", help="blocks per workload (default: the suite's)")
+    one.add_argument("--precision", metavar="P", help="as many blocks as a pilot says that ±P needs (1%%)")
+    one.add_argument("--looks", metavar="N,N…", help="blocks at which a workload may end, if decided then")
+    one.add_argument("--time", metavar="DURATION", help="as many blocks as fit: 90s, 30m, 2h")
     one.add_argument("--seed", metavar="N", help="seed of the orders (default: a new one)")
     one.add_argument(
         "--baseline", default="native", metavar="NAME", help="the variant that others are divided by (default: native)"
@@ -165,7 +169,6 @@ def _run(one: Parser) -> None:
     _what(one)
     _json(one)
     _out(one)
-    one.add_argument("--time", metavar="DURATION", help="a time budget: 90s, 30m, 2h")
     one.add_argument("--dry-run", action="store_true", help="only show the plan")
     one.add_argument(
         "--resume", metavar="RUN", help=f"finish an interrupted run ({RUN_HELP.removeprefix('the run: ')})"

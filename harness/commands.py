@@ -58,7 +58,7 @@ def plan(arguments: argparse.Namespace) -> int:
         asked.workloads,
         only_workloads=asked.only_workloads,
         only_variants=asked.variants,
-        blocks=asked.blocks,
+        stopping=asked.stopping,
         seed=asked.seed,
     )
     _show(arguments, plan_as_dict(found), plan_lines(found))
@@ -134,7 +134,7 @@ def image(arguments: argparse.Namespace) -> int:
 def prune(arguments: argparse.Namespace) -> int:
     """Remove all but the newest runs; not while one is being measured."""
     from harness import store
-    from harness.config import parse_count
+    from harness.flags import parse_count
     from harness.rig.lock import host_lock
 
     keep = parse_count(arguments.keep, "--keep", least=0)

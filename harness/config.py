@@ -1,10 +1,9 @@
-"""TOML files and words of the command line → the model: the only validating room."""
+"""TOML files → the model: the validating room (the command line's words are flags.py's)."""
 
 import dataclasses
 import difflib
 import hashlib
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -19,16 +18,17 @@ from harness.model import Metric, Resource, Server, Suite, Workload, is_name
 BUILTINS = ("threads", "memory_mib", "scratch", "address", "port")
 """Placeholders that the harness fills in; `address` and `port` are those of the workload's server."""
 
+CLAIMS_FILE = "claims.toml"
+"""Stands among the workloads and is none (see harness.claims)."""
+
 LARGEST = 10**15
 """Most that a number among the parameters may be; beyond it a float no longer counts in ones."""
 
 _BRACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 _PARAMETER_TEXT = re.compile(r"[A-Za-z0-9/][A-Za-z0-9 _.,:/=+%@-]{0,199}")
-_DIGITS = re.compile(r"[0-9]{1,9}")
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(s|m|h)")
-_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _NESTED: Mapping[str | int, type] = {"metrics": Metric, "server": Server}
+_GUIDE = "see CONTRIBUTING.md, “add a workload”"
 _Model = TypeVar("_Model", Workload, Suite)
 
 
@@ -39,7 +39,8 @@ def load_workloads(folder: Path) -> dict[str, Workload]:
     """
     if not folder.is_dir():
         raise bad_input(str(folder), "is not a folder of workloads", "give one by --workloads-dir")
-    return {path.stem: load_workload(path) for path in sorted(folder.glob("*.toml"))}
+    paths = (path for path in sorted(folder.glob("*.toml")) if path.name != CLAIMS_FILE)
+    return {path.stem: load_workload(path) for path in paths}
 
 
 def load_workload(path: Path) -> Workload:
@@ -112,24 +113,6 @@ def render(
     return tuple(_BRACE.sub(fill, argument) for argument in argv)
 
 
-def parse_count(text: str, flag: str, *, least: int = 1, most: int = 10**9 - 1) -> int:
-    """A whole number in plain ASCII digits from `least` to `most`. Raises TareError (bad input), naming `flag`."""
-    if not _DIGITS.fullmatch(text) or not least <= int(text) <= most:
-        raise bad_input(
-            flag, f"{text!r} is not a whole number from {least} to {most}", f"for example {flag} {max(least, 6)}"
-        )
-    return int(text)
-
-
-def parse_duration(text: str, flag: str) -> float:
-    """A positive duration such as 90s, 30m or 1.5h, in seconds. Raises TareError (bad input), naming `flag`."""
-    found = _DURATION.fullmatch(text)
-    seconds = float(found[1]) * _UNIT_SECONDS[found[2]] if found else math.nan
-    if not 0 < seconds <= 30 * 86400:
-        raise bad_input(flag, f"{text!r} is not a duration", f"write 90s, 30m or 2h, for example {flag} 30m")
-    return seconds
-
-
 def suggest(word: str, known: Iterable[str]) -> str:
     """A fix for a word that is not among `known`: the nearest one, else all of them."""
     names = sorted(known)
@@ -151,7 +134,7 @@ def _model(kind: type[_Model], document: Document) -> _Model:
     try:
         model: _Model = _adapter(kind.__name__).validate_json(json.dumps(document.values))
     except ValidationError as error:
-        raise _translated(kind, document, error.errors(include_url=False)) from None
+        raise translated(kind, document, error.errors(include_url=False)) from None
     return model
 
 
@@ -165,12 +148,21 @@ def _adapter(kind: str) -> Any:
     return TypeAdapter({"Workload": Workload, "Suite": Suite}[kind])
 
 
-def _translated(kind: type, document: Document, errors: list[Any]) -> TareError:
-    """The message for the error that most likely caused the others: an unknown key before a missing one."""
+def translated(
+    kind: type,
+    document: Document,
+    errors: list[Any],
+    nested: Mapping[str | int, type] = _NESTED,
+    guide: str = _GUIDE,
+) -> TareError:
+    """The message for the error of pydantic that most likely caused the others: an unknown key before a missing one.
+
+    `nested` has the class behind each field that holds tables; `guide` is the fix where there is no better one.
+    """
     errors = sorted(errors, key=lambda error: error["type"] != "unexpected_keyword_argument")
     first = errors[0]
     field: FieldPath = tuple(first["loc"])
-    owner: Any = _NESTED.get(field[0], kind) if len(field) > 1 else kind
+    owner: Any = nested.get(field[0], kind) if len(field) > 1 else kind
     if first["type"] == "unexpected_keyword_argument":
         names = [one.name for one in dataclasses.fields(owner) if one.name != "definition"]
         return bad_input(document.where(field), "unknown key", suggest(str(field[-1]), names))
@@ -180,9 +172,7 @@ def _translated(kind: type, document: Document, errors: list[Any]) -> TareError:
     if first["type"] == "predicate_failed" and "is_name" in first["msg"]:
         return bad_input(document.where(field), f"{first['input']!r} is not a name", NAME_RULE)
     message = first["msg"][:1].lower() + first["msg"][1:]
-    return bad_input(
-        document.where(field), f"{_short(first['input'])}: {message}", "see CONTRIBUTING.md, “add a workload”"
-    )
+    return bad_input(document.where(field), f"{_short(first['input'])}: {message}", guide)
 
 
 def _existing(field: FieldPath, values: Any) -> FieldPath:

@@ -22,8 +22,6 @@ def opened(request: Request, facts: HostFacts, stage: Stage, plan: Plan) -> dict
         "workloads_dir": str(request.workloads_dir),
         "variants": request.variants,
         "only_workloads": request.only_workloads,
-        "blocks": request.blocks,
-        "time_budget": request.time_budget,
         "seed": request.seed,
         "baseline": request.baseline,
         "command_line": request.command_line,
@@ -37,7 +35,7 @@ def opened(request: Request, facts: HostFacts, stage: Stage, plan: Plan) -> dict
         "plan": [asdict(block) for block in plan.blocks],
         "skips": [asdict(skip) for skip in plan.skips],
         "workloads": {name: asdict(workload) for name, workload in plan.workloads.items()},
-        "stopping": {"rule": "blocks", "blocks": len(plan.blocks) // max(1, len(plan.workloads))},
+        "stopping": asdict(request.stopping),
     }
 
 

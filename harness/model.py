@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -140,6 +141,26 @@ class Suite:
     iterations: Annotated[int, Gt(0), Le(1000)] | None = None
     warmup: Annotated[int, Ge(0), Le(100)] | None = None
     parameters: Mapping[str, str | int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopping:
+    """When a run has enough blocks, declared before it begins: one of four rules.
+
+    `blocks` are the fixed number (None: the suite's own); `precision` half an interval's width, as a fraction;
+    `looks` the numbers of blocks at which a workload may end; `seconds` the whole run's time.
+    """
+
+    rule: Literal["blocks", "precision", "looks", "time"] = "blocks"
+    blocks: int | None = None
+    precision: float | None = None
+    looks: tuple[int, ...] = ()
+    seconds: float | None = None
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The part of the error that each look spends: in proportion to the blocks since the look before."""
+        return tuple((after - before) / self.looks[-1] for before, after in pairwise((0, *self.looks)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

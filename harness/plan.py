@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -82,13 +83,25 @@ def make_plan(
         elif not variants[workload.name]:
             skips.append(Skip(what=workload.name, reason="none of its variants can run here", fix="tare doctor"))
     runnable = {workload.name: workload for workload in chosen if variants.get(workload.name)}
-    rounds = _shuffled(runnable, variants, suite.blocks if blocks is None else blocks, seed)
+    casts = {name: variants[name] for name in runnable}
+    many = dict.fromkeys(runnable, suite.blocks if blocks is None else blocks)
+    rounds = _rounds(casts, many, 0, random.Random(seed))
     estimate = sum(
         case_seconds(runnable[block.workload], name, variants_by_name) for block in rounds for name in block.variants
     )
     return Plan(
         blocks=rounds, skips=tuple(dict.fromkeys(skips)), seed=seed, estimate_seconds=estimate, workloads=runnable
     )
+
+
+def extended(plan: Plan, wanted: Mapping[str, int]) -> Plan:
+    """The plan with further rounds, so that each workload has `wanted` blocks; the same each time for the same seed."""
+    casts = {block.workload: tuple(sorted(block.variants)) for block in plan.blocks}
+    done = Counter(block.workload for block in plan.blocks)
+    missing = {name: wanted.get(name, 0) - done[name] for name in casts}
+    generator = random.Random(f"{plan.seed} after {len(plan.blocks)}")
+    more = _rounds(dict(sorted(casts.items())), missing, len(plan.blocks), generator)
+    return dataclasses.replace(plan, blocks=(*plan.blocks, *more))
 
 
 def by_name(workloads: Iterable[Workload] | Mapping[str, Workload]) -> dict[str, Workload]:
@@ -197,18 +210,18 @@ def _unavailable(
             yield Skip(what=name, reason=availability[name].reason, fix=availability[name].fix)
 
 
-def _shuffled(
-    workloads: Mapping[str, Workload], variants: Mapping[str, tuple[str, ...]], rounds: int, seed: int
+def _rounds(
+    casts: Mapping[str, tuple[str, ...]], missing: Mapping[str, int], first: int, generator: random.Random
 ) -> tuple[Block, ...]:
-    generator = random.Random(seed)
+    """Rounds of every workload that still misses blocks, in shuffled order; each block its variants likewise."""
     blocks: list[Block] = []
-    for _ in range(rounds):
-        order = list(workloads)
+    for turn in range(max([0, *missing.values()])):
+        order = [name for name in casts if missing[name] > turn]
         generator.shuffle(order)
         for workload in order:
-            cast = list(variants[workload])
+            cast = list(casts[workload])
             generator.shuffle(cast)
-            blocks.append(Block(number=len(blocks), workload=workload, variants=tuple(cast)))
+            blocks.append(Block(number=first + len(blocks), workload=workload, variants=tuple(cast)))
     return tuple(blocks)
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 from harness.catalog import Catalog, load_catalog
 from harness.config import suggest
+from harness.continuation import first_blocks
 from harness.deadline import Deadline
 from harness.errors import bad_input
 from harness.host.daemons.private import missing_programs
 from harness.host.daemons.reach import LIBVIRT_URI, Answer, ask_docker, ask_libvirt, docker_url
-from harness.model import Available, Skip, Suite, Variant, Workload
+from harness.model import Available, Skip, Stopping, Suite, Variant, Workload
 from harness.plan import Plan, choose_variants, choose_workloads, make_plan
 from harness.rig.cpus import choose_shape
 
@@ -77,7 +78,7 @@ def preview(
     *,
     only_workloads: tuple[str, ...] | None,
     only_variants: tuple[str, ...] | None,
-    blocks: int | None,
+    stopping: Stopping,
     seed: int,
 ) -> Plan:
     """The plan that a run with these would have, as far as can be told without starting it.
@@ -86,18 +87,22 @@ def preview(
     """
     with survey() as found:
         kvm = found.availability.get(KVM)
-        plan = make_plan(
-            suite,
-            workloads,
-            found.catalog.variants,
-            found.availability,
-            choose_shape().shape,
-            "kvm" if kvm and kvm.ok else "tcg",
-            only_variants=only_variants,
-            only_workloads=only_workloads,
-            blocks=blocks,
-            seed=seed,
-        )
+
+        def plan_of(blocks: int) -> Plan:
+            return make_plan(
+                suite,
+                workloads,
+                found.catalog.variants,
+                found.availability,
+                choose_shape().shape,
+                "kvm" if kvm and kvm.ok else "tcg",
+                only_variants=only_variants,
+                only_workloads=only_workloads,
+                blocks=blocks,
+                seed=seed,
+            )
+
+        plan = plan_of(first_blocks(stopping, suite.blocks, plan_of(1).estimate_seconds))
     emulated = any(name.startswith("libvirt/tcg") for block in plan.blocks for name in block.variants)
     if not emulated or kvm is None or kvm.ok or KVM in {skip.what for skip in plan.skips}:
         return plan

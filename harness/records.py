@@ -1,8 +1,9 @@
 """What is derived from a run's journal: samples.csv, manifest.json, and where an interrupted run goes on."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +11,27 @@ from harness.errors import TareError, bad_input
 from harness.journal import Event
 from harness.journal import read as read_journal
 from harness.manifest import write_manifest
+from harness.model import Block, Stopping
 from harness.rows import Row
 from harness.samples import rows_of, write_csv
 
-SAME = ("suite", "plan", "shape", "root", "workloads")
+SAME = ("suite", "stopping", "plan", "shape", "root", "workloads")
 """What must be as it was for a run to be finished: otherwise its blocks would not be alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Earlier:
-    """An interrupted run: what it was opened with, which blocks are closed, how often each was begun."""
+    """An interrupted run: what it was opened with, which blocks are closed, how often each was begun.
+
+    `further` are the blocks that its stopping rule asked for in so many `stages`.
+    """
 
     folder: Path
     opened: Mapping[str, Any]
     closed: frozenset[int]
     begun: Mapping[int, int]
+    further: tuple[Block, ...]
+    stages: int
 
     @property
     def run(self) -> str:
@@ -57,10 +64,16 @@ def read(folder: Path) -> Earlier:
     for event in events:
         if event.event == "block-opened":
             begun[event.data["block"]] = event.data["attempt"]
-    closed = frozenset(event.data["block"] for event in events if event.event == "block-closed")
-    if len(closed) == len(opened["plan"]):
+    if any(event.event == "run-closed" and event.data["status"] == "finished" for event in events):
         raise bad_input(f"--resume {folder}", "the run is finished", "start a new run")
-    return Earlier(folder=folder, opened=opened, closed=closed, begun=begun)
+    closed = frozenset(event.data["block"] for event in events if event.event == "block-closed")
+    steps = [event.data for event in events if event.event == "stage-closed"]
+    further = tuple(
+        Block(number=block["number"], workload=block["workload"], variants=tuple(block["variants"]))
+        for step in steps
+        for block in step["blocks"]
+    )
+    return Earlier(folder=folder, opened=opened, closed=closed, begun=begun, further=further, stages=len(steps))
 
 
 def derive(folder: Path) -> None:
@@ -103,12 +116,48 @@ def manifest(events: Iterable[Event]) -> dict[str, Any]:
         for e in events
         if e.event == "case-closed" and e.data["failed"]
     ]
+    steps = [e.data for e in events if e.event == "stage-closed"]
+    more = [block for step in steps for block in step["blocks"]]
     return {
         **opened.data,
+        "plan": [*opened.data["plan"], *more],
+        "stopping": {**opened.data["stopping"], **_stopped(opened.data, steps)},
+        "loads": {str(e.data["block"]): round(e.data["load"], 3) for e in events if "load" in e.data},
+        "seconds": _seconds(events),
         "started": opened.time,
         "ended": closed[-1].time if closed else events[-1].time,
         "status": closed[-1].data["status"] if closed else "interrupted",
         "instances": facts,
         "voids": voids,
         "failures": failures,
+    }
+
+
+def _stopped(opened: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the intervals must know of how the run ended: see harness.analysis.overhead.Declared."""
+    rule = opened["stopping"]["rule"]
+    if rule in ("precision", "time") and steps:
+        return {"second_stage": len(opened["plan"])}
+    if rule != "looks":
+        return {}
+    # A workload that was interrupted between looks gets the least part of any.
+    least = min(Stopping(rule="looks", looks=tuple(opened["stopping"]["looks"])).shares)
+    ended = {name: share for step in steps for name, share in step["shares"].items()}
+    return {"shares": {name: ended.get(name, least) for name in opened["workloads"]}}
+
+
+def _seconds(events: Iterable[Event]) -> dict[str, dict[str, float]]:
+    """Mean seconds of a case by workload and variant, for the estimates of later runs."""
+    begun: dict[str, Event] = {}
+    taken: dict[str, dict[str, list[float]]] = {}
+    for event in events:
+        if event.event == "case-opened":
+            begun[event.data["case"]] = event
+        elif event.event == "case-closed" and (first := begun.get(event.data["case"])):
+            began, ended = (datetime.fromisoformat(one.time) for one in (first, event))
+            variant = first.data["cast"]["subject"]
+            taken.setdefault(first.data["workload"], {}).setdefault(variant, []).append((ended - began).total_seconds())
+    return {
+        name: {variant: round(sum(all_) / len(all_), 3) for variant, all_ in by_variant.items()}
+        for name, by_variant in taken.items()
     }

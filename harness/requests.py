@@ -8,29 +8,26 @@ from pathlib import Path
 
 from harness import paths
 from harness.errors import bad_input
-from harness.model import Suite, Workload
+from harness.model import Stopping, Suite, Workload
 
 SEEDS = 10**9
+BLOCKS_OF_THE_SUITE = Stopping()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What the user asked for; `resume` is the folder of an interrupted run, which is then finished.
-
-    `time_budget` is seconds for the whole run: it lowers the number of blocks before the first one starts.
-    """
+    """What the user asked for; `resume` is the folder of an interrupted run, which is then finished."""
 
     suite: Suite
     workloads: Mapping[str, Workload]
     workloads_dir: Path
     variants: tuple[str, ...] | None = None
     only_workloads: tuple[str, ...] | None = None
-    blocks: int | None = None
+    stopping: Stopping = BLOCKS_OF_THE_SUITE
     seed: int = 0
     out: Path
     command_line: tuple[str, ...] = ()
     resume: Path | None = None
-    time_budget: float | None = None
     baseline: str = "native"
 
 
@@ -39,21 +36,21 @@ def asked(arguments: argparse.Namespace) -> Request:
 
     The baseline is always among the variants. Raises TareError (bad input); nothing has been created by then.
     """
-    from harness.config import load_suite, load_workloads, parse_count, parse_duration
+    from harness.config import load_suite, load_workloads
+    from harness.flags import parse_count
 
     folder = workloads_folder(arguments).absolute()
-    blocks, seed, budget = arguments.blocks, arguments.seed, getattr(arguments, "time", None)
+    seed = arguments.seed
     found = Request(
         suite=load_suite(arguments.suite, folder),
         workloads=load_workloads(folder),
         workloads_dir=folder,
         variants=tuple(dict.fromkeys([arguments.baseline, *arguments.variant])) if arguments.variant else None,
         only_workloads=tuple(arguments.workload) if arguments.workload else None,
-        blocks=None if blocks is None else parse_count(blocks, "--blocks", most=10_000),
+        stopping=_stopping(arguments),
         seed=secrets.randbelow(SEEDS) if seed is None else parse_count(seed, "--seed", least=0, most=SEEDS - 1),
         out=results(arguments),
         command_line=arguments.command_line,
-        time_budget=None if budget is None else parse_duration(budget, "--time"),
         baseline=arguments.baseline,
     )
     _check_names(found)
@@ -78,16 +75,32 @@ def resumed(arguments: argparse.Namespace) -> Request:
         workloads_dir=folder,
         variants=_tuple(opened["variants"]),
         only_workloads=_tuple(opened["only_workloads"]),
-        blocks=opened["blocks"],
+        stopping=Stopping(**{**opened["stopping"], "looks": tuple(opened["stopping"]["looks"])}),
         seed=opened["seed"],
         out=directory.parent,
         command_line=arguments.command_line,
         resume=directory,
-        time_budget=opened["time_budget"],
         baseline=opened["baseline"],
     )
     _check_names(found)
     return found
+
+
+def _stopping(arguments: argparse.Namespace) -> Stopping:
+    """The stopping rule: at most one of four flags."""
+    from harness.flags import parse_count, parse_duration, parse_looks, parse_percent
+
+    given = [name for name in ("blocks", "precision", "looks", "time") if getattr(arguments, name) is not None]
+    if len(given) > 1:
+        raise bad_input(f"--{given[0]}, --{given[1]}", "are two stopping rules", "give one of them")
+    if arguments.precision is not None:
+        return Stopping(rule="precision", precision=parse_percent(arguments.precision, "--precision"))
+    if arguments.looks is not None:
+        return Stopping(rule="looks", looks=parse_looks(arguments.looks, "--looks"))
+    if arguments.time is not None:
+        return Stopping(rule="time", seconds=parse_duration(arguments.time, "--time"))
+    blocks = arguments.blocks
+    return Stopping(blocks=None if blocks is None else parse_count(blocks, "--blocks", most=10_000))
 
 
 def _check_names(found: Request) -> None:

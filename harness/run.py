@@ -4,7 +4,7 @@ import dataclasses
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -12,7 +12,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
-from harness import entries, paths, records
+from harness import continuation, entries, paths, records
+from harness import journal as journals
 from harness.catalog import Catalog, load_catalog
 from harness.deadline import Deadline
 from harness.errors import TareError
@@ -20,8 +21,9 @@ from harness.host.cost import idle_rate
 from harness.host.facts import HostFacts, gather
 from harness.journal import Journal
 from harness.measures.base import Measure
+from harness.measures.validity import frequency_moved, overloaded
 from harness.model import Block, Case, Role, Sample, Workload
-from harness.plan import Plan, case_seconds, make_plan
+from harness.plan import Plan, case_seconds, extended, make_plan
 from harness.requests import Request
 from harness.rig.cpus import choose_shape
 from harness.rig.lock import host_lock
@@ -52,6 +54,10 @@ class Progress(Protocol):
         """What will run."""
         ...
 
+    def extended(self, blocks: int, why: Sequence[str]) -> None:
+        """The stopping rule has spoken: the run now has so many blocks in all."""
+        ...
+
     def case_started(self, case: Case, done: int, total: int, eta_seconds: float) -> None:
         """A case begins; `done` of `total` are over."""
         ...
@@ -66,7 +72,7 @@ def execute(request: Request, progress: Progress) -> Outcome:
 
     Raises TareError for bad input, a host that is not fit, or something that every variant needs.
     """
-    allotment = choose_shape()
+    began, allotment = time.monotonic(), choose_shape()
     earlier = records.read(request.resume) if request.resume else None
     run = earlier.run if earlier else secrets.token_hex(3)
     with ExitStack() as stack:
@@ -83,20 +89,26 @@ def execute(request: Request, progress: Progress) -> Outcome:
             earlier.check(opened)
         progress.plan(plan)
         stage.workloads = plan.workloads
-        return _Loop(request, stage, plan, facts, progress).run(opened, earlier)
+        if earlier:
+            plan = dataclasses.replace(plan, blocks=(*plan.blocks, *earlier.further))
+        return _Loop(request, stage, plan, facts, progress, time.monotonic() - began).run(opened, earlier)
 
 
 class _Loop:
     """The loop over blocks and cases."""
 
-    def __init__(self, request: Request, stage: Stage, plan: Plan, facts: HostFacts, progress: Progress) -> None:
+    def __init__(
+        self, request: Request, stage: Stage, plan: Plan, facts: HostFacts, progress: Progress, opening: float
+    ) -> None:
         self._request = request
         self._stage = stage
         self._plan = plan
         self._facts = facts
         self._progress = progress
+        self._opening = opening
         self._measures: dict[str, Measure] = {e.name: e.load()() for e in entry_points(group="tare.measures")}
         self._done = 0
+        self._mhz: list[float] = []
         self._spent = 0.0
         self._failed = 0
 
@@ -105,12 +117,16 @@ class _Loop:
         journal, status = self._stage.journal, "broken"
         journal.append("run-resumed" if earlier else "run-opened", **opened)
         try:
-            for block in self._plan.blocks:
-                attempt = earlier.attempt(block.number) if earlier else 1
-                if attempt == 0:
-                    self._done += len(block.variants)
-                else:
-                    self._block(block, attempt)
+            at, stages = 0, earlier.stages if earlier else 0
+            while at < len(self._plan.blocks):
+                for block in self._plan.blocks[at:]:
+                    attempt = earlier.attempt(block.number) if earlier else 1
+                    if attempt == 0:
+                        self._done += len(block.variants)
+                    else:
+                        self._block(block, attempt)
+                at = len(self._plan.blocks)
+                stages = self._continue(stages)
             status = "finished"
         except KeyboardInterrupt:
             status = "interrupted"
@@ -119,18 +135,38 @@ class _Loop:
             records.derive(self._stage.folder)
         return Outcome(directory=self._stage.folder, failed=self._failed, interrupted=status == "interrupted")
 
+    def _continue(self, stages: int) -> int:
+        """Let the stopping rule speak, and plan what it asks for. Returns how often it has spoken."""
+        events = journals.read(self._stage.folder)
+        step = continuation.next_step(
+            self._request.stopping, events, self._request.baseline, stages, spent=self._opening
+        )
+        if step is None:
+            return stages
+        longer = extended(self._plan, step.wanted)
+        more = longer.blocks[len(self._plan.blocks) :]
+        self._stage.journal.append("stage-closed", **asdict(step), blocks=[asdict(block) for block in more])
+        self._plan = longer
+        self._progress.extended(len(longer.blocks), step.why)
+        return stages + 1
+
     def _block(self, block: Block, attempt: int) -> None:
         """Every variant once, adjacent in time; one void case voids the block, since its pairs are lost."""
         journal = self._stage.journal
-        journal.append("block-opened", block=block.number, attempt=attempt)
         self._stage.idle = idle_rate(IDLE_SECONDS)
+        journal.append("block-opened", block=block.number, attempt=attempt, load=self._stage.idle)
         voids: list[str] = []
+        self._mhz = []
+        if reason := overloaded(self._stage.idle, self._facts.logical_cpus):
+            voids.append(reason)
         for position, variant in enumerate(block.variants):
             cast = {Role.SUBJECT: variant}
             if self._plan.workloads[block.workload].server:
                 cast[Role.PEER] = PEER_RUNTIME
             case = Case(block=block.number, position=position, attempt=attempt, workload=block.workload, cast=cast)
             voids += self._case(case)
+        if reason := frequency_moved(self._mhz):
+            voids.append(reason)
         journal.append("block-closed", block=block.number, attempt=attempt, void="; ".join(dict.fromkeys(voids)))
 
     def _case(self, case: Case) -> list[str]:
@@ -145,6 +181,8 @@ class _Loop:
         try:
             for one in self._measures[workload.measure].measure(case, self._stage, Deadline.after(CASE_SECONDS)):
                 self._keep(case, workload, one)
+                if one.mhz is not None and one.phase == "measured":
+                    self._mhz.append(one.mhz)
                 if not one.valid and one.phase == "measured":
                     voids.append(f"{case.variant}: {one.reason}")
         except TareError as error:
@@ -186,7 +224,7 @@ def _needed(catalog: Catalog, request: Request) -> Catalog:
 
 
 def _plan(request: Request, stage: Stage) -> Plan:
-    """The plan for what is available here, with as many blocks as were asked for or as the time allows."""
+    """The plan of the first stage for what is available here."""
     availability = stage.availability()
 
     def plan(blocks: int | None) -> Plan:
@@ -204,11 +242,8 @@ def _plan(request: Request, stage: Stage) -> Plan:
             seed=request.seed,
         )
 
-    full = plan(request.blocks)
-    if request.time_budget is None or full.estimate_seconds <= request.time_budget:
-        return full
-    blocks = request.suite.blocks if request.blocks is None else request.blocks
-    return plan(max(1, int(blocks * request.time_budget / full.estimate_seconds)))
+    once = plan(1)
+    return plan(continuation.first_blocks(request.stopping, request.suite.blocks, once.estimate_seconds))
 
 
 def _folder(out: Path, facts: HostFacts, run: str) -> Path:

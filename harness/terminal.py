@@ -37,6 +37,12 @@ class TerminalProgress:
         for line in plan_lines(plan):
             self._print(line)
 
+    def extended(self, blocks: int, why: Sequence[str]) -> None:
+        """The stopping rule has spoken."""
+        self._blocks = blocks
+        for line in why:
+            self.say(line)
+
     def case_started(self, case: Case, done: int, total: int, eta_seconds: float | None) -> None:
         """A case begins; `done` of `total` have ended."""
         left = "" if eta_seconds is None else f", {duration(eta_seconds)} left"

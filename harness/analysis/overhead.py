@@ -1,49 +1,63 @@
-"""Overheads from samples: pure numbers, one paired difference per block, Student-t over the blocks.
+"""Overheads from samples: one paired difference per block, and an interval over the blocks.
 
 The block is the only replicate: iterations of one instance are not independent, so each block gives one value per
 variant (the metric's declared `summary`), and each pair of values in a block gives one difference.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from harness.errors import TareError
+from harness.analysis import diagnosis
+from harness.analysis.blocks import block_values
+from harness.analysis.intervals import (
+    Estimate,
+    bootstrap_t,
+    holm,
+    is_quantile,
+    sign_flip,
+    simultaneous,
+    t_test,
+    through,
+    two_stage,
+)
 
-NATURE = ("unit", "direction", "scale", "summary")
-"""What may not change within one metric of one workload."""
-
-IDENTITY = ("workload", "metric", *NATURE, "variant", "runtime", "accelerator", "block")
 FEW_BLOCKS = 5
-SIGN_FLIPS = 10_000
-"""Sign patterns tried at most: all of them up to 13 blocks, a seeded draw above."""
-
 NO_VERDICT = "more than a tenth of the blocks missing: no verdict"
 ACCELERATOR_WORDS = {"tcg": "emulated (tcg)", "kvm-nested": "nested (kvm-nested)"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """A mean with its interval; `low` and `high` are None where n is 1 (no interval exists)."""
+class Declared:
+    """What a run declared before it began, and recorded beside its samples.
 
-    value: float
-    low: float | None
-    high: float | None
-    n: int
+    `planned` is the number of blocks per workload (by default those that left any row); `primary` the pairs of
+    workload and metric that are adjusted for each other (None: every metric); `second_stage` the number of the first
+    block that the pilot's spread asked for; `shares` the part of the error that a workload spent at the look where it
+    stopped; `loads` the host's background before each block in busy CPUs, of `cpus`.
+    """
+
+    planned: Mapping[str, int] = field(default_factory=dict)
+    primary: AbstractSet[tuple[str, str]] | None = None
+    second_stage: int | None = None
+    shares: Mapping[str, float] = field(default_factory=dict)
+    loads: Mapping[int, float] = field(default_factory=dict)
+    cpus: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overhead:
     """What one variant costs the user against the baseline in one metric; positive costs.
 
-    On the `log` scale `overhead`, `low`, `high` and `change` are relative (0.05 is 5 %), on `linear` they are
-    differences in `unit`. `overhead` is None where it cannot be said; `flags` say why in words. `n` counts the paired
-    blocks, `planned` the blocks that should have been. `p` is the sign-flip test's, unadjusted: a cross-check only.
+    On the `log` scale `overhead`, its ends and `change` are relative (0.05 is 5 %), on `linear` they are differences
+    in `unit`. `overhead` is None where it cannot be said; `flags` say why, and what to mind, in words. `n` counts the
+    paired blocks, `planned` the blocks that should have been; `differences` are the blocks' own, in their order,
+    logarithms on the log scale. `p` is Student's and `flip` the sign-flip test's, a cross-check; both unadjusted.
+    Of a primary metric, `adjusted` is p after Holm, and `lowest` and `highest` hold for all primary ones together.
     `verdict` is False where more than a tenth of the blocks is missing.
     """
 
@@ -65,156 +79,123 @@ class Overhead:
     high: float | None
     change: float | None
     p: float | None
+    flip: float | None
     flags: tuple[str, ...]
     verdict: bool
+    differences: tuple[float, ...] = ()
+    pilot: int = 0
+    confidence: float = 0.95
+    primary: bool = False
+    adjusted: float | None = None
+    lowest: float | None = None
+    highest: float | None = None
 
-
-def usable(samples: pd.DataFrame) -> pd.DataFrame:
-    """The rows that may count: the subject's, measured, valid, with a finite value, of a block's last attempt.
-
-    A case that failed gives none, whatever it measured before: what survives a failure is no fair sample.
-    """
-    value = pd.to_numeric(samples["value"], errors="coerce").replace([np.inf, -np.inf], np.nan)
-    good = (samples["role"] == "subject") & (samples["phase"] == "measured") & _truth(samples["valid"]) & value.notna()
-    case = [samples[name] for name in ("workload", "metric", "variant", "block", "attempt", "role")]
-    failed = (value.isna() & (samples["phase"] != "warmup")).groupby(case, dropna=False).transform("any")
-    rows = samples.assign(value=value)[good & ~failed.astype(bool)]
-    attempt = pd.to_numeric(rows["attempt"], errors="coerce").fillna(1)
-    last = attempt.groupby([rows[name] for name in ("workload", "metric", "variant", "block")]).transform("max")
-    return rows[attempt == last]
-
-
-def block_values(samples: pd.DataFrame) -> pd.DataFrame:
-    """One row per workload, metric, variant and block: the declared `summary` of the usable iterations.
-
-    Columns: those of IDENTITY, `value` and `iterations` (how many entered). Raises TareError when a metric's unit,
-    direction, scale or summary changes within the run, or when the summary is not one that we know.
-    """
-    rows = usable(samples)
-    _check_nature(rows)
-    parts = []
-    for summary, part in rows.groupby("summary", sort=False):
-        if summary not in ("median", "mean", "min", "max"):
-            raise TareError(f"unknown summary “{summary}” in the samples", hint="use median, mean, min or max")
-        grouped = part.groupby(list(IDENTITY), sort=False, dropna=False)["value"]
-        parts.append(grouped.agg(value=str(summary), iterations="count").reset_index())
-    if not parts:
-        return pd.DataFrame(columns=[*IDENTITY, "value", "iterations"])
-    return pd.concat(parts, ignore_index=True)
-
-
-def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
-    """Mean and Student-t interval of `values` (Student 1908); raises ValueError on an empty sequence."""
-    if not values:
-        raise ValueError("no values to estimate from")
-    n, mean = len(values), float(np.mean(values))
-    if n == 1:
-        return Estimate(value=mean, low=None, high=None, n=1)
-    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * float(np.std(values, ddof=1)) / math.sqrt(n)
-    return Estimate(value=mean, low=mean - half, high=mean + half, n=n)
-
-
-def geometric(values: Sequence[float], confidence: float = 0.95) -> Estimate | None:
-    """Geometric mean and its interval (Student-t on the logarithms); None if a value is not positive or none is."""
-    if not values or min(values) <= 0:
-        return None
-    return _through(math.exp, estimate([math.log(value) for value in values], confidence))
-
-
-def sign_flip(differences: Sequence[float]) -> float | None:
-    """Two-sided sign-flip p of mean zero (Fisher 1935); None below two differences. Least possible: 2 / 2^n."""
-    if len(differences) < 2:
-        return None
-    result = stats.permutation_test(
-        (np.asarray(differences),),
-        lambda d, axis: np.mean(d, axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=SIGN_FLIPS,
-        rng=np.random.default_rng(0),
-    )
-    return float(result.pvalue)
+    def interval(self, confidence: float) -> Estimate | None:
+        """The overhead with an interval of another confidence, by the method that belongs to its metric and run."""
+        if self.overhead is None:
+            return None
+        result = _estimate(self.differences, self.metric, self.pilot, confidence)
+        return through(math.expm1, result) if self.scale == "log" else result
 
 
 def overheads(
     samples: pd.DataFrame,
     baseline: str = "native",
     confidence: float = 0.95,
-    planned: Mapping[str, int] | None = None,
+    declared: Declared | None = None,
 ) -> list[Overhead]:
     """Every variant's overhead against `baseline`, per workload and metric, in the samples' order.
 
     d = ±log(variant / baseline) per block (differences on the linear scale), signed so that positive costs the user;
-    overhead = exp(mean d) − 1. `planned` is the number of blocks planned per workload; by default the blocks that
-    left any row. A variant whose every case failed is listed without an overhead.
+    overhead = exp(mean d) − 1. Intervals are Student's, with the pilot's spread where a pilot decided how many blocks
+    there are, and bootstrap-t for percentiles. A variant whose every case failed is listed without an overhead.
     """
+    declared = declared or Declared()
     values = block_values(samples)
     subjects = samples[samples["role"] == "subject"]
     found = []
     for (workload, metric), rows in values.groupby(["workload", "metric"], sort=False):
         cases = subjects[subjects["workload"] == workload]
-        known = max((planned or {}).get(str(workload), 0), cases["block"].nunique())
         base = _by_block(rows[rows["variant"] == baseline])
         for variant, accelerator, runtime in _subjects(cases, str(metric), baseline):
             own = _by_block(rows[(rows["variant"] == variant) & (rows["accelerator"] == accelerator)])
-            relation = _relate(base, own, rows.iloc[0], confidence)
-            paired = base.keys() & own.keys()
-            missing = known - len(paired)
-            flags = [ACCELERATOR_WORDS[accelerator]] if accelerator in ACCELERATOR_WORDS else []
-            flags += relation.words
-            flags += _lost(cases[cases["variant"].isin([variant, baseline])], str(metric), paired, known)
-            if paired and missing * 10 > known:
-                flags.append(NO_VERDICT)
-            result = relation.result
-            found.append(
-                Overhead(
-                    **{name: str(rows.iloc[0][name]) for name in ("workload", "metric", "unit", "direction", "scale")},
-                    variant=variant,
-                    runtime=runtime,
-                    accelerator=accelerator,
-                    baseline=baseline,
-                    n=len(paired),
-                    planned=known,
-                    baseline_value=_median(base, paired),
-                    variant_value=_median(own, paired),
-                    overhead=result.value if result else None,
-                    low=result.low if result else None,
-                    high=result.high if result else None,
-                    change=relation.change,
-                    p=relation.p,
-                    flags=tuple(flags),
-                    verdict=result is not None and missing * 10 <= known,
-                )
-            )
-    return found
+            nature = {name: str(rows.iloc[0][name]) for name in ("workload", "metric", "unit", "direction", "scale")}
+            one = _compared(nature, base, own, (variant, accelerator, runtime, baseline), confidence, declared)
+            mine, theirs = (_arm(cases, str(metric), name) for name in (variant, baseline))
+            found.append(_flagged(one, mine, theirs, cases, base.keys() & own.keys(), declared))
+    return _adjusted(found, confidence, declared.primary)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Relation:
-    """What the paired blocks of two variants say; `words` become flags."""
+def _compared(
+    nature: Mapping[str, str],
+    base: Mapping[int, float],
+    own: Mapping[int, float],
+    who: tuple[str, str, str, str],
+    confidence: float,
+    declared: Declared,
+) -> Overhead:
+    """The figures of one variant in one metric; its flags say only what the block values say."""
+    variant, accelerator, runtime, baseline = who
+    blocks = sorted(base.keys() & own.keys())
+    differences, words = _differences(nature, base, own, blocks)
+    end = declared.second_stage
+    pilot = len(blocks) if end is None else sum(block < end for block in blocks)
+    used = 1 - (1 - confidence) * declared.shares.get(nature["workload"], 1.0)
+    result = _estimate(differences, nature["metric"], pilot, used) if differences else None
+    log, sign = nature["scale"] == "log", -1.0 if nature["direction"] == "higher" else 1.0
+    change = sign * result.value if result else None
+    if log and result and change is not None:
+        theirs, ours = ([math.log(side[block]) for block in blocks] for side in (base, own))
+        words += [*_about_n(result, differences), *diagnosis.of_series(theirs, ours, differences)]
+        result, change = through(math.expm1, result), math.expm1(change)
+    elif result:
+        words += _about_n(result, differences)
+    return Overhead(
+        workload=nature["workload"],
+        metric=nature["metric"],
+        unit=nature["unit"],
+        direction=nature["direction"],
+        scale=nature["scale"],
+        variant=variant,
+        runtime=runtime,
+        accelerator=accelerator,
+        baseline=baseline,
+        n=len(blocks),
+        planned=0,
+        baseline_value=_median(base, blocks),
+        variant_value=_median(own, blocks),
+        overhead=result.value if result else None,
+        low=result.low if result else None,
+        high=result.high if result else None,
+        change=change,
+        p=t_test(differences),
+        flip=sign_flip(differences),
+        flags=tuple(words),
+        verdict=result is not None,
+        differences=tuple(differences),
+        pilot=pilot,
+        confidence=used,
+    )
 
-    result: Estimate | None = None
-    change: float | None = None
-    p: float | None = None
-    words: tuple[str, ...] = ()
 
-
-def _relate(
-    base: Mapping[str, float], own: Mapping[str, float], nature: "pd.Series[str]", confidence: float
-) -> _Relation:
-    blocks = [block for block in base if block in own]
+def _differences(
+    nature: Mapping[str, str], base: Mapping[int, float], own: Mapping[int, float], blocks: Sequence[int]
+) -> tuple[list[float], list[str]]:
+    """d of each paired block, or why there is none."""
     if not blocks:
         why = "no value" if not own else "no baseline value" if not base else "no block in common with the baseline"
-        return _Relation(words=(why,))
+        return [], [why]
     log, sign = nature["scale"] == "log", -1.0 if nature["direction"] == "higher" else 1.0
     if log and min(min(base[block], own[block]) for block in blocks) <= 0:
-        return _Relation(words=("zero or negative value on a log scale: no ratio",))
-    raw = [math.log(own[block] / base[block]) if log else own[block] - base[block] for block in blocks]
-    result, change = estimate([sign * d for d in raw], confidence), float(np.mean(raw))
-    words = tuple(_about_n(result, raw))
-    if log:
-        result, change = _through(math.expm1, result), math.expm1(change)
-    return _Relation(result=result, change=change, p=sign_flip(raw), words=words)
+        return [], ["zero or negative value on a log scale: no ratio"]
+    raw = (math.log(own[block] / base[block]) if log else own[block] - base[block] for block in blocks)
+    return [sign * d for d in raw], []
+
+
+def _estimate(differences: Sequence[float], metric: str, pilot: int, confidence: float) -> Estimate:
+    if pilot >= len(differences) and is_quantile(metric):
+        return bootstrap_t(differences, confidence)
+    return two_stage(differences, pilot, confidence)
 
 
 def _about_n(result: Estimate, differences: Sequence[float]) -> Iterator[str]:
@@ -226,12 +207,54 @@ def _about_n(result: Estimate, differences: Sequence[float]) -> Iterator[str]:
         yield "no variation between blocks"
 
 
-def _lost(cases: pd.DataFrame, metric: str, paired: AbstractSet[str], planned: int) -> list[str]:
+def _flagged(
+    one: Overhead,
+    own: pd.DataFrame,
+    base: pd.DataFrame,
+    cases: pd.DataFrame,
+    paired: AbstractSet[int],
+    declared: Declared,
+) -> Overhead:
+    """With what its rows say beside the values: emulation, what is missing, circumstances."""
+    known = max(declared.planned.get(one.workload, 0), cases["block"].nunique())
+    flags = [ACCELERATOR_WORDS[one.accelerator]] if one.accelerator in ACCELERATOR_WORDS else []
+    flags += one.flags
+    flags += _lost(cases[cases["variant"].isin([one.variant, one.baseline])], one.metric, paired, known)
+    missing = known - len(paired)
+    if paired and missing * 10 > known:
+        flags.append(NO_VERDICT)
+    flags += diagnosis.of_rows(base, own, declared.loads, declared.cpus)
+    return replace(one, planned=known, flags=tuple(flags), verdict=one.verdict and missing * 10 <= known)
+
+
+def _adjusted(
+    found: Sequence[Overhead], confidence: float, primary: AbstractSet[tuple[str, str]] | None
+) -> list[Overhead]:
+    """With Holm and simultaneous intervals over the primary metrics; emulated guests are a family of their own."""
+    chosen = [one for one in found if primary is None or (one.workload, one.metric) in primary]
+    done: dict[int, Overhead] = {}
+    for emulated in (False, True):
+        family = [one for one in chosen if (one.accelerator == "tcg") == emulated]
+        known = sum(one.p is not None for one in family)
+        for one, adjusted in zip(family, holm([one.p for one in family]), strict=True):
+            spent = (1 - one.confidence) / (1 - confidence)
+            wide = one.interval(1 - (1 - simultaneous(confidence, known)) * spent)
+            done[id(one)] = replace(
+                one,
+                primary=True,
+                adjusted=adjusted,
+                lowest=wide.low if wide else None,
+                highest=wide.high if wide else None,
+            )
+    return [done.get(id(one), one) for one in found]
+
+
+def _lost(cases: pd.DataFrame, metric: str, paired: AbstractSet[int], planned: int) -> list[str]:
     """How many blocks were voided and how many failed, in words; a failed case may name only one of its metrics."""
     rows = cases[(cases["phase"] != "warmup") & ~cases["block"].isin(paired)]
     empty = pd.to_numeric(rows["value"], errors="coerce").isna()
     failed = set(rows[empty]["block"])
-    voided = set(rows[~_truth(rows["valid"]) & ~empty & (rows["metric"] == metric)]["block"]) - failed
+    voided = set(rows[~rows["valid"].astype(bool) & ~empty & (rows["metric"] == metric)]["block"]) - failed
     words = [("voided", len(voided)), ("failed", len(failed))]
     return [f"{word} {count} of {planned}" for word, count in words if count]
 
@@ -245,31 +268,16 @@ def _subjects(cases: pd.DataFrame, metric: str, baseline: str) -> Iterator[tuple
     yield from (triple for triple in triples if triple[1] or triple[0] not in proved)
 
 
-def _by_block(rows: pd.DataFrame) -> dict[str, float]:
-    return dict(zip(rows["block"], rows["value"].astype(float), strict=True))
+def _arm(cases: pd.DataFrame, metric: str, variant: str) -> pd.DataFrame:
+    """The measured rows of a variant, void ones included."""
+    return cases[(cases["metric"] == metric) & (cases["variant"] == variant) & (cases["phase"] == "measured")]
 
 
-def _check_nature(rows: pd.DataFrame) -> None:
-    for name in NATURE:
-        counts = rows.groupby(["workload", "metric"])[name].nunique()
-        for where in counts[counts > 1].index:
-            raise TareError(
-                f"{' '.join(where)}: {name} changes within the run",
-                details="values in different units or directions cannot be compared",
-                hint="remove the foreign rows from samples.csv, or run `tare export --csv` again",
-            )
+def _by_block(rows: pd.DataFrame) -> dict[int, float]:
+    return dict(zip(rows["block"].astype(int), rows["value"].astype(float), strict=True))
 
 
-def _truth(column: "pd.Series[str]") -> "pd.Series[bool]":
-    return column.astype(str).str.lower().eq("true")
-
-
-def _through(function: Callable[[float], float], result: Estimate) -> Estimate:
-    low, high = (None if end is None else function(end) for end in (result.low, result.high))
-    return Estimate(value=function(result.value), low=low, high=high, n=result.n)
-
-
-def _median(values: Mapping[str, float], paired: AbstractSet[str]) -> float | None:
+def _median(values: Mapping[int, float], paired: Sequence[int]) -> float | None:
     """Median over the paired blocks, or over all where none is paired."""
     chosen = [values[block] for block in paired] or list(values.values())
     return float(np.median(chosen)) if chosen else None

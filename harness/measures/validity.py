@@ -1,5 +1,7 @@
 """The rules by which an iteration is void: declared here, before any run, and blind to what it measured."""
 
+from collections.abc import Sequence
+
 from harness.runtimes.base import RawOutput
 
 STEAL_SHARE = 0.10
@@ -10,6 +12,25 @@ CLOCK_SECONDS = 0.1
 """… beyond what framing on a busy channel costs, in seconds."""
 PROXY_SECONDS = 0.05
 """Most CPU seconds of docker-proxy in an iteration over a published port: beyond it, it was no NAT sample."""
+
+
+LOAD_SHARE = 0.75
+"""Most of the host's CPUs that may be busy with other things just before a block."""
+FREQUENCY_SHARE = 0.10
+"""Most by which the measured CPUs' frequency may differ within a block: beyond it, one arm was throttled."""
+
+
+def overloaded(busy: float, cpus: int) -> str:
+    """Why a block is void before it begins, or "": `busy` CPUs of `cpus` had other work."""
+    share = busy / cpus
+    return f"host load: {share:.0%} of the CPUs were busy (limit {LOAD_SHARE:.0%})" if share > LOAD_SHARE else ""
+
+
+def frequency_moved(mhz: Sequence[float]) -> str:
+    """Why a block is void once all its iterations' frequencies are known, or ""."""
+    if not mhz or min(mhz) <= 0 or max(mhz) / min(mhz) - 1 <= FREQUENCY_SHARE:
+        return ""
+    return f"frequency: from {min(mhz):.0f} to {max(mhz):.0f} MHz within the block (limit {FREQUENCY_SHARE:.0%})"
 
 
 def void_reason(output: RawOutput, steal: float, proxy: float = 0.0) -> str:

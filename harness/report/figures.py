@@ -3,7 +3,8 @@
 import math
 import re
 
-from harness.analysis.overhead import Estimate, Overhead
+from harness.analysis.intervals import Estimate
+from harness.analysis.overhead import Overhead
 
 UNIT = re.compile(
     r"(?P<prefix>[pnuµmkKMGT]?)(?P<base>s|b/s|B/s|bit/s|bits/s|bytes/s|bytes|B|FLOPS|FLOP/s|flop/s)(?P<per>/.+)?"

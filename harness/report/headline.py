@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from harness.analysis.overhead import Overhead, estimate, geometric
+from harness.analysis.intervals import estimate, geometric
+from harness.analysis.overhead import Overhead
 from harness.report import figures
 from harness.report.boot import boot_values
 from harness.report.stored import Stored

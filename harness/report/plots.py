@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from harness.analysis.overhead import Overhead, usable
+from harness.analysis.blocks import usable
+from harness.analysis.overhead import Overhead
 from harness.report import figures, style
 from harness.report.boot import boot_values
 from harness.report.forest import forest

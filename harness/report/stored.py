@@ -1,6 +1,7 @@
 """A stored run, read for rendering: samples.csv and manifest.json, with every text made safe to show."""
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -11,7 +12,8 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from harness.analysis.overhead import Overhead, block_values, overheads
+from harness.analysis.blocks import block_values
+from harness.analysis.overhead import Declared, Overhead, overheads
 from harness.errors import bad_input
 from harness.model import Resource
 from harness.samples import frame, read_csv
@@ -37,8 +39,31 @@ class Stored:
     @cached_property
     def overheads(self) -> list[Overhead]:
         """Every overhead of the run, in the samples' order."""
-        plan = (str(block.get("workload")) for block in self.entries("plan") if isinstance(block, dict))
-        return overheads(self.samples, self.baseline, self.confidence, Counter(plan))
+        return overheads(self.samples, self.baseline, self.confidence, self.declared)
+
+    @cached_property
+    def declared(self) -> Declared:
+        """What the run declared beforehand; of a CSV without a manifest nothing is known."""
+        plan = Counter(str(block.get("workload")) for block in self.entries("plan") if isinstance(block, dict))
+        stopping, cpus = self.mapping("stopping"), self.mapping("host").get("logical_cpus")
+        second, loads = stopping.get("second_stage"), self.mapping("loads")
+        return Declared(
+            planned=plan,
+            primary=self._primary(),
+            second_stage=second if type(second) is int else None,
+            shares=_numbers(stopping.get("shares")),
+            loads={int(block): load for block, load in _numbers(loads).items() if block.isdecimal()},
+            cpus=cpus if type(cpus) is int and cpus > 0 else 1,
+        )
+
+    def _primary(self) -> set[tuple[str, str]]:
+        """The primary metrics as the manifest's workloads have them, without one all that are no host cost."""
+        known = {
+            (workload, metric)
+            for workload, metric in self.samples[["workload", "metric"]].drop_duplicates().itertuples(index=False)
+        }
+        declared = {pair for pair in known if self.metric(*pair).get("primary") is True}
+        return declared or {pair for pair in known if not pair[1].startswith("host-cpu")}
 
     @cached_property
     def values(self) -> pd.DataFrame:
@@ -98,6 +123,12 @@ def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
 def safe(text: str) -> str:
     """`text` on one line, without terminal escapes or direction marks."""
     return UNSAFE.sub("�", text.replace("\n", " ").replace("\t", " ")) if UNSAFE.search(text) else text
+
+
+def _numbers(table: object) -> dict[str, float]:
+    """The finite numbers from 0 up of a manifest's table, which anybody may have written."""
+    found = table.items() if isinstance(table, dict) else ()
+    return {str(key): float(value) for key, value in found if type(value) in (int, float) and 0 <= value < math.inf}
 
 
 def _manifest(path: Path) -> Any:

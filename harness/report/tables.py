@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.analysis.overhead import NO_VERDICT, Overhead, geometric
+from harness.analysis.intervals import geometric
+from harness.analysis.overhead import NO_VERDICT, Overhead
 from harness.report import figures
 from harness.report.boot import boot_values, mark_of, phases
 from harness.report.stored import Stored

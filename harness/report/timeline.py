@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from harness.analysis.overhead import geometric
+from harness.analysis.intervals import geometric
 from harness.report import figures, style
 from harness.report.boot import phases
 

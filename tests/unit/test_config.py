@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.config import load_suite, load_workload, load_workloads, parse_count, parse_duration, render
+from harness.config import load_suite, load_workload, load_workloads, render
 from harness.documents import read_document
 from harness.errors import ExitCode, TareError
 
@@ -204,33 +204,6 @@ def test_a_bad_suite_is_refused(tmp_path: Path, old: str, new: str, says: str) -
         load_suite("smoke", tmp_path)
     assert caught.value.code is ExitCode.BAD_INPUT
     assert says in caught.value.brief
-
-
-@pytest.mark.parametrize(
-    "text", ["1_000", "１２", "nan", "inf", "1e3", "0", "-1", "+1", " 1", "1 ", "", "0x10", "9" * 30]
-)
-def test_counts_that_are_refused(text: str) -> None:
-    with pytest.raises(TareError, match="--blocks"):
-        parse_count(text, "--blocks")
-
-
-@pytest.mark.parametrize("text", ["30", "m", "1_0s", "-5m", "0s", "infs", "1e9h", "３0s", "1h30m", "30 m", "9999999h"])
-def test_durations_that_are_refused(text: str) -> None:
-    with pytest.raises(TareError, match="--time"):
-        parse_duration(text, "--time")
-
-
-def test_counts_and_durations() -> None:
-    assert parse_count("6", "--blocks") == 6
-    assert [parse_duration(text, "--time") for text in ("90s", "30m", "1.5h")] == [90.0, 1800.0, 5400.0]
-
-
-@given(st.text())
-def test_a_count_is_what_it_says_or_refused(text: str) -> None:
-    try:
-        assert str(parse_count(text, "--n", least=0)) == (text.lstrip("0") or "0")
-    except TareError as error:
-        assert error.code is ExitCode.BAD_INPUT
 
 
 @given(st.binary(max_size=200))

@@ -13,6 +13,7 @@ from tests.unit.test_samples import ROW
 OPENED = {
     "run": "ab12cd",
     "suite": "smoke",
+    "stopping": {"rule": "blocks", "blocks": 1, "precision": None, "looks": [], "seconds": None},
     "plan": [{"number": 0}, {"number": 1}],
     "shape": "1vcpu-1024MiB@1",
     "root": "sha256:1",
@@ -26,7 +27,7 @@ def write(folder: Path, *, closed_first: bool = True, void: str = "") -> Path:
     with Journal.create(folder) as journal:
         journal.append("run-opened", **OPENED)
         for block in (0, 1):
-            journal.append("block-opened", block=block, attempt=1)
+            journal.append("block-opened", block=block, attempt=1, load=0.25)
             row = dataclasses.replace(ROW, block=block, case=f"case-{block}")
             journal.append("sample", **row.as_data())
             if block == 0 and closed_first:
@@ -61,7 +62,7 @@ def test_a_resume_goes_on_at_the_unfinished_block(tmp_path: Path) -> None:
     assert earlier.run == "ab12cd"
 
 
-@pytest.mark.parametrize("change", ["suite", "shape", "root", "plan", "workloads"])
+@pytest.mark.parametrize("change", ["suite", "stopping", "shape", "root", "plan", "workloads"])
 def test_a_resume_is_refused_where_something_has_changed(tmp_path: Path, change: str) -> None:
     earlier = records.read(write(tmp_path))
     earlier.check(OPENED)
@@ -78,6 +79,7 @@ def test_a_resume_is_refused_on_another_host(tmp_path: Path) -> None:
 def test_a_finished_run_is_not_resumed(tmp_path: Path) -> None:
     with Journal.reopen(write(tmp_path)) as journal:
         journal.append("block-closed", block=1, attempt=1, void="")
+        journal.append("run-closed", status="finished", failed=0)
     with pytest.raises(TareError, match="finished"):
         records.read(tmp_path)
 
@@ -86,3 +88,4 @@ def test_the_manifest_says_what_was_void(tmp_path: Path) -> None:
     found = records.manifest(read(write(tmp_path, void="native: steal")))
     assert found["voids"] == [{"block": 0, "reason": "native: steal"}]
     assert found["status"] == "interrupted"
+    assert found["loads"] == {"0": 0.25, "1": 0.25}

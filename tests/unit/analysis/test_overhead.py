@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analysis.overhead import Overhead, block_values, estimate, geometric, overheads, sign_flip
+from harness.analysis.blocks import block_values
+from harness.analysis.intervals import estimate, geometric, sign_flip
+from harness.analysis.overhead import Declared, Overhead, overheads
 from harness.errors import TareError
 
 T_975_2 = 4.302652729911275
@@ -20,7 +22,8 @@ def frame(values: dict[str, list[float | None]], **columns: object) -> pd.DataFr
             "workload": "cpu.test", "metric": "rate", "unit": "1/s", "direction": "higher", "scale": "log",
             "summary": "median", "variant": variant, "runtime": variant.partition("/")[0], "role": "subject",
             "accelerator": "tcg" if "tcg" in variant else "none", "block": block, "attempt": 1, "iteration": 1,
-            "phase": "measured", "value": value, "valid": value is not None, "reason": "",
+            "phase": "measured", "value": value, "valid": value is not None, "reason": "", "elapsed": 1.0, "steal": 0.0,
+            "mhz": None, "cpus": "1",
         } | columns
         for variant, series in values.items()
         for block, value in enumerate(series, 1)
@@ -93,7 +96,7 @@ def test_one_of_ten_missing_keeps_the_verdict() -> None:
 
 
 def test_planned_blocks_that_never_ran_are_missing() -> None:
-    (found,) = overheads(frame({"native": [10.0] * 3, "docker": [9.0] * 3}), planned={"cpu.test": 6})
+    (found,) = overheads(frame({"native": [10.0] * 3, "docker": [9.0] * 3}), declared=Declared(planned={"cpu.test": 6}))
     assert (found.planned, found.verdict) == (6, False)
 
 

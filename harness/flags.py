@@ -1,0 +1,46 @@
+"""Words of the command line → numbers, each refused with its flag and an example."""
+
+import math
+import re
+from itertools import pairwise
+
+from harness.errors import bad_input
+
+_DIGITS = re.compile(r"[0-9]{1,9}")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(s|m|h)")
+_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,4})?)%")
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def parse_count(text: str, flag: str, *, least: int = 1, most: int = 10**9 - 1) -> int:
+    """A whole number in plain ASCII digits from `least` to `most`. Raises TareError (bad input), naming `flag`."""
+    if not _DIGITS.fullmatch(text) or not least <= int(text) <= most:
+        raise bad_input(
+            flag, f"{text!r} is not a whole number from {least} to {most}", f"for example {flag} {max(least, 6)}"
+        )
+    return int(text)
+
+
+def parse_duration(text: str, flag: str) -> float:
+    """A positive duration such as 90s, 30m or 1.5h, in seconds. Raises TareError (bad input), naming `flag`."""
+    found = _DURATION.fullmatch(text)
+    seconds = float(found[1]) * _UNIT_SECONDS[found[2]] if found else math.nan
+    if not 0 < seconds <= 30 * 86400:
+        raise bad_input(flag, f"{text!r} is not a duration", f"write 90s, 30m or 2h, for example {flag} 30m")
+    return seconds
+
+
+def parse_percent(text: str, flag: str) -> float:
+    """A percentage above 0 and up to 100, such as 1% or 0.5%, as a fraction. Raises TareError (bad input)."""
+    found = _PERCENT.fullmatch(text)
+    if not found or not 0 < float(found[1]) <= 100:
+        raise bad_input(flag, f"{text!r} is not a percentage above 0% and up to 100%", f"for example {flag} 1%")
+    return float(found[1]) / 100
+
+
+def parse_looks(text: str, flag: str) -> tuple[int, ...]:
+    """Two to ten rising numbers of blocks, such as 10,20,40. Raises TareError (bad input)."""
+    looks = tuple(parse_count(word, flag, least=5, most=10_000) for word in text.split(","))
+    if not 2 <= len(looks) <= 10 or any(after <= before for before, after in pairwise(looks)):
+        raise bad_input(flag, f"{text!r} is not two to ten rising numbers", f"for example {flag} 10,20,40")
+    return looks
