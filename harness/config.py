@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args
 
 from harness.documents import Document, FieldPath, read_document
 from harness.errors import TareError, bad_input
-from harness.model import Metric, Resource, Server, Suite, Workload, is_name
+from harness.model import Limits, Metric, Resource, Server, Suite, Workload, is_name
 
 BUILTINS = ("threads", "memory_mib", "scratch", "address", "port")
 """Placeholders that the harness fills in; `address` and `port` are those of the workload's server."""
@@ -27,7 +27,7 @@ LARGEST = 10**15
 _BRACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 _PARAMETER_TEXT = re.compile(r"[A-Za-z0-9/][A-Za-z0-9 _.,:/=+%@-]{0,199}")
-_NESTED: Mapping[str | int, type] = {"metrics": Metric, "server": Server}
+_NESTED: Mapping[str | int, type] = {"metrics": Metric, "server": Server, "limits": Limits}
 _GUIDE = "see CONTRIBUTING.md, “add a workload”"
 _Model = TypeVar("_Model", Workload, Suite)
 
@@ -143,7 +143,7 @@ def _adapter(kind: str) -> Any:
     # JSON mode, since strict Python mode would refuse a list where the model has a tuple.
     from pydantic import ConfigDict, TypeAdapter
 
-    for part in (Metric, Server, Workload, Suite):
+    for part in (Metric, Server, Limits, Workload, Suite):
         part.__pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # type: ignore[union-attr]
     return TypeAdapter({"Workload": Workload, "Suite": Suite}[kind])
 

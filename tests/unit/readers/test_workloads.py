@@ -20,7 +20,7 @@ UNITS = re.compile(r"bytes/s|s|1|[a-z]+/s")
 AUTOMATIC = ("--numjobs=0", "--threads=0", "-T0", "--fallocate=native")
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.*.toml")), ids=lambda path: path.stem)
 def test_file_says_what_every_workload_must(path: Path) -> None:
     parsed = tomllib.loads(path.read_text())
     assert parsed["name"] == path.stem
