@@ -23,6 +23,7 @@ examples:
   tare run --suite smoke                        measure everything once, in a few minutes
   tare run --workload cpu --variant docker      only the CPU workloads, Docker against native
   tare report latest                            render the newest run again
+  tare claims                                   which of a document's sentences hold on this host?
 
 exit codes: 0 fine, 1 a case failed, 2 usage or bad input, 3 a gate was not passed, 4 host not fit, 130 interrupted
 """
@@ -33,6 +34,17 @@ examples:
   tare run --workload cpu.sysbench --blocks 10  one workload, ten blocks
   tare run --workload cpu --precision 1%        until each interval is ±1 % wide, planned by a pilot of ten
   tare run --resume latest                      finish what was interrupted
+"""
+CLAIMS_EPILOG = """\
+examples:
+  tare claims                                   by all runs of this host, the newest that measured a thing first
+  tare claims latest --fail-on contradicted     by one run; exit code 3 when it contradicts a claim
+"""
+COMPARE_EPILOG = """\
+examples:
+  tare compare RUN RUN                                    two runs of this host
+  tare compare a.csv b.csv --html page.html               two hosts, with plots
+  tare compare latest --baseline last:5 --fail-on regression=5%   a nightly gate: exit code 3 when it is certain
 """
 RUN_HELP = "the run: latest, its folder, or its name or the beginning or end of that"
 
@@ -111,13 +123,17 @@ def parser() -> argparse.ArgumentParser:
     one = command("plan", commands.plan, "show what a run would do, without doing anything")
     _what(one)
     _json(one)
+    _out(one)
     _run(command("run", commands.run, "measure, and end with a table and a report", RUN_EPILOG))
     one = command("report", commands.report, "render the report of a stored run again")
     one.add_argument("run", metavar="RUN", nargs="?", default="latest", help=RUN_HELP)
     _out(one)
+    _claims(command("claims", commands.claims, "judge the sentences of a document by stored runs", CLAIMS_EPILOG))
+    _compare(command("compare", commands.compare, "compare runs, also of other hosts", COMPARE_EPILOG))
     one = command("export", commands.export, "write a stored run's samples")
     one.add_argument("run", metavar="RUN", help=RUN_HELP)
-    one.add_argument("--csv", type=Path, metavar="FILE", required=True, help="the CSV file to write")
+    one.add_argument("--csv", type=Path, metavar="FILE", help="the CSV file to write")
+    one.add_argument("--parquet", type=Path, metavar="FILE", help="the Parquet file to write, for many or large runs")
     _out(one)
     _image(command("image", commands.image, "build, export or import the one root filesystem"))
     one = command("prune", commands.prune, "remove all but the newest runs from the results folder")
@@ -173,6 +189,40 @@ def _run(one: Parser) -> None:
     one.add_argument(
         "--resume", metavar="RUN", help=f"finish an interrupted run ({RUN_HELP.removeprefix('the run: ')})"
     )
+
+
+def _claims(one: Parser) -> None:
+    one.add_argument("runs", metavar="RUN", nargs="*", help=f"{RUN_HELP} (default: all runs of the newest run's host)")
+    shown = one.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="JSON on stdout, for scripts")
+    shown.add_argument("--markdown", action="store_true", help="Markdown on stdout")
+    one.add_argument("--fail-on", choices=("contradicted",), help="exit with 3 when a claim is contradicted")
+    _workloads_dir(one)
+    _out(one)
+
+
+def _compare(one: Parser) -> None:
+    one.add_argument(
+        "sides",
+        metavar="SIDE",
+        nargs="+",
+        help="a run, its folder, a folder of runs, a .csv or .parquet; several with commas between are one side",
+    )
+    one.add_argument("--baseline", metavar="SIDE", help="what all are compared with: a side, or last:K fit runs here")
+    one.add_argument("--against", metavar="VARIANT", help="the variant each run is normalised to (default: its own)")
+    one.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        choices=("definition", "parameters", "shape", "emulated"),
+        help="compare although this differs; repeat for more",
+    )
+    one.add_argument("--fail-on", metavar="GATE", help="regression=5%%: exit code 3 when that is certain")
+    shown = one.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="JSON on stdout, for scripts")
+    shown.add_argument("--markdown", action="store_true", help="Markdown on stdout")
+    one.add_argument("--html", type=Path, metavar="FILE", help="also write a page with plots")
+    _out(one)
 
 
 def _image(one: Parser) -> None:

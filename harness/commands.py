@@ -4,7 +4,8 @@ import argparse
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from harness import paths, requests
 from harness.errors import ExitCode, bad_input
 
 if TYPE_CHECKING:
+    from harness.compare import Comparison
     from harness.terminal import TerminalProgress
 
 IMAGE_SECONDS = 3600.0
@@ -49,8 +51,9 @@ def list_(arguments: argparse.Namespace) -> int:
 
 def plan(arguments: argparse.Namespace) -> int:
     """What a run would do."""
-    from harness.preview import plan_as_dict, preview
-    from harness.terminal import plan_lines
+    from harness.host.facts import gather
+    from harness.preview import expectations, plan_as_dict, preview
+    from harness.terminal import expectation_lines, plan_lines
 
     asked = requests.asked(arguments)
     found = preview(
@@ -61,7 +64,8 @@ def plan(arguments: argparse.Namespace) -> int:
         stopping=asked.stopping,
         seed=asked.seed,
     )
-    _show(arguments, plan_as_dict(found), plan_lines(found))
+    expected = expectations(found, asked.stopping, asked.out, gather().fingerprint)
+    _show(arguments, plan_as_dict(found, expected), [*plan_lines(found), *expectation_lines(expected)])
     return ExitCode.FINE
 
 
@@ -97,17 +101,89 @@ def report(arguments: argparse.Namespace) -> int:
     return ExitCode.FINE
 
 
+def claims(arguments: argparse.Namespace) -> int:
+    """Verdicts on a document's claims by stored runs; GATE when one is contradicted and the user asked for that."""
+    from harness.analysis.verdicts import verdicts
+    from harness.claims import load_claims
+    from harness.config import load_workloads
+    from harness.report import claims as ledger
+    from harness.report import markdown
+    from harness.store import find, runs
+
+    folder, results = requests.workloads_folder(arguments), requests.results(arguments)
+    known = load_claims(folder, load_workloads(folder))
+    if arguments.runs:
+        # Newest first, whatever the order in which they were named.
+        named = {(one := find(results, word)).name: one.directory for word in arguments.runs}
+        stored = ledger.load_named([named[name] for name in sorted(named, reverse=True)])
+    else:
+        stored, damaged = ledger.load_newest_host([one.directory for one in reversed(runs(results))])
+        for line in damaged:
+            print(line, file=sys.stderr)
+    found = verdicts(known, [ledger.evidence(one) for one in stored])
+    host = stored[0].fact("host") if stored else ""
+    if arguments.markdown:
+        _lines(markdown.claims(found))
+    else:
+        width = shutil.get_terminal_size((100, 24)).columns
+        data = ledger.as_dict(found, [one.fact("run") for one in stored], host)
+        _show(arguments, data, [ledger.text(found, width), "", ledger.count_words(found)])
+    contradicted = any(one.word == "contradicted" for one in found)
+    return ExitCode.GATE if arguments.fail_on and contradicted else ExitCode.FINE
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Compare sides of runs; GATE when a regression is certain and the user asked for that."""
+    from harness import compare as comparing
+    from harness.flags import parse_gate
+    from harness.report import comparison as rendered
+    from harness.sides import open_side
+
+    folder, against = requests.results(arguments), arguments.against
+    threshold = None if arguments.fail_on is None else parse_gate(arguments.fail_on, "--fail-on")
+    sides = [open_side(word.split(","), folder, against) for word in arguments.sides]
+    if arguments.baseline is None and len(sides) < 2:
+        raise bad_input("SIDE", "one side cannot be compared", "name a second one, or --baseline last:5")
+    if arguments.baseline is None:
+        first, *sides = sides
+        found = [comparing.compare(first, side, against=against, allowed=set(arguments.allow)) for side in sides]
+    else:
+        found = []
+        for side in sides:
+            first = comparing.baseline_side(arguments.baseline, side, folder, against)
+            found.append(comparing.compare(first, side, against=against, allowed=set(arguments.allow)))
+    if arguments.html:
+        rendered.write_page(found, arguments.html)
+    _show_comparisons(arguments, found)
+    if threshold is None:
+        return ExitCode.FINE
+    gates = [comparing.gate(one.rows, threshold) for one in found]
+    for one in gates:
+        for line in rendered.gate_lines(one, threshold):
+            print(line, file=sys.stderr)
+    return ExitCode.GATE if any(one.failed for one in gates) else ExitCode.FINE
+
+
 def export(arguments: argparse.Namespace) -> int:
-    """Write a stored run's samples as CSV, derived from its journal."""
+    """Write a stored run's samples as CSV, Parquet or both, derived from its journal."""
     from harness import journal, records, samples
     from harness.store import find
 
-    directory = find(requests.results(arguments), arguments.run).directory
-    if not arguments.csv.absolute().parent.is_dir():
-        raise bad_input("--csv", f"there is no folder {arguments.csv.absolute().parent}", "name a file in a folder")
-    rows = records.rows(journal.read(directory))
-    samples.write_csv(rows, arguments.csv)
-    print(f"{len(rows)} samples written to {arguments.csv}")
+    asked = {"--csv": arguments.csv, "--parquet": arguments.parquet}
+    files = {flag: file for flag, file in asked.items() if file is not None}
+    if not files:
+        raise bad_input("export", "there is no file to write", "add --csv FILE, --parquet FILE or both")
+    for flag, file in files.items():
+        if not file.absolute().parent.is_dir():
+            raise bad_input(flag, f"there is no folder {file.absolute().parent}", "name a file in a folder")
+    rows = records.rows(journal.read(find(requests.results(arguments), arguments.run).directory))
+    if arguments.csv is not None:
+        samples.write_csv(rows, arguments.csv)
+    if arguments.parquet is not None:
+        from harness.scan import write_parquet
+
+        write_parquet(rows, arguments.parquet)
+    _lines(f"{len(rows)} samples written to {file}" for file in files.values())
     return ExitCode.FINE
 
 
@@ -182,6 +258,19 @@ def _render(directory: Path) -> None:
     written = report.render(directory)
     paths.give_to_caller(directory)
     print(f"\nreport: {written[0]}")
+
+
+def _show_comparisons(arguments: argparse.Namespace, found: "Sequence[Comparison]") -> None:
+    from harness.report import comparison as rendered
+
+    if arguments.json:
+        print(json.dumps([rendered.as_json(one) for one in found], indent=2, ensure_ascii=False))
+    elif arguments.markdown:
+        print("\n".join(rendered.markdown(one) for one in found))
+    else:
+        print("\n\n".join(rendered.text(one, shutil.get_terminal_size((120, 24)).columns) for one in found))
+    if arguments.html:
+        print(f"page: {arguments.html}", file=sys.stderr)
 
 
 def _say_host(progress: "TerminalProgress") -> None:

@@ -36,6 +36,7 @@ def opened(request: Request, facts: HostFacts, stage: Stage, plan: Plan) -> dict
         "skips": [asdict(skip) for skip in plan.skips],
         "workloads": {name: asdict(workload) for name, workload in plan.workloads.items()},
         "stopping": asdict(request.stopping),
+        "limits": asdict(request.suite.limits),
     }
 
 

@@ -44,3 +44,16 @@ def parse_looks(text: str, flag: str) -> tuple[int, ...]:
     if not 2 <= len(looks) <= 10 or any(after <= before for before, after in pairwise(looks)):
         raise bad_input(flag, f"{text!r} is not two to ten rising numbers", f"for example {flag} 10,20,40")
     return looks
+
+
+def parse_last(text: str, flag: str) -> int:
+    """The number in `last:K`, from 1 to 100. Raises TareError (bad input)."""
+    return parse_count(text.removeprefix("last:"), f"{flag} last:K", most=100)
+
+
+def parse_gate(text: str, flag: str) -> float:
+    """The threshold of `regression=5%`, as a fraction. Raises TareError (bad input)."""
+    name, _, percent = text.partition("=")
+    if name != "regression":
+        raise bad_input(flag, f"there is no gate {name!r}", f"for example {flag} regression=5%")
+    return parse_percent(percent, f"{flag} regression")

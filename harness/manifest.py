@@ -35,3 +35,17 @@ def read_manifest(directory: Path) -> dict[str, Any]:
             f"{path}, schema", f"{found['schema']} is newer than {SCHEMA}", "pip install --upgrade tare-bench"
         )
     return found
+
+
+def fact(found: object, *path: str) -> Any:
+    """What stands at a path of keys in a manifest that anybody may have written; None where a part is absent."""
+    for key in path:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
+
+
+def primary_metrics(found: object, workload: str) -> set[str]:
+    """The primary metrics of a workload as a manifest has it."""
+    metrics = fact(found, "workloads", workload, "metrics")
+    listed = metrics if isinstance(metrics, list) else []
+    return {str(fact(one, "name")) for one in listed if fact(one, "primary") is True}

@@ -126,11 +126,21 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Beyond which a block is void, as shares: `steal` of the measured CPUs' time, `load` of all CPUs before the block,
+    `frequency` between the arms of a block (one was throttled)."""
+
+    steal: Annotated[float, Gt(0), Le(100)] = 0.10
+    load: Annotated[float, Gt(0), Le(100)] = 0.75
+    frequency: Annotated[float, Gt(0), Le(100)] = 0.10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
     """A list of workloads, the variants for each resource, and the stopping rule (blocks).
 
     In `variants`, `{accelerator}` stands for what guests run on here (`kvm` or `tcg`). `parameters` overrides
-    workload parameters by name, `iterations` and `warmup` every workload's own.
+    workload parameters by name, `iterations` and `warmup` every workload's own; `limits` the rules that void a block.
     """
 
     name: Name
@@ -140,6 +150,7 @@ class Suite:
     blocks: Annotated[int, Gt(0), Le(10000)]
     iterations: Annotated[int, Gt(0), Le(1000)] | None = None
     warmup: Annotated[int, Ge(0), Le(100)] | None = None
+    limits: Limits = field(default_factory=Limits)
     parameters: Mapping[str, str | int | float] = field(default_factory=dict)
 
 

@@ -1,10 +1,13 @@
 """What a run would do, found out without starting, building or changing anything."""
 
 import dataclasses
+import math
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.catalog import Catalog, load_catalog
@@ -110,9 +113,52 @@ def preview(
     return dataclasses.replace(plan, skips=(*plan.skips, why))
 
 
-def plan_as_dict(plan: Plan) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What earlier runs of this host let expect of one workload: `blocks` in all, then half of the 95 % interval as a
+    fraction, and seconds for them; `deviation` is the sd of block differences, over so many `runs`."""
+
+    workload: str
+    blocks: int
+    half_width: float
+    seconds: float
+    deviation: float
+    runs: int
+
+
+def expectations(plan: Plan, stopping: Stopping, results: Path, fingerprint: str) -> list[Expectation]:
+    """How precise a plan's figures are likely to be, and how long it takes, by this host's earlier noise.
+
+    Workloads that no earlier fit run of this host measured are left out.
+    """
+    from harness.history import past
+
+    blocks = Counter(block.workload for block in plan.blocks)
+    casts = {block.workload: tuple(sorted(block.variants)) for block in plan.blocks}
+    asked = {name: (plan.workloads[name].definition, cast) for name, cast in casts.items()}
+    found = []
+    for name, known in sorted(past(results, fingerprint, asked).items()):
+        count = known.blocks_for(stopping.precision) if stopping.precision is not None else blocks[name]
+        found.append(
+            Expectation(
+                workload=name,
+                blocks=count,
+                half_width=known.half_width(count),
+                seconds=known.seconds * count,
+                deviation=known.deviation,
+                runs=known.runs,
+            )
+        )
+    return found
+
+
+def plan_as_dict(plan: Plan, expected: Sequence[Expectation] = ()) -> dict[str, Any]:
     """A plan for a script."""
     return {
+        "expected": [
+            {**dataclasses.asdict(one), "half_width": one.half_width if math.isfinite(one.half_width) else None}
+            for one in expected
+        ],
         "seed": plan.seed,
         "estimate_seconds": round(plan.estimate_seconds, 1),
         "cases": plan.cases,

@@ -88,7 +88,7 @@ def execute(request: Request, progress: Progress) -> Outcome:
         if earlier:
             earlier.check(opened)
         progress.plan(plan)
-        stage.workloads = plan.workloads
+        stage.workloads, stage.limits = plan.workloads, request.suite.limits
         if earlier:
             plan = dataclasses.replace(plan, blocks=(*plan.blocks, *earlier.further))
         return _Loop(request, stage, plan, facts, progress, time.monotonic() - began).run(opened, earlier)
@@ -157,7 +157,7 @@ class _Loop:
         journal.append("block-opened", block=block.number, attempt=attempt, load=self._stage.idle)
         voids: list[str] = []
         self._mhz = []
-        if reason := overloaded(self._stage.idle, self._facts.logical_cpus):
+        if reason := overloaded(self._stage.idle, self._facts.logical_cpus, self._stage.limits):
             voids.append(reason)
         for position, variant in enumerate(block.variants):
             cast = {Role.SUBJECT: variant}
@@ -165,7 +165,7 @@ class _Loop:
                 cast[Role.PEER] = PEER_RUNTIME
             case = Case(block=block.number, position=position, attempt=attempt, workload=block.workload, cast=cast)
             voids += self._case(case)
-        if reason := frequency_moved(self._mhz):
+        if reason := frequency_moved(self._mhz, self._stage.limits):
             voids.append(reason)
         journal.append("block-closed", block=block.number, attempt=attempt, void="; ".join(dict.fromkeys(voids)))
 

@@ -20,7 +20,7 @@ from harness.errors import TareError
 from harness.host.cost import HostMeter
 from harness.host.daemons import Daemons, Kvm, open_daemons
 from harness.journal import Journal, atomic_write
-from harness.model import Accelerator, Available, Case, NetworkPlace, Role, RootForms, Shape, Skip, Workload
+from harness.model import Accelerator, Available, Case, Limits, NetworkPlace, Role, RootForms, Shape, Skip, Workload
 from harness.rig.cpus import Allotment, pin_harness
 from harness.rig.network import Network, network_missing, open_network
 from harness.rig.scratch import Scratch, missing_space, open_scratch
@@ -61,6 +61,7 @@ class Stage:
     scratch: Scratch
     labels: Mapping[str, str]
     workloads: Mapping[str, Workload] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
     prepared: dict[tuple[str, Role], Prepared] = field(default_factory=dict)
     instances: dict[str, Instance] = field(default_factory=dict)
     idle: float = 0.0

@@ -1,5 +1,6 @@
 """What a user sees: progress while a run goes on, and the tables of the other commands."""
 
+import math
 import os
 import shutil
 import sys
@@ -13,6 +14,7 @@ from harness.plan import Plan
 if TYPE_CHECKING:
     from harness.host.doctor import Finding
     from harness.host.facts import HostFacts
+    from harness.preview import Expectation
 
 CLEAR = "\r\x1b[K"
 
@@ -122,6 +124,24 @@ def plan_lines(plan: Plan) -> list[str]:
     lines = table(("workload", "blocks", "variants"), rows) if rows else ["nothing can run"]
     lines += skip_lines(plan.skips)
     return [*lines, f"{plan.cases} cases, seed {plan.seed}, about {duration(plan.estimate_seconds)}"]
+
+
+def expectation_lines(expected: "Sequence[Expectation]") -> list[str]:
+    """What this host's earlier noise lets expect of a plan."""
+    if not expected:
+        return ["no earlier fit run of this host measured these: precision and time are only guesses"]
+    rows = [
+        (
+            one.workload,
+            str(one.blocks),
+            f"±{one.half_width:.1%}" if math.isfinite(one.half_width) else "none",
+            duration(one.seconds),
+            f"sd {one.deviation:.1%} over {one.runs} run{'s' if one.runs > 1 else ''}",
+        )
+        for one in expected
+    ]
+    header = ("by this host's noise", "blocks", "95 % interval", "takes", "from")
+    return ["", *table(header, rows), f"together about {duration(sum(one.seconds for one in expected))}"]
 
 
 def doctor_lines(facts: "HostFacts", findings: Sequence["Finding"], install: str, fit: bool) -> list[str]:

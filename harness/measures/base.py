@@ -6,7 +6,7 @@ from typing import Protocol
 
 from harness.deadline import Deadline
 from harness.host.cost import HostMeter
-from harness.model import Case, Role, Sample, Shape, Workload
+from harness.model import Case, Limits, Role, Sample, Shape, Workload
 from harness.runtimes.base import Entry, Instance, RawOutput
 
 
@@ -16,6 +16,11 @@ class Stage(Protocol):
     @property
     def shape(self) -> Shape:
         """The shape of every variant."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """Beyond which an iteration or a block is void."""
         ...
 
     def workload(self, name: str) -> Workload:

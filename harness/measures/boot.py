@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from harness.deadline import Deadline
 from harness.measures.base import Stage
 from harness.measures.command import host_costs, sample
-from harness.measures.validity import STEAL_SHARE
+from harness.measures.validity import stolen
 from harness.model import Case, Mark, Metric, Role, Sample
 
 
@@ -25,7 +25,7 @@ class BootMeasure:
                 cost, marks = meter.read(), instance.marks
             stage.record(case, "marks", iteration=number, marks={mark.value: at for mark, at in marks.items()})
             exact = dataclasses.replace(cost, elapsed=marks[Mark.READY] - marks[Mark.ASKED])
-            reason = f"steal: {cost.steal_share:.0%} of the CPU's time" if cost.steal_share > STEAL_SHARE else ""
+            reason = stolen(cost.steal_share, stage.limits)
             figures = [(metric, span) for metric in workload.metrics if (span := _span(metric, marks)) is not None]
             for metric, value in itertools.chain(figures, host_costs(figures, exact)):
                 yield sample(metric, value, number, workload, exact, reason)

@@ -58,7 +58,7 @@ def _iterate(
     counters = {part: after[part] - before.get(part, 0.0) for part in after}
     stage.keep(case, number, output, counters)
     fields = reader(workload.reader)(output.stdout, workload.parameters)
-    reason = void_reason(output, cost.steal_share, counters.get("proxy", 0.0))
+    reason = void_reason(output, cost.steal_share, counters.get("proxy", 0.0), stage.limits)
     figures = [(metric, fields[metric.source]) for metric in workload.metrics]
     exact = dataclasses.replace(cost, elapsed=output.end - output.begin)
     for metric, value in (*figures, *host_costs(figures, exact)):

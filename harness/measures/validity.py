@@ -1,11 +1,13 @@
-"""The rules by which an iteration is void: declared here, before any run, and blind to what it measured."""
+"""The rules by which an iteration or a block is void: declared before any run, and blind to what it measured.
+
+The limits stand in the model (`Limits`), and a suite may declare others.
+"""
 
 from collections.abc import Sequence
 
+from harness.model import Limits
 from harness.runtimes.base import RawOutput
 
-STEAL_SHARE = 0.10
-"""Most of a CPU's time that the layer below may take."""
 CLOCK_SHARE = 0.02
 """Most by which the instance's clock may differ from the host's over an iteration …"""
 CLOCK_SECONDS = 0.1
@@ -14,34 +16,35 @@ PROXY_SECONDS = 0.05
 """Most CPU seconds of docker-proxy in an iteration over a published port: beyond it, it was no NAT sample."""
 
 
-LOAD_SHARE = 0.75
-"""Most of the host's CPUs that may be busy with other things just before a block."""
-FREQUENCY_SHARE = 0.10
-"""Most by which the measured CPUs' frequency may differ within a block: beyond it, one arm was throttled."""
-
-
-def overloaded(busy: float, cpus: int) -> str:
+def overloaded(busy: float, cpus: int, limits: Limits) -> str:
     """Why a block is void before it begins, or "": `busy` CPUs of `cpus` had other work."""
     share = busy / cpus
-    return f"host load: {share:.0%} of the CPUs were busy (limit {LOAD_SHARE:.0%})" if share > LOAD_SHARE else ""
+    return f"host load: {share:.0%} of the CPUs were busy (limit {limits.load:.0%})" if share > limits.load else ""
 
 
-def frequency_moved(mhz: Sequence[float]) -> str:
+def frequency_moved(mhz: Sequence[float], limits: Limits) -> str:
     """Why a block is void once all its iterations' frequencies are known, or ""."""
-    if not mhz or min(mhz) <= 0 or max(mhz) / min(mhz) - 1 <= FREQUENCY_SHARE:
+    if not mhz or min(mhz) <= 0 or max(mhz) / min(mhz) - 1 <= limits.frequency:
         return ""
-    return f"frequency: from {min(mhz):.0f} to {max(mhz):.0f} MHz within the block (limit {FREQUENCY_SHARE:.0%})"
+    return f"frequency: from {min(mhz):.0f} to {max(mhz):.0f} MHz within the block (limit {limits.frequency:.0%})"
 
 
-def void_reason(output: RawOutput, steal: float, proxy: float = 0.0) -> str:
+def stolen(share: float, limits: Limits) -> str:
+    """Why an iteration is void by steal, or "": `share` of the shape's CPU time."""
+    if share <= limits.steal:
+        return ""
+    return f"steal: {share:.0%} of the CPU's time was taken by the layer below (limit {limits.steal:.0%})"
+
+
+def void_reason(output: RawOutput, steal: float, proxy: float, limits: Limits) -> str:
     """Why an iteration is void, or "" where it counts.
 
     `steal` is the share of the shape's CPU time that was stolen, `proxy` the CPU seconds of docker-proxy.
     """
     outer = output.end - output.begin
     inner = output.inner_end - output.inner_begin
-    if steal > STEAL_SHARE:
-        return f"steal: {steal:.0%} of the CPU's time was taken by the layer below (limit {STEAL_SHARE:.0%})"
+    if reason := stolen(steal, limits):
+        return reason
     if abs(outer - inner) > CLOCK_SECONDS + CLOCK_SHARE * outer:
         return f"clock: {outer:.3f} s by the host's clock, {inner:.3f} s by the instance's"
     if proxy > PROXY_SECONDS:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from harness.report import claims as ledger
 from harness.report import style, tables
 from harness.report.headline import sentences
 from harness.report.plots import Plot
@@ -22,33 +23,42 @@ COLOURS = {style.INK: "ink", style.MUTED: "muted", style.GRID: "grid", style.PAP
 
 def page(stored: Stored, plots: Sequence[Plot]) -> str:
     """The page's text."""
-    environment = Environment(
-        loader=PackageLoader("harness.report", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     overhead = tables.overhead_table(stored)
+    verdicts = ledger.of_run(stored)
     resources = list(dict.fromkeys(group.title.split(" · ")[0] for group in overhead.groups))
-    return environment.get_template("page.html.j2").render(
-        stored=stored,
-        manifest=stored.manifest,
-        title=f"tare: {stored.fact('suite') or 'run'} on {stored.fact('host') or 'unknown host'}",
-        headlines=sentences(stored),
-        resources=[(name, overhead.only(name)) for name in resources if name != "boot"],
-        boot_ratios=overhead.only("boot"),
-        plots=plots,
-        picture=inline,
-        boot=tables.boot_table(stored),
-        cost=tables.host_cost_table(stored),
-        parity=tables.parity_table(stored),
-        lone=tables.parity_table(stored, shared=False),
-        skips=tables.skips_table(stored),
-        voids=tables.voids_table(stored),
-        workloads=tables.workloads_table(stored),
-        host=tables.host_table(stored),
-        command=command_line(stored),
-        level=f"{100 * stored.confidence:g}",
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            stored=stored,
+            manifest=stored.manifest,
+            title=f"tare: {stored.fact('suite') or 'run'} on {stored.fact('host') or 'unknown host'}",
+            headlines=sentences(stored),
+            resources=[(name, overhead.only(name)) for name in resources if name != "boot"],
+            boot_ratios=overhead.only("boot"),
+            plots=plots,
+            picture=inline,
+            boot=tables.boot_table(stored),
+            claims=ledger.judged_table(verdicts),
+            open_claims=ledger.open_table(verdicts),
+            claims_counts=ledger.count_words(verdicts),
+            cost=tables.host_cost_table(stored),
+            parity=tables.parity_table(stored),
+            lone=tables.parity_table(stored, shared=False),
+            skips=tables.skips_table(stored),
+            voids=tables.voids_table(stored),
+            workloads=tables.workloads_table(stored),
+            host=tables.host_table(stored),
+            command=command_line(stored),
+            level=f"{100 * stored.confidence:g}",
+        )
+    )
+
+
+def environment() -> Environment:
+    """Jinja with this folder's templates; everything is escaped."""
+    return Environment(
+        loader=PackageLoader("harness.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
 
 

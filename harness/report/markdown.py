@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from harness.analysis.verdicts import Verdict
+from harness.report import claims as ledger
 from harness.report import tables
 from harness.report.headline import sentences
 from harness.report.html import command_line
@@ -27,6 +29,15 @@ def page(stored: Stored, plots: Sequence[Plot], picture: str) -> str:
     return "\n".join(_lines(stored, plots, picture)) + "\n"
 
 
+def claims(found: Sequence[Verdict]) -> Iterator[str]:
+    """Lines: how many claims got which word, those that were measured, and the others with the reason."""
+    yield f"{escape(ledger.count_words(found))}\n"
+    if any(one.word in ledger.JUDGED for one in found):
+        yield from table(ledger.judged_table(found))
+    yield "No verdict, and why:\n"
+    yield from table(ledger.open_table(found))
+
+
 def _lines(stored: Stored, plots: Sequence[Plot], picture: str) -> Iterator[str]:
     yield f"# tare: {escape(stored.fact('suite'))} on {escape(stored.fact('host'))}\n"
     yield from (f"- {escape(sentence)}" for sentence in sentences(stored))
@@ -40,8 +51,10 @@ def _lines(stored: Stored, plots: Sequence[Plot], picture: str) -> Iterator[str]
         "n counts blocks. Values are medians of the paired blocks.\n"
     )
     yield from _pictures(plots, "overhead", picture)
-    yield from _table(tables.overhead_table(stored))
-    for title, kind, table in (
+    yield from table(tables.overhead_table(stored))
+    yield "\n## Claims\n"
+    yield from claims(ledger.of_run(stored))
+    for title, kind, one in (
         ("Boot", "boot", tables.boot_table(stored)),
         ("Host cost", "host-cost", tables.host_cost_table(stored)),
         ("Parity: facts that differ between the variants", "", tables.parity_table(stored)),
@@ -49,10 +62,10 @@ def _lines(stored: Stored, plots: Sequence[Plot], picture: str) -> Iterator[str]
         ("Failed and voided", "", tables.voids_table(stored)),
         ("Host and versions", "", tables.host_table(stored)),
     ):
-        if not table.empty:
+        if not one.empty:
             yield f"\n## {title}\n"
             yield from _pictures(plots, kind, picture)
-            yield from _table(table)
+            yield from table(one)
     yield ""
     yield from (f"- {escape(str(note))}" for note in stored.entries("notes"))
     if command := command_line(stored):
@@ -65,17 +78,18 @@ def _pictures(plots: Sequence[Plot], kind: str, ending: str) -> Iterator[str]:
             yield f"![{escape(plot.topic or kind)}](plots/{plot.name}.{ending})\n"
 
 
-def _table(table: Table) -> Iterator[str]:
-    if table.empty:
+def table(one: Table) -> Iterator[str]:
+    """A table's lines."""
+    if one.empty:
         yield "Nothing to show.\n"
         return
-    headed = any(section.title for group in table.groups for section in group.sections)
-    for group in table.groups:
-        if group.title and (headed or len(table.groups) > 1):
+    headed = any(section.title for group in one.groups for section in group.sections)
+    for group in one.groups:
+        if group.title and (headed or len(one.groups) > 1):
             yield f"### {escape(group.title)}\n"
-        columns = ("metric", *table.columns) if headed else table.columns
+        columns = ("metric", *one.columns) if headed else one.columns
         yield f"| {' | '.join(map(escape, columns))} |"
-        yield f"|{'|'.join('--:' if name in table.numeric else '---' for name in columns)}|"
+        yield f"|{'|'.join('--:' if name in one.numeric else '---' for name in columns)}|"
         for section in group.sections:
             for number, row in enumerate(section.rows):
                 cells = ("" if number else section.title, *row) if headed else row

@@ -36,11 +36,11 @@ class Plot:
         return f"{self.kind}-{flat[:60].strip('.') or 'x'}" if self.topic else self.kind
 
 
-def draw(stored: Stored, *, png: bool = True, svg: bool = True) -> list[Plot]:
-    """Every plot that the run has values for; `png` or `svg` is left empty where it is not asked for."""
+def draw(stored: Stored, *, png: bool = True, vector: bool = True) -> list[Plot]:
+    """Every plot that the run has values for; `png` or the vector form is left empty where it is not asked for."""
     with style.drawing():
         return [
-            Plot(kind=kind, topic=topic, alt=alt, png=_png(figure) if png else b"", svg=_svg(figure) if svg else "")
+            Plot(kind=kind, topic=topic, alt=alt, png=_png(figure) if png else b"", svg=svg(figure) if vector else "")
             for kind, topic, alt, figure in _all(stored)
             if figure is not None
         ]
@@ -106,7 +106,8 @@ def _png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
+    """A figure as SVG, the same each time."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": "tare"})
     return stream.getvalue()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from harness.errors import bad_input
 from harness.journal import atomic_write
-from harness.report import FORMATS, html, markdown, plots, tables, terminal
+from harness.report import FORMATS, claims, html, markdown, plots, tables, terminal
 from harness.report.headline import sentences
 from harness.report.stored import load
 
@@ -15,7 +15,7 @@ def write(run_directory: Path, formats: Sequence[str], confidence: float) -> lis
     if unknown := [name for name in formats if name not in FORMATS]:
         raise bad_input("formats", f"there is no format {unknown[0]!r}", f"use some of: {', '.join(FORMATS)}")
     stored = load(run_directory, confidence)
-    drawn = plots.draw(stored, png="png" in formats, svg="svg" in formats or "html" in formats)
+    drawn = plots.draw(stored, png="png" in formats, vector="svg" in formats or "html" in formats)
     files: dict[Path, bytes] = {}
     if "html" in formats:
         files[run_directory / "report.html"] = html.page(stored, drawn).encode()
@@ -36,12 +36,15 @@ def write(run_directory: Path, formats: Sequence[str], confidence: float) -> lis
 def overview(run_directory: Path, width: int, confidence: float) -> str:
     """See harness.report.summary."""
     stored = load(run_directory, confidence)
+    verdicts = claims.of_run(stored)
     parts = [
         terminal.wrapped(sentences(stored), width),
         terminal.text(tables.overhead_table(stored), width),
         terminal.text(tables.boot_table(stored), width),
         terminal.text(tables.skips_table(stored), width),
         terminal.text(tables.voids_table(stored), width),
+        claims.text([one for one in verdicts if one.word in claims.JUDGED], width),
+        terminal.wrapped([claims.count_words(verdicts)], width),
         terminal.wrapped(
             [
                 f"overhead: positive costs the user; [{100 * confidence:g} % Student-t interval], n blocks; "

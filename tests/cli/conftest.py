@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,13 +98,20 @@ class Tare:
         raise AssertionError(f"no {event} within {seconds} s")
 
 
-@pytest.fixture
-def tare(tmp_path: Path) -> Iterator[Tare]:
-    """The command, in a home of its own."""
-    shutil.copytree(WORKLOADS, tmp_path / "workloads")
-    command = Tare(tmp_path)
+@contextmanager
+def opened(home: Path) -> Iterator[Tare]:
+    """The command in a home of its own; what it started ends with it."""
+    shutil.copytree(WORKLOADS, home / "workloads")
+    command = Tare(home)
     yield command
     for child in command.children:
         if child.poll() is None:
             child.send_signal(signal.SIGKILL)
             child.communicate()
+
+
+@pytest.fixture
+def tare(tmp_path: Path) -> Iterator[Tare]:
+    """The command, in a home of its own."""
+    with opened(tmp_path) as command:
+        yield command

@@ -22,8 +22,8 @@ def blocks(tare: Tare) -> Counter[str]:
 
 
 def test_precision_asks_for_what_the_pilots_spread_needs(tare: Tare) -> None:
-    done = tare.run(*ONE, "--precision", "0.3%")
-    assert "blocks for ±0.30%" in done.stderr
+    done = tare.run(*ONE, "--precision", "0.5%")
+    assert "blocks for ±0.50%" in done.stderr
     (count,) = blocks(tare).values()
     assert count > 10
     assert manifest(tare)["stopping"]["second_stage"] == 10
@@ -32,12 +32,14 @@ def test_precision_asks_for_what_the_pilots_spread_needs(tare: Tare) -> None:
 
 
 def test_a_precision_that_the_pilot_reached_needs_no_more(tare: Tare) -> None:
-    tare.run(*ONE, "--precision", "20%")
+    tare.run(*ONE, "--precision", "20%", "--json")
     assert blocks(tare) == {"cpu.steady": 10}
 
 
 def test_a_workload_ends_at_the_look_that_decides_it(tare: Tare) -> None:
-    done = tare.run("--suite", "smoke", "--workload", "cpu.steady", "--workload", "memory.noisy", "--looks", "5,10,15")
+    done = tare.run(
+        "--suite", "smoke", "--workload", "cpu.steady", "--workload", "memory.noisy", "--looks", "5,10,15", "--json"
+    )
     assert "cpu.steady: ends at look 1, 5 blocks" in done.stderr
     found = manifest(tare)["stopping"]
     assert blocks(tare)["cpu.steady"] == 5
@@ -45,18 +47,18 @@ def test_a_workload_ends_at_the_look_that_decides_it(tare: Tare) -> None:
 
 
 def test_a_time_is_allocated_after_the_pilot(tare: Tare) -> None:
-    tare.run(*ONE, "--time", "8s")
+    tare.run(*ONE, "--time", "8s", "--json")
     (count,) = blocks(tare).values()
     assert count > manifest(tare)["stopping"]["second_stage"] >= 1
 
 
 def test_a_run_that_was_interrupted_in_its_second_stage_is_finished(tare: Tare) -> None:
-    child = tare.start(*tare.run_words(*ONE, "--precision", "0.2%"))
+    child = tare.start(*tare.run_words(*ONE, "--precision", "0.4%"))
     tare.wait_for("stage-closed")
     child.send_signal(signal.SIGTERM)
     assert child.wait(20) == 130
     planned = len(manifest(tare)["plan"])
-    tare.run("--resume", "latest")
+    tare.run("--resume", "latest", "--json")
     assert manifest(tare)["status"] == "finished"
     assert len(manifest(tare)["plan"]) == planned
     closed = Counter(event["data"]["block"] for event in tare.events() if event["event"] == "block-closed")
@@ -67,3 +69,15 @@ def test_a_run_that_was_interrupted_in_its_second_stage_is_finished(tare: Tare) 
 def test_two_stopping_rules_are_one_too_many(tare: Tare) -> None:
     done = tare.run(*ONE, "--precision", "1%", "--blocks", "3", code=2)
     assert "--blocks, --precision: are two stopping rules" in done.stderr
+
+
+def test_a_plan_tells_blocks_and_time_from_the_hosts_own_noise(tare: Tare) -> None:
+    words = ["plan", "--workloads-dir", str(tare.workloads), "--out", str(tare.results), "--baseline", "fake/baseline"]
+    assert "no earlier fit run" in tare(*words, *ONE).stdout
+    tare.run(*ONE, "--blocks", "12", "--json")
+    (steady,) = json.loads(tare(*words, *ONE, "--precision", "0.5%", "--json").stdout)["expected"]
+    assert steady["workload"] == "cpu.steady"
+    assert steady["half_width"] <= 0.005
+    assert steady["blocks"] >= 10
+    assert steady["seconds"] > 0
+    assert "by this host's noise" in tare(*words, *ONE, "--precision", "0.5%").stdout

@@ -2,7 +2,8 @@
 
 import pytest
 
-from harness.measures.validity import void_reason
+from harness.measures.validity import frequency_moved, overloaded, void_reason
+from harness.model import Limits
 from harness.runtimes.base import RawOutput
 
 
@@ -38,5 +39,17 @@ def output(outer: float, inner: float) -> RawOutput:
     ],
 )
 def test_void_reason(outer: float, inner: float, steal: float, proxy: float, word: str) -> None:
-    reason = void_reason(output(outer, inner), steal, proxy)
+    reason = void_reason(output(outer, inner), steal, proxy, Limits())
     assert reason.startswith(word) and bool(reason) == bool(word)
+
+
+def test_a_busy_host_voids_a_block_before_it_begins() -> None:
+    assert overloaded(1.4, 2, Limits()) == ""
+    assert overloaded(1.6, 2, Limits()).startswith("host load: 80% of the CPUs were busy (limit 75%)")
+    assert overloaded(1.6, 2, Limits(load=1.0)) == ""
+
+
+def test_a_throttled_arm_voids_a_block() -> None:
+    assert frequency_moved([], Limits()) == ""
+    assert frequency_moved([3000.0, 2800.0], Limits()) == ""
+    assert frequency_moved([3000.0, 2600.0], Limits()).startswith("frequency: from 2600 to 3000 MHz")

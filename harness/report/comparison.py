@@ -1,0 +1,222 @@
+"""A comparison of two sides of runs, rendered: terminal, Markdown, JSON and one HTML page with plots."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from harness.analysis.comparison import Difference, View
+from harness.analysis.overhead import Overhead
+from harness.compare import Comparison, Gate
+from harness.journal import atomic_write
+from harness.model import Resource
+from harness.report import figures, terminal
+from harness.report.stored import safe
+from harness.report.tables import Group, Section, Table
+
+COLUMNS = ("variant", "before", "after", "difference [95 %]", "all together", "p (Holm)", "runs", "blocks", "verdict")
+TITLES: dict[tuple[View, bool], str] = {
+    ("normalised", True): "Each run against its own baseline: primary metrics",
+    ("raw", True): "Raw values: primary metrics",
+    ("normalised", False): "Each run against its own baseline: other metrics",
+    ("raw", False): "Raw values: other metrics",
+}
+
+
+def sentences(found: Comparison) -> list[str]:
+    """What was compared and found, and how sure that can be."""
+    said = [f"before: {safe(found.before)}; after: {safe(found.after)}."]
+    for view in get_args(View):
+        rows = [row for row in found.rows if row.view == view and row.difference is not None]
+        counts = Counter(row.verdict() for row in rows)
+        if rows:
+            words = ", ".join(f"{counts[word]} {word}" for word in ("costs more", "costs less", "no difference found"))
+            said.append(f"{view}: {words} of {len(rows)} figures, by p after Holm below 0.05.")
+    bases = {row.contrast.basis for row in found.rows if row.contrast}
+    if "within-run noise only" in bases:
+        said.append(
+            "Within-run noise only: fewer than three runs a side do not show how much runs of this host differ by "
+            "themselves, and such a difference looks like an effect."
+        )
+    if "the same run, block by block" in bases:
+        said.append("Both sides are versions of the same run: they are compared block by block.")
+    return [*said, *(f"Unlike: {safe(warning)}." for warning in found.warnings)]
+
+
+def tables(found: Comparison) -> list[Table]:
+    """A table for each family that has rows."""
+    return [
+        _table(title, found.only(view, primary))
+        for (view, primary), title in TITLES.items()
+        if found.only(view, primary)
+    ]
+
+
+def as_overheads(rows: Iterable[Difference]) -> list[Overhead]:
+    """The differences in the form that plots and figures take: `overhead` is the difference, before is its baseline."""
+    return [
+        Overhead(
+            **{name: getattr(row, name) for name in ("workload", "metric", "unit", "direction", "scale", "variant")},
+            runtime=row.runtime,
+            accelerator=row.accelerator,
+            baseline="before",
+            n=min(row.blocks),
+            planned=0,
+            baseline_value=row.before if row.view == "raw" else None,
+            variant_value=row.after,
+            overhead=row.difference,
+            low=row.low,
+            high=row.high,
+            change=None,
+            p=row.contrast.p if row.contrast else None,
+            flip=None,
+            flags=(),
+            verdict=True,
+        )
+        for row in rows
+    ]
+
+
+def as_json(found: Comparison) -> dict[str, Any]:
+    """For a script: every row with its verdict and p."""
+    rows = [
+        {
+            **{key: value for key, value in dataclasses.asdict(row).items() if key != "contrast"},
+            "p": row.contrast.p if row.contrast else None,
+            "basis": row.contrast.basis if row.contrast else None,
+            "verdict": row.verdict(),
+        }
+        for row in found.rows
+    ]
+    return {"before": found.before, "after": found.after, "warnings": list(found.warnings), "rows": rows}
+
+
+def text(found: Comparison, width: int) -> str:
+    """For a terminal: primary metrics in full, of the others only those that differ or could not be compared."""
+    parts = [terminal.wrapped(sentences(found), width)]
+    for (view, primary), title in TITLES.items():
+        rows = found.only(view, primary)
+        shown = rows if primary else [row for row in rows if row.verdict() != "no difference found"]
+        if shown:
+            rest = f" ({len(rows) - len(shown)} more without a difference)" if len(shown) < len(rows) else ""
+            parts.append(f"{title}{rest}\n{terminal.text(_table(title, shown), width)}")
+    parts.append(
+        terminal.wrapped(
+            [
+                "difference: positive costs the user more after; [95 % interval] of each figure; “all together” holds "
+                "for all figures of its table at once"
+            ],
+            width,
+        )
+    )
+    return "\n\n".join(parts)
+
+
+def markdown(found: Comparison) -> str:
+    """The whole comparison as Markdown."""
+    from harness.report.markdown import escape, table
+
+    lines = [f"# {escape(safe(found.after))} against {escape(safe(found.before))}\n"]
+    lines += [f"- {escape(sentence)}" for sentence in sentences(found)]
+    for one in tables(found):
+        lines += [f"\n## {escape(one.title)}\n", *table(one)]
+    return "\n".join(lines)
+
+
+def write_page(comparisons: Sequence[Comparison], path: Path) -> None:
+    """Write one self-contained HTML page. Raises TareError when it cannot be written."""
+    from harness.report import style
+    from harness.report.html import environment, inline
+
+    with style.drawing():
+        shown = [
+            {"before": one.before, "after": one.after, "sentences": sentences(one), "families": list(_families(one))}
+            for one in comparisons
+        ]
+    text = environment().get_template("compare.html.j2").render(comparisons=shown, picture=inline)
+    atomic_write(path, text.encode())
+
+
+def _families(found: Comparison) -> Iterator[dict[str, Any]]:
+    """Each family's table with its plot; emulated guests have a panel of their own."""
+    from harness.report.forest import forest
+    from harness.report.plots import Plot, svg
+
+    for (view, primary), title in TITLES.items():
+        if rows := found.only(view, primary):
+            figure = forest(title, as_overheads(sorted(rows, key=_place)), 0.95) if primary else None
+            alt = "; ".join(map(_named, rows))
+            plot = Plot(kind="comparison", topic=view, alt=alt, png=b"", svg=svg(figure)) if figure else None
+            yield {"table": _table(title, rows), "plot": plot}
+
+
+def gate_lines(gate: Gate, threshold: float) -> list[str]:
+    """What a gate says, for a terminal."""
+    beyond = f"whole interval beyond {figures.percent(threshold)}"
+    lines = [f"regression: {_named(row)}: {beyond}" for row in gate.failed]
+    lines += [
+        f"not gated: {_named(row)}: {beyond}, but the noise between runs is not known: compare with --baseline last:3"
+        for row in gate.unjudged
+    ]
+    return [safe(line) for line in lines] or [f"no regression beyond {figures.percent(threshold)}"]
+
+
+def _named(row: Difference) -> str:
+    (shown,) = as_overheads([row])
+    value = f"{figures.difference(row.difference, shown)} {figures.interval(shown)}"
+    return f"{row.workload} · {row.metric} on {row.variant} {value}"
+
+
+def _table(title: str, rows: Sequence[Difference]) -> Table:
+    groups: dict[tuple[str, bool], list[Difference]] = {}
+    for row in sorted(rows, key=_place):
+        groups.setdefault((row.workload.partition(".")[0], figures.emulated(row.accelerator)), []).append(row)
+    return Table(
+        title=title,
+        columns=COLUMNS,
+        numeric=frozenset(COLUMNS[1:-1]),
+        groups=tuple(
+            Group(
+                title=f"{resource} · emulated (tcg)" if emulated else resource,
+                sections=tuple(_sections(members)),
+                emulated=emulated,
+            )
+            for (resource, emulated), members in groups.items()
+        ),
+    )
+
+
+def _sections(members: Sequence[Difference]) -> Iterator[Section]:
+    for head in dict.fromkeys((row.workload, row.metric, row.direction) for row in members):
+        rows = [row for row in members if (row.workload, row.metric, row.direction) == head]
+        title = f"{head[0]} · {head[1]} ({figures.direction_words(head[2])})"
+        yield Section(title=safe(title), rows=tuple(map(_row, rows)))
+
+
+def _row(row: Difference) -> tuple[str, ...]:
+    (shown,) = as_overheads([row])
+    (wide,) = as_overheads([dataclasses.replace(row, low=row.lowest, high=row.highest)])
+    sides = [
+        figures.humane(value, row.unit) if row.view == "raw" else figures.difference(value, shown)
+        for value in (row.before, row.after)
+    ]
+    p = "–" if row.adjusted is None else "<0.001" if row.adjusted < 0.001 else f"{row.adjusted:.3f}"
+    verdict = row.verdict() + (f": {row.why}" if row.why else "")
+    return (
+        safe(row.variant),
+        *sides,
+        f"{figures.difference(row.difference, shown)} {figures.interval(shown)}".rstrip(),
+        figures.interval(wide),
+        p,
+        f"{row.runs[0]} / {row.runs[1]}",
+        f"{row.blocks[0]} / {row.blocks[1]}",
+        safe(verdict),
+    )
+
+
+def _place(row: Difference) -> tuple[int, str, str, tuple[int, str]]:
+    resources = get_args(Resource)
+    resource = row.workload.partition(".")[0]
+    rank = resources.index(resource) if resource in resources else len(resources)
+    return rank, row.workload, row.metric, figures.order(row.variant, row.accelerator, "")
