@@ -33,6 +33,18 @@ report: setup ## render the report of a run again (RUN=…)
 perf: setup ## the harness's own speed beside docker run and plain QEMU
 	.venv/bin/python -m tests.perf $(ARGS)
 
+validate: setup ## whether tare keeps its statistical promises here: simulations, live A/A, injected slowdowns
+	.venv/bin/python -m tests.validation $(ARGS)
+
+validate-quick: setup ## the same, small, in a few minutes
+	.venv/bin/python -m tests.validation --quick $(ARGS)
+
+compare: setup ## compare runs (A=… B=…)
+	$(TARE) compare $(A) $(B) $(ARGS)
+
+claims: setup ## which of the document's sentences hold on this host, by all runs so far
+	$(TARE) claims $(ARGS)
+
 lint: setup ## ruff, mypy, import-linter
 	.venv/bin/ruff check harness tests
 	.venv/bin/ruff format --check harness tests
@@ -45,4 +57,4 @@ lock: setup ## resolve the dependencies again
 clean: setup ## remove what interrupted runs left on this host (by label)
 	$(TARE) clean
 
-.PHONY: help setup setup-tests bench test doctor images report perf lint lock clean
+.PHONY: help setup setup-tests bench test doctor images report compare claims perf validate validate-quick lint lock clean

@@ -34,18 +34,25 @@ def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
 
 
 def two_stage(values: Sequence[float], pilot: int, confidence: float = 0.95) -> Estimate:
-    """Mean of all `values` with the spread of the first `pilot` of them and its degrees of freedom (Stein 1945).
+    """Mean of all `values` with the wider of two intervals: by the spread of the first `pilot`, and by that of all.
 
-    Exact for normal values whatever number the pilot's spread asked for, since that spread says nothing of the mean;
-    with `pilot` at least the number of values it is Student's interval. Raises ValueError on an empty sequence.
+    The first is Stein's (1945): exact for normal values whatever number the pilot's spread asked for, since that spread
+    says nothing of the mean. With heavy tails a pilot often misses the tail: there the second, Student's, is the wider
+    one. With `pilot` at least the number of values both are Student's. Raises ValueError on an empty sequence.
     """
     if not values:
         raise ValueError("no values to estimate from")
-    n, mean, first = len(values), float(np.mean(values)), values[:pilot]
-    if len(first) < 2:
+    n, mean = len(values), float(np.mean(values))
+    if min(n, pilot) < 2:
         return Estimate(value=mean, low=None, high=None, n=n)
-    half = float(stats.t.ppf(0.5 + confidence / 2, len(first) - 1)) * float(np.std(first, ddof=1)) / math.sqrt(n)
+    half = max(_half(values[:pilot], n, confidence), _half(values, n, confidence))
     return Estimate(value=mean, low=mean - half, high=mean + half, n=n)
+
+
+def _half(spread_of: Sequence[float], n: int, confidence: float) -> float:
+    """Half an interval for a mean of `n`, with the spread of some values and its degrees of freedom."""
+    t = float(stats.t.ppf(0.5 + confidence / 2, len(spread_of) - 1))
+    return t * float(np.std(spread_of, ddof=1)) / math.sqrt(n)
 
 
 def bootstrap_t(values: Sequence[float], confidence: float = 0.95) -> Estimate:

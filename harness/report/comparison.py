@@ -145,7 +145,7 @@ def _families(found: Comparison) -> Iterator[dict[str, Any]]:
 
     for (view, primary), title in TITLES.items():
         if rows := found.only(view, primary):
-            figure = forest(title, as_overheads(sorted(rows, key=_place)), 0.95) if primary else None
+            figure = forest(title, as_overheads(sorted(rows, key=_place)), 0.95, "difference") if primary else None
             alt = "; ".join(map(_named, rows))
             plot = Plot(kind="comparison", topic=view, alt=alt, png=b"", svg=svg(figure)) if figure else None
             yield {"table": _table(title, rows), "plot": plot}
@@ -201,14 +201,13 @@ def _row(row: Difference) -> tuple[str, ...]:
         figures.humane(value, row.unit) if row.view == "raw" else figures.difference(value, shown)
         for value in (row.before, row.after)
     ]
-    p = "–" if row.adjusted is None else "<0.001" if row.adjusted < 0.001 else f"{row.adjusted:.3f}"
     verdict = row.verdict() + (f": {row.why}" if row.why else "")
     return (
         safe(row.variant),
         *sides,
         f"{figures.difference(row.difference, shown)} {figures.interval(shown)}".rstrip(),
         figures.interval(wide),
-        p,
+        figures.probability(row.adjusted),
         f"{row.runs[0]} / {row.runs[1]}",
         f"{row.blocks[0]} / {row.blocks[1]}",
         safe(verdict),

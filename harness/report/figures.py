@@ -76,6 +76,11 @@ def interval(found: Overhead) -> str:
     return f"[{low}, {high}]"
 
 
+def probability(p: float | None) -> str:
+    """A p with three decimals; an en dash where there is none."""
+    return "–" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def estimated(result: Estimate | None, unit: str) -> str:
     """An estimate with its interval in humane units."""
     if result is None:

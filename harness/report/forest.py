@@ -55,8 +55,8 @@ def panels(rows: Sequence[Overhead]) -> list[Panel]:
     return found
 
 
-def forest(title: str, rows: Sequence[Overhead], confidence: float) -> Figure | None:
-    """A figure of the rows, or None where nothing can be drawn."""
+def forest(title: str, rows: Sequence[Overhead], confidence: float, quantity: str = "overhead") -> Figure | None:
+    """A figure of the rows, or None where nothing can be drawn; `quantity` is what the axis shows."""
     drawn = panels(rows)
     if not drawn:
         return None
@@ -78,25 +78,26 @@ def forest(title: str, rows: Sequence[Overhead], confidence: float) -> Figure | 
             figure.text(0.012, where, panel.title, color=style.EMULATED, fontweight="bold", va="center", fontsize=9)
         at -= top + panel.lines * LINE
         axes = figure.add_axes((left, at / height, 0.70 - left, panel.lines * LINE / height))
-        _draw(axes, panel)
+        _draw(axes, panel, quantity)
         at -= axis
     return figure
 
 
-def _draw(axes: Axes, panel: Panel) -> None:
+def _draw(axes: Axes, panel: Panel, quantity: str) -> None:
     low, high = _span(panel.rows)
     axes.set_xlim(low, high)
     axes.set_ylim(panel.lines - 0.5, -0.5)
     ticks = _ticks(low, high)
     factors = math.expm1(high) > figures.FACTOR_FROM
     axes.set_xticks([math.log1p(tick) for tick in ticks], [_tick(tick, factors) for tick in ticks])
-    axes.set_xlabel("overhead (log-ratio axis)", color=style.MUTED)
+    axes.set_xlabel(f"{quantity} (log-ratio axis)", color=style.MUTED)
     axes.spines[["left", "right", "top"]].set_visible(False)
     axes.set_yticks([])
     line = 0
     for (workload, metric), rows in panel.groups.items():
         words = f" {metric}, {figures.direction_words(rows[0].direction)}"
-        base = f";  {rows[0].baseline} {figures.humane(rows[0].baseline_value, rows[0].unit)}"
+        known = rows[0].baseline_value is not None
+        base = f";  {rows[0].baseline} {figures.humane(rows[0].baseline_value, rows[0].unit)}" if known else ""
         edge = axes.get_position().x0 * style.WIDTH * 72 - 6
         axes.annotate(
             style.short(f"{workload} ·{words}{base}", 92), (0, line), xycoords=("axes fraction", "data"),

@@ -39,6 +39,7 @@ def page(stored: Stored, plots: Sequence[Plot]) -> str:
             plots=plots,
             picture=inline,
             boot=tables.boot_table(stored),
+            together=tables.together_table(stored),
             claims=ledger.judged_table(verdicts),
             open_claims=ledger.open_table(verdicts),
             claims_counts=ledger.count_words(verdicts),

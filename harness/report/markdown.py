@@ -52,6 +52,8 @@ def _lines(stored: Stored, plots: Sequence[Plot], picture: str) -> Iterator[str]
     )
     yield from _pictures(plots, "overhead", picture)
     yield from table(tables.overhead_table(stored))
+    yield "\n## Primary metrics, adjusted for each other\n"
+    yield from table(tables.together_table(stored))
     yield "\n## Claims\n"
     yield from claims(ledger.of_run(stored))
     for title, kind, one in (

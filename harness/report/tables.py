@@ -1,7 +1,7 @@
 """The report's tables as rows of text, the same for terminal, Markdown and HTML."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -72,6 +72,42 @@ def overhead_table(stored: Stored) -> Table:
     own = (found for found in stored.overheads if not figures.is_host_cost(found.metric))
     shown = [found for found in own if _worth_showing(stored, found)]
     return _grouped(stored, "Overhead", shown)
+
+
+def together_table(stored: Stored) -> Table:
+    """The primary metrics, adjusted for each other: intervals that hold together, p after Holm, the cross-check."""
+    shown = [found for found in stored.overheads if found.primary and not figures.is_host_cost(found.metric)]
+    shown = [found for found in shown if found.overhead is not None and _worth_showing(stored, found)]
+    groups: dict[bool, list[Overhead]] = {}
+    for found in shown:
+        groups.setdefault(figures.emulated(found.accelerator), []).append(found)
+    columns = ("metric", "variant", "overhead", f"all together [{100 * stored.confidence:g} %]", "p (Holm)", "n")
+    return Table(
+        title="Primary metrics, adjusted for each other",
+        columns=(*columns[:-1], "p (sign-flip)", "n"),
+        numeric=frozenset((*columns[2:], "p (sign-flip)")),
+        groups=tuple(
+            Group(
+                title="emulated (tcg)" if emulated else "",
+                sections=(Section(title="", rows=tuple(map(_together_row, members))),),
+                emulated=emulated,
+            )
+            for emulated, members in sorted(groups.items())
+        ),
+    )
+
+
+def _together_row(found: Overhead) -> tuple[str, ...]:
+    wide = replace(found, low=found.lowest, high=found.highest)
+    return (
+        f"{found.workload} · {found.metric}",
+        found.variant,
+        figures.difference(found.overhead, found),
+        figures.interval(wide),
+        figures.probability(found.adjusted),
+        figures.probability(found.flip),
+        str(found.n),
+    )
 
 
 def host_cost_table(stored: Stored) -> Table:

@@ -1,6 +1,6 @@
 """Prints how tare compares with doing the same by hand, in one run, on this host. Nothing is asserted.
 
-Run by `make perf`, as root: python -m tests.perf [--pairs N] [--guest-pairs N] [--only start|container|guest|share]
+Run by `make perf`, as root: python -m tests.perf [--pairs N] [--guest-pairs N] [--only PART]…
 """
 
 import argparse
@@ -10,11 +10,11 @@ import sys
 
 from harness.errors import TareError
 from harness.process import have
-from tests.perf import containers, guests, share, starts
+from tests.perf import containers, guests, rigour, scale, share, starts
 from tests.perf.bench import Bench, open_bench
 
 ROOT_NEEDED = "needs root for a bridge of its own: sudo make perf"
-PARTS = ("start", "container", "guest", "share")
+PARTS = ("start", "scale", "container", "guest", "share", "rigour")
 SHARE_BLOCKS = 3
 
 
@@ -29,16 +29,20 @@ def main() -> int:
     print(f"{platform.node()}: {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.2f}, kernel {platform.release()}")
     if "start" in chosen:
         print(starts.compare(arguments.pairs), flush=True)
-    rest = set(chosen) - {"start"}
+    if "scale" in chosen:
+        print(scale.compare(), flush=True)
+    rest = set(chosen) - {"start", "scale"}
     if rest and (reason := _unable()):
         print(f"{', '.join(sorted(rest))}: skipped, {reason}")
         return 0
     try:
-        if rest - {"share"}:
+        if rest - {"share", "rigour"}:
             with open_bench() as bench:
                 _launches(bench, chosen, arguments.pairs, arguments.guest_pairs)
         if "share" in rest:
-            print(share.compare(SHARE_BLOCKS))
+            print(share.compare(SHARE_BLOCKS), flush=True)
+        if "rigour" in rest:
+            print(rigour.compare())
     except TareError as error:
         print(error, file=sys.stderr)
         return error.code

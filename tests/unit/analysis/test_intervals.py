@@ -28,11 +28,16 @@ def test_students_interval_is_scipys() -> None:
 
 
 def test_the_second_stage_has_the_pilots_spread_and_freedom() -> None:
-    found = two_stage([*VALUES, 0.5, -0.5], pilot=10)
+    found = two_stage([*VALUES, 0.025, 0.025], pilot=10)
     half = stats.t.ppf(0.975, 9) * np.std(VALUES, ddof=1) / math.sqrt(12)
     assert found.low is not None
     assert found.value - found.low == pytest.approx(half)
     assert found.n == 12
+
+
+def test_a_tail_that_the_pilot_missed_widens_the_interval() -> None:
+    values = [*VALUES, 0.5, -0.5]
+    assert two_stage(values, pilot=10) == estimate(values)
 
 
 def test_a_pilot_of_one_has_no_interval() -> None:
