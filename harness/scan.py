@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 SMALL_FILE = 8 * 2**20
 """Bytes up to which a CSV goes through the reader in Python, which is quicker than it takes to notice."""
 LARGEST_SCAN = 64 * 2**30
-MEMORY_MIB = 300
-"""What DuckDB may hold; what is more goes to a temporary folder."""
+MEMORY_MIB = 240
+"""What DuckDB may hold, so that the process stays below 500 MB; what is more goes to a temporary folder."""
 THREADS = 4
 
 

@@ -117,8 +117,8 @@ def _gather(connection: duckdb.DuckDBPyConnection, rows: str, empty: str) -> str
     kept = ", ".join(f'any_value("{name}")::VARCHAR AS "{name}"' for name in _TEXTS)
     # By a hash, so that long texts are no keys; two combinations of one hash would be taken for one.
     connection.execute(f"""
-        CREATE TEMP TABLE texts AS SELECT {kept}, any_value(empty) AS empty, count(*) AS number
-        FROM (SELECT {names}, {empty} AS empty FROM {rows}) GROUP BY hash({names}, empty)
+        CREATE TEMP TABLE texts AS SELECT {kept}, bool_or({empty}) AS empty, count(*) AS number
+        FROM {rows} GROUP BY hash({names})
     """)
     circumstances = ", ".join(f"max({name}) AS {name}" for name in CIRCUMSTANCES)
     key, named = _key(connection), ", ".join((*SERIES, "role"))

@@ -157,7 +157,8 @@ def _signed(log: str, linear: str, positive: str) -> str:
 
 
 # An attempt counts where it is the last that gave anything; a failure of the variant voids the attempt in all its
-# series, also where it was recorded before the accelerator was known.
+# series, also where it was recorded before the accelerator was known. Both are rare: joins with the few are quicker
+# than windows over all.
 _PAIRED = f"""
     keyed AS (
         SELECT *, hash(run, workload) AS arena, hash(run, workload, metric) AS contest,
@@ -165,15 +166,16 @@ _PAIRED = f"""
             bool_or(accelerator <> '') OVER (PARTITION BY run, workload, variant) AS proved
         FROM series WHERE role = 'subject'
     ),
-    judged AS (
-        SELECT k, entrant, contest, direction, scale, variant, block, attempt, value, good,
-            bool_or(failed) OVER (PARTITION BY entrant, block, attempt) AS lost
-        FROM cells JOIN keyed USING (k)
+    failures AS (SELECT DISTINCT entrant, block, attempt FROM cells JOIN keyed USING (k) WHERE failed),
+    kept AS (
+        SELECT k, entrant, contest, direction, scale, variant, block, attempt, value
+        FROM cells JOIN keyed USING (k) ANTI JOIN failures USING (entrant, block, attempt) WHERE good > 0
     ),
-    counted AS (
-        SELECT * FROM judged WHERE good > 0 AND NOT lost
-        QUALIFY attempt = max(attempt) OVER (PARTITION BY entrant, block)
+    again AS (
+        SELECT entrant, block, max(attempt) AS last FROM kept
+        WHERE attempt > (SELECT min(attempt) FROM cells) GROUP BY entrant, block
     ),
+    counted AS (SELECT * FROM kept LEFT JOIN again USING (entrant, block) WHERE attempt >= coalesce(last, attempt)),
     own AS (
         SELECT k, contest, direction, scale, variant, block, value AS own,
             {_signed("ln(value)", "value", "value > 0")} AS own_d

@@ -167,7 +167,9 @@ def test_a_bad_field_is_refused_with_line_and_column(tmp_path: Path, column: str
         (lambda text: text.replace("docker", "do\0ker", 1).encode(), "line 2: holds a NUL byte"),
         (lambda text: text.encode()[:-20], "line 2: has "),
         (lambda text: text.replace("\n1,", "\n1,,", 1).encode(), "line 2: has 36 fields"),
+        (lambda text: text.rstrip("\n").encode() + b",\n", "line 2: has 36 fields"),
         (lambda text: (text + "\n").encode(), "line 3: has 0 fields"),
+        (lambda text: text.replace("docker", "d\xe9cker", 1).encode("latin-1"), "is not UTF-8"),
         (lambda text: text.replace(",5f2a,", ',"5f2a,', 1).encode(), "line 2"),
         (lambda text: text.replace(",5f2a,", ',"5f"2a,', 1).encode(), "line 2"),
         (lambda text: text.replace("\n", "\r", 1).encode(), "line 1"),
@@ -195,7 +197,8 @@ def test_a_metric_that_changes_its_meaning_is_refused(tmp_path: Path, column: st
 
 def test_what_is_no_plain_or_small_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    for path in (tmp_path, tmp_path / "fifo", tmp_path / "absent"):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for path in (tmp_path, tmp_path / "fifo", tmp_path / "loop", tmp_path / "absent"):
         refused(path)
     path = tmp_path / "s.csv"
     write_csv([ROW], path)

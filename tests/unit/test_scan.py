@@ -19,11 +19,13 @@ from hypothesis import strategies as st
 from harness import scan, vetting
 from harness.analysis.blocks import SERIES, block_values, differences, moments
 from harness.analysis.overhead import overheads
+from harness.cli import main
 from harness.errors import ExitCode, TareError
 from harness.rows import COLUMNS, FieldError, Row, frame
 from harness.samples import read_csv, write_csv
 from harness.scan import Source, from_frame, open_source, write_parquet
 from tests.unit.report import synthetic
+from tests.unit.test_records import write as write_journal
 from tests.unit.test_samples import ROW, csv_text
 
 KEY = ["workload", "metric", "variant", "accelerator"]
@@ -266,6 +268,19 @@ def test_what_a_csv_may_not_hold_becomes_no_parquet(tmp_path: Path) -> None:
     with pytest.raises(TareError, match="cannot write"):
         write_parquet([ROW], tmp_path / "absent" / "s.parquet")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_export_writes_both_forms_of_a_stored_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_journal(tmp_path / "results" / "a-run")
+    text, columns = tmp_path / "s.csv", tmp_path / "s.parquet"
+    words = ["export", "a-run", "--out", str(run.parent)]
+    assert main([*words, "--csv", str(text), "--parquet", str(columns)]) == ExitCode.FINE
+    assert capsys.readouterr().out.splitlines() == [f"2 samples written to {path}" for path in (text, columns)]
+    with vouched(text) as source, open_source(columns) as other:
+        assert sorted(map(str, source.relation.fetchall())) == sorted(map(str, other.relation.fetchall()))
+    assert main([*words, "--parquet", str(tmp_path / "absent" / "s.parquet")]) == ExitCode.BAD_INPUT
+    assert main(words) == ExitCode.BAD_INPUT
+    assert "--parquet FILE" in capsys.readouterr().err
 
 
 def test_moments_are_those_of_a_calculation_by_hand() -> None:

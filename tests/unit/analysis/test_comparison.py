@@ -10,7 +10,6 @@ from scipy import stats
 
 from harness.analysis.comparison import Difference, RunMean, Versions, View, contrast, differences, same_run
 
-
 Values = dict[View, dict[tuple[str, ...], dict[int, float]]]
 
 

@@ -1,0 +1,89 @@
+"""A run of the real command on this host, and its samples."""
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from harness.deadline import Deadline
+from harness.errors import ExitCode, TareError
+from harness.samples import frame, read_csv
+
+WORKLOADS = Path(__file__).parent / "workloads"
+METRIC = "rate"
+SEEDS = 10**9
+"""Seeds of a run are below."""
+LONGEST_SECONDS = 4 * 3600.0
+LOCK_SECONDS = 1800.0
+RETRY_SECONDS = 10.0
+END_SECONDS = 120.0
+"""What an interrupted run may take to remove what it made."""
+LOCKED = "another run of tare measures on this host"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a run gave: its subjects' measured rows, every metric; seconds per case, opening and set-up left out."""
+
+    variant: str
+    samples: pd.DataFrame
+    seconds_per_case: float
+
+
+def measure(suite: str, variant: str, rounds: int, seed: int) -> Measured | None:
+    """Run `rounds` blocks of each workload of a suite in one variant; None where it cannot run here.
+
+    Waits for another run on this host to end. Raises TareError when the run itself fails; cases that failed are rows
+    without values, as always.
+    """
+    argv = [sys.executable, "-m", "harness", "run", "--suite", suite, "--workloads-dir", str(WORKLOADS)]
+    argv += ["--variant", variant, "--baseline", variant, "--blocks", str(rounds), "--seed", str(seed), "--json"]
+    with tempfile.TemporaryDirectory(prefix="tare-validation-") as out:
+        _run([*argv, "--out", out], Deadline.after(LOCK_SECONDS))
+        rows = read_csv(next(Path(out).iterdir()) / "samples.csv")
+    samples = frame([row for row in rows if row.role == "subject" and row.phase == "measured"])
+    if samples.empty or samples["value"].isna().all():
+        return None
+    return Measured(variant=variant, samples=samples, seconds_per_case=_pace(samples))
+
+
+def _pace(samples: pd.DataFrame) -> float:
+    ends = pd.to_datetime(samples["time"], format="ISO8601")
+    cases = samples["case"].nunique()
+    return float((ends.max() - ends.min()).total_seconds()) / max(cases - 1, 1)
+
+
+def _run(argv: Sequence[str], lock: Deadline) -> None:
+    while True:
+        status, said = _once(argv)
+        if status in (ExitCode.FINE, ExitCode.CASE_FAILED):
+            return
+        if LOCKED not in said or lock.left <= RETRY_SECONDS:
+            raise TareError(f"the run exited {status}", details=said[-1000:])
+        print(f"  {LOCKED}: waiting", file=sys.stderr, flush=True)
+        time.sleep(RETRY_SECONDS)
+
+
+def _once(argv: Sequence[str]) -> tuple[int, str]:
+    with tempfile.TemporaryFile() as said, _child(argv, said.fileno()) as child:
+        status = child.wait(LONGEST_SECONDS)
+        said.seek(0)
+        return status, said.read().decode(errors="replace")
+
+
+@contextlib.contextmanager
+def _child(argv: Sequence[str], stderr: int) -> Iterator["subprocess.Popen[bytes]"]:
+    """The run, which is asked to end in order where this program ends first."""
+    child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr)
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            child.terminate()
+            child.wait(END_SECONDS)
