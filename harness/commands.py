@@ -13,7 +13,7 @@ from harness import paths, requests
 from harness.errors import ExitCode, bad_input
 
 if TYPE_CHECKING:
-    from harness.compare import Comparison
+    from harness.comparing.compare import Comparison
     from harness.terminal import TerminalProgress
 
 IMAGE_SECONDS = 3600.0
@@ -134,10 +134,10 @@ def claims(arguments: argparse.Namespace) -> int:
 
 def compare(arguments: argparse.Namespace) -> int:
     """Compare sides of runs; GATE when a regression is certain and the user asked for that."""
-    from harness import compare as comparing
+    from harness.comparing import compare as comparing
+    from harness.comparing.sides import open_side
     from harness.flags import parse_gate
     from harness.report import comparison as rendered
-    from harness.sides import open_side
 
     folder, against = requests.results(arguments), arguments.against
     threshold = None if arguments.fail_on is None else parse_gate(arguments.fail_on, "--fail-on")

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from harness.analysis.comparison import Difference, View
 from harness.analysis.overhead import Overhead
-from harness.compare import Comparison, Gate
+from harness.comparing.compare import Comparison, Gate
 from harness.journal import atomic_write
 from harness.model import Resource
 from harness.report import figures, terminal

@@ -5,11 +5,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import comparability, history
 from harness.analysis.comparison import Difference, View, differences
+from harness.comparing import comparability, history
+from harness.comparing.sides import Side, open_side, shared_run
 from harness.errors import bad_input
 from harness.flags import parse_last
-from harness.sides import Side, open_side, shared_run
 
 EMULATED = "emulated"
 """The word of `--allow` that lets an emulated host stand against a real one."""

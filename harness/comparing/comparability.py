@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from harness.comparing.sides import Side
 from harness.errors import bad_input
 from harness.manifest import fact
-from harness.sides import Side
 
 SOFTWARE = frozenset({"tcg", "qemu", "emulated"})
 """What `host_virtualized` says of a host whose own processor is emulated."""

@@ -1,0 +1,1 @@
+"""Sides of runs, of this host and of others: what differs between them, and what makes them unlike."""
