@@ -62,8 +62,8 @@ def allocate(noises: Mapping[str, Noise], done: Mapping[str, int], seconds: floa
     Block after block goes to the workload whose interval is widest and that still fits. `done` blocks are the
     pilot's. Blind to what was measured but for its spread.
     """
-    blocks = dict(done)
-    queue = [(-noise.widest / math.sqrt(max(done[name], 1)), name) for name, noise in noises.items()]
+    blocks, widest = dict(done), {name: noise.widest for name, noise in noises.items()}
+    queue = [(-wide / math.sqrt(max(done[name], 1)), name) for name, wide in widest.items()]
     heapq.heapify(queue)
     while queue:
         width, name = heapq.heappop(queue)
@@ -72,7 +72,7 @@ def allocate(noises: Mapping[str, Noise], done: Mapping[str, int], seconds: floa
             continue
         seconds -= cost
         blocks[name] += 1
-        heapq.heappush(queue, (-noises[name].widest / math.sqrt(blocks[name]), name))
+        heapq.heappush(queue, (-widest[name] / math.sqrt(blocks[name]), name))
     return blocks
 
 
