@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from harness.analysis.blocks import NATURE
-from harness.analysis.intervals import holm, simultaneous
+from harness.analysis.intervals import holm, relative, simultaneous
 
 RUNS_FOR_NOISE = 3
 """Runs of a side from which the noise between runs is known."""
@@ -244,13 +244,13 @@ def _filled(one: Difference, means: Sequence[Sequence[RunMean]], found: Contrast
 def _shown(one: Difference, mean: float) -> float:
     """A side's mean as people read it: an overhead in the normalised view, in the raw one a value in its unit."""
     if one.view == "normalised":
-        return math.expm1(mean) if one.scale == "log" else mean
+        return relative(mean) if one.scale == "log" else mean
     plain = -mean if one.direction == "higher" else mean
     return math.exp(plain) if one.scale == "log" else plain
 
 
 def _effect(one: Difference, value: float | None) -> float | None:
-    return math.expm1(value) if value is not None and one.scale == "log" else value
+    return relative(value) if value is not None and one.scale == "log" else value
 
 
 def _means(rows: pd.DataFrame, view: View) -> list[RunMean]:

@@ -84,7 +84,15 @@ def geometric(values: Sequence[float], confidence: float = 0.95) -> Estimate | N
     """Geometric mean and its interval (Student-t on the logarithms); None if a value is not positive or none is."""
     if not values or min(values) <= 0:
         return None
-    return through(math.exp, estimate([math.log(value) for value in values], confidence))
+    return through(lambda log: 1 + relative(log), estimate([math.log(value) for value in values], confidence))
+
+
+def relative(log_ratio: float) -> float:
+    """exp(x) − 1; infinity where that is beyond any float, as an interval's end over two wild blocks may be."""
+    try:
+        return math.expm1(log_ratio)
+    except OverflowError:
+        return math.inf
 
 
 def through(function: Callable[[float], float], result: Estimate) -> Estimate:

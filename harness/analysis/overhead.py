@@ -19,6 +19,7 @@ from harness.analysis.intervals import (
     bootstrap_t,
     holm,
     is_quantile,
+    relative,
     sign_flip,
     simultaneous,
     t_test,
@@ -95,7 +96,7 @@ class Overhead:
         if self.overhead is None:
             return None
         result = _estimate(self.differences, self.metric, self.pilot, confidence)
-        return through(math.expm1, result) if self.scale == "log" else result
+        return through(relative, result) if self.scale == "log" else result
 
 
 def overheads(
@@ -147,7 +148,7 @@ def _compared(
     if log and result and change is not None:
         theirs, ours = ([math.log(side[block]) for block in blocks] for side in (base, own))
         words += [*_about_n(result, differences), *diagnosis.of_series(theirs, ours, differences)]
-        result, change = through(math.expm1, result), math.expm1(change)
+        result, change = through(relative, result), relative(change)
     elif result:
         words += _about_n(result, differences)
     return Overhead(

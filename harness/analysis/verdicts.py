@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from harness.analysis.evidence import CONFIDENCE, Evidence, Trial, absence, chosen_trials, on_hardware
-from harness.analysis.intervals import estimate, simultaneous
+from harness.analysis.intervals import estimate, relative, simultaneous
 from harness.analysis.overhead import FEW_BLOCKS
 from harness.claims import Claim
 
@@ -75,7 +75,7 @@ def judge_differences(d: Sequence[float], low: float, high: float) -> Word:
     result = estimate(d, CONFIDENCE)
     if result.n < FEW_BLOCKS or result.low is None or result.high is None:
         return "inconclusive"
-    return judge(math.expm1(result.low), math.expm1(result.high), low, high)
+    return judge(relative(result.low), relative(result.high), low, high)
 
 
 def blocks_needed(mean: float, sd: float, low: float, high: float, confidence: float = CONFIDENCE) -> int | None:

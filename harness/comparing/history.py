@@ -8,6 +8,7 @@ from typing import Any
 
 from harness import store
 from harness.analysis.blocks import moments
+from harness.analysis.intervals import relative
 from harness.analysis.stopping import MOST_BLOCKS, PILOT
 from harness.errors import TareError, bad_input
 from harness.manifest import fact, primary_metrics, read_manifest
@@ -31,7 +32,7 @@ class Past:
 
         if blocks < 2:
             return math.inf
-        return math.expm1(float(stats.t.ppf(0.975, blocks - 1)) * self.deviation / math.sqrt(blocks))
+        return relative(float(stats.t.ppf(0.975, blocks - 1)) * self.deviation / math.sqrt(blocks))
 
     def blocks_for(self, precision: float) -> int:
         """Blocks that a run for ±`precision` may be expected to take; at least a pilot's."""

@@ -1,6 +1,7 @@
 """A comparison of two sides of runs, rendered: terminal, Markdown, JSON and one HTML page with plots."""
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -82,7 +83,7 @@ def as_json(found: Comparison) -> dict[str, Any]:
     """For a script: every row with its verdict and p."""
     rows = [
         {
-            **{key: value for key, value in dataclasses.asdict(row).items() if key != "contrast"},
+            **{key: _finite(value) for key, value in dataclasses.asdict(row).items() if key != "contrast"},
             "p": row.contrast.p if row.contrast else None,
             "basis": row.contrast.basis if row.contrast else None,
             "verdict": row.verdict(),
@@ -90,6 +91,11 @@ def as_json(found: Comparison) -> dict[str, Any]:
         for row in found.rows
     ]
     return {"before": found.before, "after": found.after, "warnings": list(found.warnings), "rows": rows}
+
+
+def _finite(value: object) -> object:
+    """An interval without an end has none in JSON either."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def text(found: Comparison, width: int) -> str:

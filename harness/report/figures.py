@@ -50,6 +50,8 @@ def digits(value: float) -> str:
 
 def percent(value: float | None, *, factor: bool | None = None) -> str:
     """A relative figure, `+3.2 %` or as a factor `12.5×`; by default the factor from FACTOR_FROM on."""
+    if value == math.inf:
+        return "∞"
     if value is None or not math.isfinite(value):
         return "–"
     if value >= FACTOR_FROM if factor is None else factor:

@@ -9,8 +9,10 @@ from scipy import stats
 from harness.analysis.intervals import (
     bootstrap_t,
     estimate,
+    geometric,
     holm,
     is_quantile,
+    relative,
     sign_flip,
     simultaneous,
     t_test,
@@ -76,6 +78,14 @@ def test_no_variation_is_certain_or_nothing() -> None:
     assert t_test([0.1, 0.1, 0.1]) == 0.0
     assert t_test([0.0, 0.0]) == 1.0
     assert t_test([0.1]) is None
+
+
+def test_an_end_beyond_all_floats_is_infinite() -> None:
+    assert relative(1e4) == math.inf
+    assert relative(-1e4) == -1.0
+    found = geometric([1e-200, 1e200])
+    assert found is not None
+    assert (found.low, found.high) == (0.0, math.inf)
 
 
 def test_sign_flip_is_exact_for_few() -> None:
