@@ -60,7 +60,7 @@ def of_rows(base: pd.DataFrame, own: pd.DataFrame, loads: Mapping[int, float], c
         yield f"frequency differs: {first:.0f} MHz and {second:.0f} MHz"
     busy = [loads[block] / cpus for block in rows["block"].unique() if block in loads]
     if busy and max(busy) > LOAD:
-        yield f"host load: up to {max(busy):.0%} of the CPUs were busy before a block"
+        yield f"host load up to {max(busy):.0%} of the CPUs"
 
 
 def _autocorrelation(differences: Sequence[float]) -> Iterator[str]:
