@@ -29,9 +29,9 @@ from tests.validation.rounds import drawn, paired, rejects, sequential_rejects, 
 WORKLOAD, METRIC, VARIANT = "cpu.sysbench", "rate", "docker/bridge"
 PRECISION = 0.02
 PILOT = 10
-MOST = 40
+MOST = 25
 """Runs of each arm that the usual practice may take."""
-TWIN_ROUNDS = 120
+TWIN_ROUNDS = 80
 COMPARISONS = 400
 LONGEST_SECONDS = 1800
 
