@@ -1,8 +1,9 @@
 /* Small probes of what virtualization does to kernel entry and to memory, for the rates that no packaged tool gives
  * with every size explicit. One thread, time-bounded; prints `name=value` lines in base units (1/s, s, bytes/s).
  *
- *   probe MODE --seconds=S [--mib=M] [--pages=small|huge]
+ *   probe MODE --seconds=S [--mib=M] [--pages=small|huge] [--drag=SHARE]
  *
+ *   spin      one chain of dependent integer operations, which neither memory nor another thread of the core slows much
  *   syscall   getppid by syscall(2)
  *   pipe      two processes on one CPU hand one byte to and fro: two context switches per round trip
  *   exec      vfork, execve of this static binary, wait
@@ -14,6 +15,8 @@
  *   chase     dependent loads, one per cache line, along one random cycle through M MiB
  *
  * `--pages` says how memory is backed whatever the kernel's default is: small pages (MADV_NOHUGEPAGE) or huge ones.
+ * `--drag` (of spin) makes the job slower by a known dose: after each batch it idles for SHARE of the batch's time,
+ * before the clock is read, and prints how long in all (`dragged`).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -31,7 +34,7 @@
 
 #define LINE 64
 
-static double seconds = 1;
+static double seconds = 1, drag = 0;
 static size_t bytes = 0, page = 4096;
 static int advice = MADV_NOHUGEPAGE;
 static const char *self;
@@ -159,6 +162,28 @@ static void probe_fork(void) {
     rate("fork", count, elapsed);
 }
 
+static uint64_t draw(uint64_t *state) { /* xorshift64: Marsaglia 2003, "Xorshift RNGs" */
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    return *state ^= *state << 17;
+}
+
+static void probe_spin(void) {
+    enum { BATCH = 20000 };
+    uint64_t state = 88172645463325252ull;
+    double count = 0, dragged = 0, begin = now(), end = begin;
+    do {
+        for (int i = 0; i < BATCH; i++) draw(&state);
+        __asm__ volatile("" : "+r"(state)); /* else there is nothing to compute */
+        double worked = now(), until = worked + drag * (worked - end);
+        for (end = worked; end < until;) end = now();
+        dragged += end - worked;
+        count += BATCH;
+    } while (end - begin < seconds);
+    printf("dragged=%.9f\n", dragged);
+    rate("spin", count, end - begin);
+}
+
 /* Rounds until `seconds` have passed in all, of which only the named part is timed. */
 static void probe_pages(int unmap) {
     double pages = 0, elapsed = 0, start = now();
@@ -215,12 +240,6 @@ static void probe_stream(void) {
         printf("%s_bytes_per_second=%.0f\n", names[k], arrays[k] * (double)bytes * rounds / spent[k]);
 }
 
-static uint64_t draw(uint64_t *state) { /* xorshift64: Marsaglia 2003, "Xorshift RNGs" */
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    return *state ^= *state << 17;
-}
-
 static void probe_chase(void) {
     size_t lines = bytes / LINE;
     char *area = written(bytes);
@@ -244,6 +263,7 @@ static void options(int argc, char **argv) {
     static const struct option known[] = {{"seconds", required_argument, NULL, 's'},
                                           {"mib", required_argument, NULL, 'm'},
                                           {"pages", required_argument, NULL, 'p'},
+                                          {"drag", required_argument, NULL, 'd'},
                                           {NULL, 0, NULL, 0}};
     char *rest = "";
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
@@ -257,6 +277,9 @@ static void options(int argc, char **argv) {
         } else if (option == 'p') {
             if (strcmp(optarg, "small") && strcmp(optarg, "huge")) die("--pages");
             advice = strcmp(optarg, "huge") ? MADV_NOHUGEPAGE : MADV_HUGEPAGE;
+        } else if (option == 'd') {
+            drag = strtod(optarg, &rest);
+            if (*rest || !(drag >= 0) || drag > 1) die("--drag");
         } else
             exit(2);
     }
@@ -269,24 +292,25 @@ int main(int argc, char **argv) {
     page = (size_t)sysconf(_SC_PAGESIZE);
     options(argc, argv);
     static const struct { const char *name; int sized; } modes[] = {
-        {"syscall", 0}, {"pipe", 0}, {"exec", 0}, {"fork", 1}, {"fault", 1}, {"munmap", 1}, {"mprotect", 1},
+        {"spin", 0}, {"syscall", 0}, {"pipe", 0}, {"exec", 0}, {"fork", 1}, {"fault", 1}, {"munmap", 1}, {"mprotect", 1},
         {"stream", 1}, {"chase", 1}};
     int found = -1;
-    for (int i = 0; i < 9; i++)
+    for (int i = 0; i < 10; i++)
         if (!strcmp(mode, modes[i].name)) found = i;
     if (found < 0 || (modes[found].sized && bytes == 0)) {
-        fprintf(stderr, "probe: usage: probe MODE --seconds=S [--mib=M] [--pages=small|huge]\n");
+        fprintf(stderr, "probe: usage: probe MODE --seconds=S [--mib=M] [--pages=small|huge] [--drag=SHARE]\n");
         return 2;
     }
     switch (found) {
-    case 0: probe_syscall(); break;
-    case 1: probe_pipe(); break;
-    case 2: probe_exec(); break;
-    case 3: probe_fork(); break;
-    case 4: probe_pages(0); break;
-    case 5: probe_pages(1); break;
-    case 6: probe_mprotect(); break;
-    case 7: probe_stream(); break;
+    case 0: probe_spin(); break;
+    case 1: probe_syscall(); break;
+    case 2: probe_pipe(); break;
+    case 3: probe_exec(); break;
+    case 4: probe_fork(); break;
+    case 5: probe_pages(0); break;
+    case 6: probe_pages(1); break;
+    case 7: probe_mprotect(); break;
+    case 8: probe_stream(); break;
     default: probe_chase(); break;
     }
     return fflush(stdout) ? 1 : 0;

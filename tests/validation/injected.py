@@ -31,7 +31,7 @@ BIAS = 0.2
 class Extent:
     """How many windows of 12 rounds are measured, on which runtimes."""
 
-    windows: int = 12
+    windows: int = 10
     runtimes: tuple[str, ...] = ("native", "docker")
 
 

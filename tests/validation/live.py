@@ -40,8 +40,8 @@ class Extent:
 
     comparisons: int = 200
     size: int = 5
-    # A launch of an emulated guest takes as long as ten of a container. The others: 200 times 5, and some for voids.
-    rounds: Mapping[str, int] = field(default_factory=lambda: {"native": 1_030, "docker": 1_030, "libvirt": 40})
+    # Half an hour in all: a launch of an emulated guest takes as long as ten of a container.
+    rounds: Mapping[str, int] = field(default_factory=lambda: {"native": 500, "docker": 400, "libvirt": 24})
 
 
 QUICK = Extent(comparisons=20, rounds={"native": 20, "docker": 15})
