@@ -90,10 +90,11 @@ def _parts(arguments: argparse.Namespace) -> Mapping[str, Run]:
         rounds={name: number for name, number in wanted.items() if number},
     )
     dose = dataclasses.replace(dose, windows=arguments.windows or dose.windows)
+    # What needs a quiet host most comes first: that is a matter of the next minutes, not of the next hour.
     runs: dict[str, Run] = {
-        "simulated": lambda: simulated.checks(effort, seed),
-        "aa": lambda: live.checks(aa, seed),
         "injected": lambda: injected.checks(dose, seed),
+        "aa": lambda: live.checks(aa, seed),
+        "simulated": lambda: simulated.checks(effort, seed),
     }
     return {name: run for name, run in runs.items() if not arguments.only or name in arguments.only}
 
