@@ -86,7 +86,8 @@ class Place:
 
     `name` is unique on the host (`tare-…`); `directory` is the instance's own, short enough for unix sockets, removed
     with it; `port` is what a server inside will listen on; `scratch_mib` asks for scratch space of that size at
-    /scratch, below `scratch_directory` (same backing filesystem for all) where the runtime keeps it in a file.
+    /scratch, below `scratch_directory` (same backing filesystem for all) where the runtime keeps it in a file. `media`
+    are raw files that a guest finds as further disks, read-only; only guests have them.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Place:
     port: int | None = None
     scratch_mib: int = 0
     scratch_directory: Path = Path("/var/lib/tare/scratch")
+    media: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

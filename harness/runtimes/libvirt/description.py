@@ -1,11 +1,17 @@
 """From a variant and a place to the description of one guest's domain, and what of that is a fact of the instance."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from harness.runtimes.base import Place, Prepared
-from harness.runtimes.libvirt.domain import Disk, Domain, command_line, mac_of
+from harness.runtimes.guests.boot import command_line, mac_of
+from harness.runtimes.libvirt.domain import Disk, Domain
 from harness.runtimes.libvirt.instance import USERSPACE
+from harness.runtimes.libvirt.knobs import Knobs
+
+VHOST: Mapping[str, Literal["", "vhost", "qemu"]] = {"auto": "", "on": "vhost", "off": "qemu"}
+"""libvirt's names of the network card's drivers."""
 
 
 def describe(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> Domain:
@@ -16,24 +22,11 @@ def describe(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> Dom
     gets it as a stock guest does. Under TCG the CPU is all that QEMU emulates, but without five-level paging: it makes
     every page walk longer, and hardware of most hosts has none.
     """
-    options = prepared.variant.options
-    kvm = options["accelerator"] == "kvm"
+    knobs = Knobs.of(prepared.variant.options)
     directory = place.directory
     identity = str(uuid.uuid4())
-    disks = [
-        Disk(path=directory / "root.qcow2", format="qcow2", cache="writeback", target="vda", base=prepared.root.disk)
-    ]
-    if place.scratch_mib:
-        raw = options["data"] == "raw"
-        disks.append(
-            Disk(
-                path=place.scratch_directory / f"{place.name}.{options['data']}",
-                format="raw" if raw else "qcow2",
-                cache="none",
-                io="native",
-                target="vdb",
-            )
-        )
+    kvm = knobs.accelerator == "kvm"
+    model, *features = _cpu(knobs)
     return Domain(
         type="kvm" if kvm else "qemu",
         name=place.name,
@@ -44,16 +37,44 @@ def describe(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> Dom
         kernel=prepared.root.kernel,
         initramfs=prepared.root.initramfs,
         command_line=command_line(place.entry, bool(place.scratch_mib), place.network),
-        disks=tuple(disks),
+        disks=tuple(_disks(prepared, place, knobs)),
         channel=directory / "channel",
         userspace=directory / USERSPACE,
         console=directory / "console",
-        cpu_mode="host-passthrough" if kvm else "maximum",
-        cpu_without=() if kvm else ("la57",),
-        preallocate=place.entry == "agent",
+        cpu_model=model,
+        cpu_with=tuple(name[1:] for name in features if name.startswith("+")),
+        cpu_without=tuple(name[1:] for name in features if name.startswith("-")),
+        pinned=knobs.pinned == "yes",
+        preallocate=place.entry == "agent" and knobs.memory != "lazy",
+        huge=knobs.memory == "huge",
         bridge=place.network.bridge if place.network else "",
         mac=mac_of(identity) if place.network else "",
+        queues=place.shape.vcpus if knobs.queues == "all" else 1,
+        vhost=VHOST[knobs.vhost],
     )
+
+
+def _cpu(knobs: Knobs) -> list[str]:
+    """Model and features of the CPU; "" is QEMU's own choice."""
+    if knobs.cpu == "host":
+        return ["host-passthrough"] if knobs.accelerator == "kvm" else ["maximum", "-la57"]
+    return knobs.cpu.replace("default", "").split(",")
+
+
+def _disks(prepared: Prepared, place: Place, knobs: Knobs) -> Iterator[Disk]:
+    root = place.directory / "root.qcow2"
+    yield Disk(path=root, format="qcow2", cache="writeback", target="vda", base=prepared.root.disk)
+    if place.scratch_mib:
+        yield Disk(
+            path=place.scratch_directory / f"{place.name}.{knobs.data}",
+            format=knobs.data,
+            cache=knobs.cache,
+            io="" if knobs.aio == "threads" else knobs.aio,
+            target="vdb",
+            iothread=1 if knobs.iothread == "yes" else 0,
+        )
+    for letter, path in zip("cdef", place.media, strict=False):
+        yield Disk(path=path, format="raw", cache="writeback", target=f"vd{letter}", medium=True)
 
 
 def facts(domain: Domain, prepared: Prepared) -> dict[str, str]:
@@ -61,12 +82,21 @@ def facts(domain: Domain, prepared: Prepared) -> dict[str, str]:
     known = {
         "runtime": "libvirt",
         "machine": domain.machine,
-        "cpu_model": domain.cpu_mode + "".join(f",-{name}" for name in domain.cpu_without),
-        "memory_preallocated": "yes" if domain.preallocate else "no",
+        "cpu_model": _words(domain),
+        "vcpus_pinned": "yes" if domain.pinned else "no",
+        "memory_preallocated": "huge pages" if domain.huge else "yes" if domain.preallocate else "no",
+        "network_queues": str(domain.queues),
         "image": prepared.image,
         "kernel_release": prepared.root.kernel_release,
     }
     for disk in domain.disks:
-        role = "root" if disk.target == "vda" else "data"
-        known[f"{role}_disk"] = f"{disk.format} cache={disk.cache} io={disk.io or 'threads'}"
+        role = {"vda": "root", "vdb": "data"}.get(disk.target, "medium")
+        thread = " iothread" if disk.iothread else ""
+        known[f"{role}_disk"] = f"{disk.format} cache={disk.cache} io={disk.io or 'threads'}{thread}"
     return known
+
+
+def _words(domain: Domain) -> str:
+    """The CPU as QEMU writes it: `EPYC,+svm,-smap`."""
+    added, hidden = (f",+{name}" for name in domain.cpu_with), (f",-{name}" for name in domain.cpu_without)
+    return "".join([domain.cpu_model or "QEMU's default", *added, *hidden])

@@ -1,9 +1,7 @@
 """Domain XML: what fills the template, the template, libvirt's own schema, and our labels in a domain's metadata."""
 
-import re
-import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -13,35 +11,40 @@ from lxml import etree
 
 from harness import paths
 from harness.errors import TareError
-from harness.runtimes.base import Entry, NetworkPlace
+from harness.runtimes.libvirt.knobs import Cache
 
 NAMESPACE = "urn:tare-bench:domain:1"
 SCHEMAS = (Path("/usr/share/libvirt/schemas/domain.rng"), Path("/usr/local/share/libvirt/schemas/domain.rng"))
 TEMPLATE = "direct-kernel.xml.j2"
-CLEAN_ARGUMENT = re.compile(r"[\x21-\x7e]+")
-
-ROOT_DEVICE = "/dev/vda"
-DATA_DEVICE = "/dev/vdb"
+CPU_MODES = ("host-passthrough", "host-model", "maximum")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """One virtio disk; `base` is the raw file under a qcow2 overlay, `io` empty for QEMU's own choice (threads)."""
+    """One virtio disk; `base` is the raw file under a qcow2 overlay, `io` empty for QEMU's own choice (threads).
+
+    `iothread` is the number of the thread that serves it, 0 for QEMU's main loop; a `medium` was there before the
+    guest, is not written and stays.
+    """
 
     path: Path
     format: Literal["raw", "qcow2"]
-    cache: Literal["none", "writeback"]
-    target: Literal["vda", "vdb"]
-    io: Literal["", "native", "threads"] = ""
+    cache: Cache
+    target: str
+    io: Literal["", "native", "threads", "io_uring"] = ""
     base: Path | None = None
+    iothread: int = 0
+    medium: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Domain:
     """What the template needs to know of one guest.
 
-    `cpus` are host CPU numbers: vCPU i is pinned to the i-th, and QEMU's other threads stay within the set.
-    `preallocate` touches all RAM before the guest starts. `cpu_without` names CPU features to hide.
+    `cpus` are host CPU numbers, within which all of QEMU's threads stay; `pinned` ties vCPU i to the i-th. `cpu_model`
+    is libvirt's mode, the name of a QEMU model, or "" for QEMU's default; `cpu_with` and `cpu_without` name features
+    to add and hide. `preallocate` touches all RAM before the guest starts, `huge` takes it from the host's pool of
+    huge pages. `vhost` is the network card's driver, "" for what the host has.
     """
 
     type: Literal["kvm", "qemu"]
@@ -57,30 +60,27 @@ class Domain:
     channel: Path
     userspace: Path
     console: Path
-    cpu_mode: Literal["host-passthrough", "maximum"]
+    cpu_model: str
+    cpu_with: tuple[str, ...] = ()
     cpu_without: tuple[str, ...] = ()
     machine: str = "q35"
+    pinned: bool = True
     preallocate: bool = False
+    huge: bool = False
     bridge: str = ""
-    mac: str = field(default="")
+    mac: str = ""
+    queues: int = 1
+    vhost: Literal["", "vhost", "qemu"] = ""
 
+    @property
+    def cpu_mode(self) -> str:
+        """What libvirt calls the way in which the CPU is chosen."""
+        return self.cpu_model if self.cpu_model in CPU_MODES else "custom"
 
-def command_line(entry: Entry, scratch: bool, network: NetworkPlace | None) -> str:
-    """The kernel's arguments: a quiet serial console, an end instead of a hang after a panic, and what init is told."""
-    words = ["console=ttyS0", "quiet", "panic=-1", "net.ifnames=0", f"tare.entry={entry}"]
-    if scratch:
-        words.append(f"tare.scratch={DATA_DEVICE}")
-    if network is not None:
-        words.append(f"tare.address={network.address}/{network.prefix},{network.host_address}")
-    for word in words:
-        if not CLEAN_ARGUMENT.fullmatch(word):
-            raise TareError("a kernel argument holds a blank or a control character", details=repr(word))
-    return " ".join(words)
-
-
-def mac_of(identity: str) -> str:
-    """A MAC address in QEMU's range, from a domain's UUID."""
-    return "52:54:00:" + ":".join(f"{byte:02x}" for byte in uuid.UUID(identity).bytes[:3])
+    @property
+    def iothreads(self) -> int:
+        """How many threads of their own the disks have."""
+        return max((disk.iothread for disk in self.disks), default=0)
 
 
 def render(domain: Domain) -> str:

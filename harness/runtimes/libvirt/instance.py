@@ -12,8 +12,8 @@ from harness.errors import DeadlineExceeded, TareError
 from harness.model import Accelerator, Mark
 from harness.runtimes.agent import AgentInstance, Channel
 from harness.runtimes.base import Counters, Endpoint, Place
+from harness.runtimes.guests.qemu import Qemu
 from harness.runtimes.libvirt.domain import Domain
-from harness.runtimes.libvirt.qemu import Qemu
 from harness.runtimes.libvirt.session import bounded
 
 USERSPACE = "userspace"
@@ -143,7 +143,8 @@ class Guest(AgentInstance):
             if self._qemu is not None:
                 self._qemu.close()
             for disk in self._domain.disks:
-                disk.path.unlink(missing_ok=True)
+                if not disk.medium:
+                    disk.path.unlink(missing_ok=True)
 
 
 def end(handle: "libvirt.virDomain", deadline: Deadline) -> None:

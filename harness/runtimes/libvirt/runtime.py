@@ -13,29 +13,19 @@ from harness.model import Accelerator, Leftover, Shape, Variant
 from harness.process import have
 from harness.runtimes.agent import Channel
 from harness.runtimes.base import Available, Place, Prepared, RootForms
-from harness.runtimes.libvirt import accel
+from harness.runtimes.guests import accel
+from harness.runtimes.guests.disks import make_data, make_overlay
 from harness.runtimes.libvirt.description import describe, facts
-from harness.runtimes.libvirt.disks import make_data, make_overlay
 from harness.runtimes.libvirt.domain import NAMESPACE, labels_of, render
 from harness.runtimes.libvirt.instance import USERSPACE, Guest, end
+from harness.runtimes.libvirt.knobs import Knobs, variants
 from harness.runtimes.libvirt.session import Session, bounded
 
 RUN_LABEL = "tare.run"
 LIST_SECONDS = 20.0
+VHOST_NET = Path("/dev/vhost-net")
+HUGE_PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
 PACKAGES = "apt-get install --no-install-recommends libvirt-daemon-system qemu-system-x86 qemu-utils"
-
-_KINDS = {"kvm": "a guest on KVM", "tcg": "a guest that QEMU emulates (no KVM)"}
-_DATA = {"raw": "raw, fully written data disk", "qcow2": "qcow2 data disk"}
-VARIANTS = tuple(
-    Variant(
-        name=f"libvirt/{kind}" + ("" if data == "raw" else f"-{data}"),
-        runtime="libvirt",
-        summary=f"{summary}; {_DATA[data]}",
-        options={"accelerator": kind, "data": data},
-    )
-    for kind, summary in _KINDS.items()
-    for data in _DATA
-)
 
 
 class Libvirt:
@@ -44,7 +34,7 @@ class Libvirt:
     name = "libvirt"
     daemon = "libvirt"
     needs_root = True
-    variants = VARIANTS
+    variants = variants()
 
     def __init__(self) -> None:
         self._session = Session()
@@ -76,7 +66,10 @@ class Libvirt:
         """Whether `variant` can run here; for KVM that is what `prove` showed."""
         if missing := have(accel.EMULATOR, "qemu-img"):
             return Available(ok=False, reason=f"not installed: {', '.join(missing)}", fix=PACKAGES)
-        if variant.options["accelerator"] == "kvm":
+        knobs = Knobs.of(variant.options)
+        if lacking := _lacking(knobs, 1):
+            return lacking
+        if knobs.accelerator == "kvm":
             proof = accel.refused() or self._proof
             if proof is None:
                 return Available(ok=False, reason="KVM has not been shown to boot a guest here yet", fix="make bench")
@@ -95,6 +88,8 @@ class Libvirt:
             raise TareError(f"{variant.name} cannot run here: {can.reason}", hint=can.fix)
         for path in (root.disk, root.kernel, root.initramfs):
             _readable(path)
+        if lacking := _lacking(Knobs.of(variant.options), shape.memory_mib):
+            raise TareError(f"{variant.name} cannot run here: {lacking.reason}", hint=lacking.fix)
         self._session.connection(deadline)
         if variant.options["accelerator"] == "tcg":
             accelerator = Accelerator.TCG
@@ -108,13 +103,13 @@ class Libvirt:
         connection = self._session.connection(deadline)
         domain = describe(prepared, place, labels)
         text = render(domain)
-        root, *data = domain.disks
+        root, *data = (disk for disk in domain.disks if not disk.medium)
         with ExitStack() as undo:
             channel = Channel(place.directory)
             undo.callback(channel.close)
             channel.watch(USERSPACE)
             domain.console.touch(mode=0o644)
-            for disk in domain.disks:
+            for disk in (root, *data):
                 undo.callback(disk.path.unlink, missing_ok=True)
             for disk in data:
                 _passable(disk.path)
@@ -184,6 +179,24 @@ class Libvirt:
         except TareError as error:
             fix = "chgrp kvm /dev/kvm; chmod 660 /dev/kvm"
             raise TareError("libvirtd offers no KVM", details=error.details, hint=fix) from error
+
+
+def _lacking(knobs: Knobs, memory_mib: int) -> Available | None:
+    """What the host lacks for a guest of these knobs with so much memory, None when nothing."""
+    if knobs.vhost == "on" and not VHOST_NET.exists():
+        return Available(ok=False, reason=f"{VHOST_NET} is not there", fix="modprobe vhost_net")
+    if knobs.memory == "huge" and _huge_mib() < memory_mib:
+        reason = f"the host's pool of huge pages has {_huge_mib()} MiB free, a guest needs its memory from there"
+        return Available(ok=False, reason=reason, fix="sysctl vm.nr_hugepages=600 (of 2 MiB, for a guest of 1 GiB)")
+    return None
+
+
+def _huge_mib() -> int:
+    """Free memory in the pool of 2 MiB pages."""
+    try:
+        return 2 * int(HUGE_PAGES.read_text())
+    except OSError:
+        return 0
 
 
 def _labels(handle: "libvirt.virDomain", deadline: Deadline) -> dict[str, str] | None:

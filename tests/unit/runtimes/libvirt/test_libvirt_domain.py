@@ -10,9 +10,10 @@ from lxml import etree
 from harness.errors import TareError
 from harness.model import Accelerator, NetworkPlace, RootForms, Shape
 from harness.runtimes.base import Entry, Place, Prepared
+from harness.runtimes.guests.boot import command_line, mac_of
 from harness.runtimes.libvirt import Libvirt
 from harness.runtimes.libvirt.description import describe, facts
-from harness.runtimes.libvirt.domain import SCHEMAS, Domain, check, command_line, labels_of, mac_of, render
+from harness.runtimes.libvirt.domain import SCHEMAS, Domain, check, labels_of, render
 
 HOSTILE = "a'\"><evil x='&lt;]]>&amp;"
 NETWORK = NetworkPlace(

@@ -11,7 +11,8 @@ import pytest
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.model import Leftover
-from harness.runtimes.libvirt import Libvirt, accel
+from harness.runtimes.guests import accel
+from harness.runtimes.libvirt import Libvirt
 from harness.runtimes.libvirt.domain import NAMESPACE
 from harness.runtimes.libvirt.session import bounded
 

@@ -11,8 +11,8 @@ import pytest
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.process import have
-from harness.runtimes.libvirt.disks import MIB, make_data, make_overlay
-from harness.runtimes.libvirt.qemu import Qemu
+from harness.runtimes.guests.disks import MIB, make_data, make_overlay
+from harness.runtimes.guests.qemu import Qemu
 
 BURN = "import sys, time\nwhile time.process_time() < 0.2: pass\nprint('x', flush=True)\nsys.stdin.read()"
 needs_qemu_img = pytest.mark.skipif(bool(have("qemu-img")), reason="qemu-img is not installed")

@@ -1,0 +1,103 @@
+"""The knobs of a libvirt guest, and its variants: each differs from its neighbour by one knob."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Literal, Self
+
+from harness.model import Variant
+
+Cache = Literal["none", "writeback", "writethrough", "directsync", "unsafe"]
+CACHES: tuple[Cache, ...] = ("none", "writeback", "writethrough", "directsync", "unsafe")
+UNCACHED = ("none", "directsync")
+"""QEMU does native asynchronous I/O only past the host's page cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knobs:
+    """How a guest is configured.
+
+    `cpu` is `host` (under TCG all that QEMU emulates), `default` (QEMU's own choice) or a model of QEMU's with features
+    to add or hide (`EPYC,+svm,-smap`); `pinned` ties each vCPU to one
+    CPU of the shape instead of to all of them; `memory` is allocated when touched, beforehand, or beforehand in huge
+    pages; `data`, `cache` and `aio` are the data disk's, which an `iothread` may serve; `queues` are the network
+    card's, one or one per vCPU; `vhost` off leaves its packets to QEMU itself, auto takes what the host has.
+    """
+
+    accelerator: Literal["kvm", "tcg"]
+    cpu: str = "host"
+    pinned: Literal["yes", "no"] = "yes"
+    memory: Literal["touched", "lazy", "huge"] = "touched"
+    data: Literal["raw", "qcow2"] = "raw"
+    cache: Cache = "none"
+    aio: Literal["native", "threads", "io_uring"] = "native"
+    iothread: Literal["no", "yes"] = "no"
+    queues: Literal["one", "all"] = "one"
+    vhost: Literal["auto", "on", "off"] = "auto"
+
+    @classmethod
+    def of(cls, options: Mapping[str, str]) -> Self:
+        """A variant's options as knobs; raises TypeError for one that there is not."""
+        return cls(**options)  # type: ignore[arg-type]
+
+    def options(self) -> dict[str, str]:
+        """The knobs that are not at their default, as a variant's options."""
+        usual = {field.name: field.default for field in fields(self)}
+        return {name: value for name, value in asdict(self).items() if value != usual[name]}
+
+
+KINDS: Mapping[Literal["kvm", "tcg"], str] = {"kvm": "a guest on KVM", "tcg": "a guest that QEMU emulates (no KVM)"}
+UNTUNED: Mapping[str, str] = {
+    "cpu": "default",
+    "pinned": "no",
+    "memory": "lazy",
+    "data": "qcow2",
+    "cache": "writeback",
+    "aio": "threads",
+    "vhost": "off",
+}
+LADDER: tuple[tuple[str, Mapping[str, str], str], ...] = (
+    ("untuned", {}, "every knob as QEMU has it by default"),
+    ("to-cpu", {"cpu": "host"}, "then the host's own CPU model"),
+    ("to-pinned", {"pinned": "yes"}, "then each vCPU pinned"),
+    ("to-touched", {"memory": "touched"}, "then its memory allocated beforehand"),
+    ("to-raw", {"data": "raw"}, "then a raw data disk, fully written"),
+    ("to-uncached", {"cache": "none"}, "then its data disk past the host's page cache"),
+    ("to-aio", {"aio": "io_uring"}, "then asynchronous I/O by io_uring"),
+    ("to-iothread", {"iothread": "yes"}, "then a thread of its own for the data disk"),
+    ("to-multiqueue", {"queues": "all"}, "then a network queue for each vCPU"),
+    ("to-vhost", {"vhost": "on"}, "then packets by the host's kernel (vhost-net)"),
+    ("tuned", {"memory": "huge"}, "then its memory in huge pages: every knob tuned"),
+)
+"""From the untuned guest to the tuned one: name, the one knob that this step turns, and what it is in words."""
+
+
+def variants() -> tuple[Variant, ...]:
+    """Every variant of the runtime, for each accelerator."""
+    return tuple(variant for kind in KINDS for variant in _of(kind))
+
+
+def ladder(accelerator: str) -> tuple[str, ...]:
+    """The names of the variants from untuned to tuned."""
+    return tuple(f"libvirt/{accelerator}-{name}" for name, _, _ in LADDER)
+
+
+def _of(kind: Literal["kvm", "tcg"]) -> Iterator[Variant]:
+    base = Knobs(accelerator=kind)
+    yield _variant("", base, "raw, fully written data disk past the host's page cache")
+    yield _variant("qcow2", replace(base, data="qcow2"), "qcow2 data disk")
+    for data in ("raw", "qcow2"):
+        for cache in CACHES[1:]:
+            aio = "native" if cache in UNCACHED else "threads"
+            options = {**base.options(), "data": data, "cache": cache, "aio": aio}
+            yield _variant(f"{data}-{cache}", Knobs.of(options), f"{data} data disk, cache={cache}")
+    turned = {"accelerator": kind, **UNTUNED}
+    for name, step, words in LADDER:
+        turned |= step
+        yield _variant(name, Knobs.of(turned), words)
+
+
+def _variant(flavour: str, knobs: Knobs, words: str) -> Variant:
+    name = f"libvirt/{knobs.accelerator}" + (f"-{flavour}" if flavour else "")
+    return Variant(
+        name=name, runtime="libvirt", summary=f"{KINDS[knobs.accelerator]}; {words}", options=knobs.options()
+    )
