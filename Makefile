@@ -39,6 +39,12 @@ validate: setup ## whether tare keeps its statistical promises here: simulations
 validate-quick: setup ## the same, small, in a few minutes
 	.venv/bin/python -m tests.validation --quick $(ARGS)
 
+lab: setup-tests ## real KVM without hardware: doctor and a small suite in an emulated guest that offers virtualization
+	.venv/bin/python -m tests.lab $(ARGS)
+
+lab-shell: setup-tests ## run commands in that guest, one a line
+	@.venv/bin/python -m tests.lab --shell
+
 compare: setup ## compare runs (A=… B=…)
 	$(TARE) compare $(A) $(B) $(ARGS)
 
@@ -57,4 +63,4 @@ lock: setup ## resolve the dependencies again
 clean: setup ## remove what interrupted runs left on this host (by label)
 	$(TARE) clean
 
-.PHONY: help setup setup-tests bench test doctor images report compare claims perf validate validate-quick lint lock clean
+.PHONY: help setup setup-tests bench test doctor images report compare claims perf validate validate-quick lab lab-shell lint lock clean

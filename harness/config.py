@@ -85,6 +85,8 @@ def load_suite(name: str, folder: Path) -> Suite:
     for resource, variants in suite.variants.items():
         if twice := _twice(variants):
             raise bad_input(document.where(("variants", resource)), f"{twice} is there twice", "name each variant once")
+    if twice := _twice(suite.ladder):
+        raise bad_input(document.where(("ladder",)), f"{twice} is there twice", "name each variant once")
     for workload in suite.workloads:
         resource = workload.partition(".")[0]
         if resource not in suite.variants:

@@ -37,7 +37,13 @@ def opened(request: Request, facts: HostFacts, stage: Stage, plan: Plan) -> dict
         "workloads": {name: asdict(workload) for name, workload in plan.workloads.items()},
         "stopping": asdict(request.stopping),
         "limits": asdict(request.suite.limits),
+        "ladder": request.suite.on(stage.guests_on).ladder,
+        "options": {name: dict(stage.catalog.variants[name].options) for name in _planned(plan)},
     }
+
+
+def _planned(plan: Plan) -> list[str]:
+    return sorted({name for block in plan.blocks for name in block.variants})
 
 
 def case(one: Case) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
@@ -141,6 +141,7 @@ class Suite:
 
     In `variants`, `{accelerator}` stands for what guests run on here (`kvm` or `tcg`). `parameters` overrides
     workload parameters by name, `iterations` and `warmup` every workload's own; `limits` the rules that void a block.
+    The `ladder` is of variants that differ from the one before by one knob; they run every workload, beside `variants`.
     """
 
     name: Name
@@ -152,6 +153,13 @@ class Suite:
     warmup: Annotated[int, Ge(0), Le(100)] | None = None
     limits: Limits = field(default_factory=Limits)
     parameters: Mapping[str, str | int | float] = field(default_factory=dict)
+    ladder: Annotated[tuple[str, ...], Len(0, 40)] = ()
+
+    def on(self, accelerator: str) -> "Suite":
+        """The suite with `{accelerator}` replaced in its variants' names; `none` and "" mean an emulated guest."""
+        guest = accelerator if accelerator not in ("", "none") else "tcg"
+        variants = {resource: _filled(names, guest) for resource, names in self.variants.items()}
+        return replace(self, variants=variants, ladder=_filled(self.ladder, guest))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,3 +318,7 @@ class RootForms:
     kernel: Path
     initramfs: Path
     kernel_release: str
+
+
+def _filled(names: tuple[str, ...], guest: str) -> tuple[str, ...]:
+    return tuple(name.replace("{accelerator}", guest) for name in names)

@@ -159,11 +159,8 @@ def choose_variants(
     `only` holds variants, or runtimes for all that the suite lists of them. A variant that the suite lists nowhere
     is added to every workload. Raises TareError (bad input) for unknown names.
     """
-    guest = accelerator if accelerator not in ("", "none") else "tcg"
-    listed = {
-        resource: tuple(name.replace("{accelerator}", guest) for name in names)
-        for resource, names in suite.variants.items()
-    }
+    here = suite.on(accelerator)
+    listed = {resource: tuple(dict.fromkeys((*names, *here.ladder))) for resource, names in here.variants.items()}
     everywhere = {name for names in listed.values() for name in names}
     runtimes = {variant.runtime for variant in known.values()}
     for name in sorted(everywhere - set(known)):

@@ -215,7 +215,7 @@ class _Loop:
 
 def _needed(catalog: Catalog, request: Request) -> Catalog:
     """Only the runtimes that the suite's and the user's variants name, and the peer's."""
-    names = {name for names in request.suite.variants.values() for name in names}
+    names = {name for names in (*request.suite.variants.values(), request.suite.ladder) for name in names}
     chosen = {name.partition("/")[0] for name in request.variants or names}
     if any(workload.server for workload in request.workloads.values()):
         chosen.add(PEER_RUNTIME)

@@ -9,17 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.analysis.overhead import Overhead
-from harness.report import figures, style
+from harness.report import axis, figures, style
 
 LINE = 0.235
 """Inches per line of text."""
-
-TICKS = (-0.95, -0.9, -0.8, -0.67, -0.5, -0.33, -0.2, -0.1, -0.05, -0.02, -0.01, 0.0, 0.01, 0.02, 0.05)
-SMALL = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
-FACTORS = (0.5, 1.0, 2.0, 4.0, 9.0, 19.0, 49.0, 99.0, 199.0, 499.0, 999.0)
-LEAST_SPAN = math.log1p(0.05)
-"""The axis shows at least −5 … +5 %, so that noise does not look like an effect."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
@@ -60,9 +53,9 @@ def forest(title: str, rows: Sequence[Overhead], confidence: float, quantity: st
     drawn = panels(rows)
     if not drawn:
         return None
-    above, axis = 0.62, 0.62
+    above, below = 0.62, 0.62
     tops = [0.30 if panel.title else 0.0 for panel in drawn]
-    height = above + sum(panel.lines * LINE + axis + top for panel, top in zip(drawn, tops, strict=True))
+    height = above + sum(panel.lines * LINE + below + top for panel, top in zip(drawn, tops, strict=True))
     figure = Figure(figsize=(style.WIDTH, height))
     note = f"against {rows[0].baseline}; right of 0 costs the user; {100 * confidence:g} % intervals over n blocks"
     note += (
@@ -79,17 +72,17 @@ def forest(title: str, rows: Sequence[Overhead], confidence: float, quantity: st
         at -= top + panel.lines * LINE
         axes = figure.add_axes((left, at / height, 0.70 - left, panel.lines * LINE / height))
         _draw(axes, panel, quantity)
-        at -= axis
+        at -= below
     return figure
 
 
 def _draw(axes: Axes, panel: Panel, quantity: str) -> None:
-    low, high = _span(panel.rows)
+    low, high = axis.span(panel.rows)
     axes.set_xlim(low, high)
     axes.set_ylim(panel.lines - 0.5, -0.5)
-    ticks = _ticks(low, high)
+    ticks = axis.ticks(low, high)
     factors = math.expm1(high) > figures.FACTOR_FROM
-    axes.set_xticks([math.log1p(tick) for tick in ticks], [_tick(tick, factors) for tick in ticks])
+    axes.set_xticks([math.log1p(tick) for tick in ticks], [axis.label(tick, factors) for tick in ticks])
     axes.set_xlabel(f"{quantity} (log-ratio axis)", color=style.MUTED)
     axes.spines[["left", "right", "top"]].set_visible(False)
     axes.set_yticks([])
@@ -137,38 +130,3 @@ def _row(axes: Axes, row: Overhead, line: int, span: tuple[float, float]) -> Non
     axes.annotate(count, (1, line), xytext=(edge, 0), ha="right", color=style.MUTED, **text)
     if not row.verdict:
         axes.annotate("*", (1, line), xytext=(edge + 1, 0), color=style.MUTED, **text)
-
-
-def _span(rows: Sequence[Overhead]) -> tuple[float, float]:
-    """Axis limits: every dot, and whiskers up to as far again as the dots spread (the rest becomes an arrow)."""
-    dots = [math.log1p(row.overhead or 0.0) for row in rows]
-    low, high = min(0.0, *dots), max(0.0, *dots)
-    reach = max(high - low, 2 * LEAST_SPAN)
-    ends = [math.log1p(end) for row in rows for end in (row.low, row.high) if end is not None]
-    low = min([low, *(max(end, low - reach / 2) for end in ends)])
-    high = max([high, *(min(end, high + reach / 2) for end in ends)])
-    if high - low < 2 * LEAST_SPAN:
-        low, high = min(low, -LEAST_SPAN), max(high, LEAST_SPAN)
-    room = 0.06 * (high - low)
-    return low - room, high + room
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Tick values, zero among them, thinned until their labels cannot touch."""
-    choice = (*TICKS, *(FACTORS if math.expm1(high) > figures.FACTOR_FROM else SMALL))
-    inside = [tick for tick in choice if low <= math.log1p(tick) <= high]
-    apart = 0.105 * (high - low)
-    kept = [0.0]
-    for side in (sorted(t for t in inside if t > 0), sorted((t for t in inside if t < 0), reverse=True)):
-        last = 0.0
-        for tick in side:
-            if abs(math.log1p(tick) - math.log1p(last)) >= apart:
-                kept.append(tick)
-                last = tick
-    return sorted(kept)
-
-
-def _tick(value: float, factors: bool) -> str:
-    if factors and value >= 0:
-        return f"{value + 1:g}×"
-    return "0" if value == 0 else figures.minus(f"{100 * value:+.0f} %")

@@ -56,6 +56,9 @@ def _lines(stored: Stored, plots: Sequence[Plot], picture: str) -> Iterator[str]
     yield from table(tables.together_table(stored))
     yield "\n## Claims\n"
     yield from claims(ledger.of_run(stored))
+    if any(plot.kind == "ladder" for plot in plots):
+        yield "\n## From untuned to tuned\n"
+        yield from _pictures(plots, "ladder", picture)
     for title, kind, one in (
         ("Boot", "boot", tables.boot_table(stored)),
         ("Host cost", "host-cost", tables.host_cost_table(stored)),

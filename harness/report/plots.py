@@ -14,11 +14,12 @@ from harness.report.forest import forest
 from harness.report.spread import spread
 from harness.report.stored import Stored
 from harness.report.timeline import timeline
+from harness.report.waterfall import ladder, waterfall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """One drawn plot: `kind` is overhead, distribution, boot or host-cost; `topic` the resource or workload.
+    """One drawn plot: `kind` is overhead, distribution, boot, ladder or host-cost; `topic` the resource or workload.
 
     `alt` says in words what the picture shows.
     """
@@ -67,6 +68,9 @@ def _all(stored: Stored) -> Iterator[tuple[str, str, str, Figure | None]]:
     for workload, marks in boot_values(stored).groupby("workload", sort=False):
         figure = timeline(str(workload), marks, stored.baseline, stored.confidence)
         yield "boot", str(workload), f"{workload}: seconds from asked to each mark, per variant", figure
+    for workload, metric, steps in ladder(stored):
+        alt = f"{workload} {metric}, knob by knob: {_words([step.whole for step in steps])}"
+        yield "ladder", f"{workload}-{metric}", alt, waterfall(workload, metric, steps, stored.confidence)
     cost = _sorted(stored, _cost(stored.overheads))
     yield "host-cost", "", _words(cost), forest("host cost: CPU time of the whole host", cost, stored.confidence)
 

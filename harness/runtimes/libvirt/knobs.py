@@ -1,7 +1,7 @@
 """The knobs of a libvirt guest, and its variants: each differs from its neighbour by one knob."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal, Self
 
 from harness.model import Variant
@@ -40,9 +40,8 @@ class Knobs:
         return cls(**options)  # type: ignore[arg-type]
 
     def options(self) -> dict[str, str]:
-        """The knobs that are not at their default, as a variant's options."""
-        usual = {field.name: field.default for field in fields(self)}
-        return {name: value for name, value in asdict(self).items() if value != usual[name]}
+        """Every knob, as a variant's options."""
+        return asdict(self)
 
 
 KINDS: Mapping[Literal["kvm", "tcg"], str] = {"kvm": "a guest on KVM", "tcg": "a guest that QEMU emulates (no KVM)"}
@@ -74,11 +73,6 @@ LADDER: tuple[tuple[str, Mapping[str, str], str], ...] = (
 def variants() -> tuple[Variant, ...]:
     """Every variant of the runtime, for each accelerator."""
     return tuple(variant for kind in KINDS for variant in _of(kind))
-
-
-def ladder(accelerator: str) -> tuple[str, ...]:
-    """The names of the variants from untuned to tuned."""
-    return tuple(f"libvirt/{accelerator}-{name}" for name, _, _ in LADDER)
 
 
 def _of(kind: Literal["kvm", "tcg"]) -> Iterator[Variant]:

@@ -1,0 +1,65 @@
+"""tare in a guest with a working /dev/kvm: doctor, a small suite on real Docker and real KVM guests, and what is left.
+
+Run by `make lab`, as root: python -m tests.lab [--ladder] [--out DIR]; `make lab-shell` runs commands in the lab.
+Exits with 1 when a check fails. The runs are brought out to a folder; none of their figures is a real machine's.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from harness import paths
+from harness.deadline import Deadline
+from harness.errors import DeadlineExceeded, TareError
+from tests.lab import payload, steps
+from tests.lab.guest import BUILD_SECONDS, Lab, lab, recipes
+
+TRIES = 2
+"""An emulated guest has hung before (QEMU 7.2, under load): once more, and no oftener."""
+
+
+def main() -> int:
+    """Build what is missing, boot the lab, take the steps; one more try after a hang."""
+    arguments = _parser().parse_args()
+    deadline = Deadline.after(BUILD_SECONDS)
+    root, image = recipes(deadline)
+    disk = payload.make(paths.state() / "lab", root, deadline)
+    for attempt in range(1, TRIES + 1):
+        begun = time.monotonic()
+        try:
+            with lab(image, disk) as guest:
+                print(f"lab: up after {time.monotonic() - begun:.0f} s", flush=True)
+                steps.prepare(guest)
+                if arguments.shell:
+                    return _shell(guest)
+                return steps.take(guest, arguments.out, ladder=arguments.ladder)
+        except DeadlineExceeded as late:
+            print(f"lab: try {attempt} of {TRIES} hung: {late.brief}\n{late.details}", file=sys.stderr, flush=True)
+    return 1
+
+
+def _shell(guest: Lab) -> int:
+    """Commands from stdin, one a line, until its end; there is no terminal in the lab."""
+    print("lab: one command a line, Ctrl-D ends the lab", flush=True)
+    while line := sys.stdin.readline():
+        done = guest.run("bash", "-c", line, seconds=3600, env=steps.ENVIRONMENT)
+        print(done.stdout + done.stderr + (f"[status {done.status}]\n" if done.status else ""), end="", flush=True)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
+    parser.add_argument("--ladder", action="store_true", help="also every libvirt variant from untuned to tuned")
+    parser.add_argument("--shell", action="store_true", help="run commands from stdin instead")
+    out = paths.data("results") / "lab"
+    parser.add_argument("--out", type=Path, default=out, metavar="DIR", help="where the runs go (default: results/lab)")
+    return parser
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except TareError as error:
+        print(f"lab: {error.brief}\n{error.details}\nfix: {error.hint}", file=sys.stderr)
+        sys.exit(error.code)

@@ -1,0 +1,82 @@
+"""What the lab's guest is handed on a disk: this checkout, its Python packages and the root's build."""
+
+import hashlib
+import re
+import shutil
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+from harness import paths
+from harness.deadline import Deadline
+from harness.model import RootForms
+from harness.process import run
+
+LOCK = paths.CHECKOUT / "requirements.lock"
+PYTHON = "3.11"
+"""The lab's own, Debian 12's."""
+NOT_FROM_LOCK = ("libvirt-python", "mypy", "ruff", "uv")
+"""Compiled against the system's libvirt, which the lab's own package is; or of no use in it."""
+SOURCE = ("harness", "workloads", "images", "vm-templates", "tests")
+MIB = 2**20
+FREE_MIB = 64
+
+
+def make(folder: Path, root: RootForms, deadline: Deadline) -> Path:
+    """An ext4 disk `payload.raw` in `folder` with `source`, `packages`, `images` and `setup.sh`. Raises TareError.
+
+    `folder` is on the file system of the root's builds, so that these are linked and not copied.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    disk = folder / "payload.raw"
+    with tempfile.TemporaryDirectory(dir=folder, prefix="payload-") as name:
+        tree = Path(name)
+        _source(tree / "source")
+        shutil.copyfile(paths.CHECKOUT / "tests/lab/setup.sh", tree / "setup.sh")
+        run(["cp", "-al", _packages(folder, deadline), tree / "packages"], deadline)
+        shutil.copytree(_distribution(), tree / "source" / _distribution().name)
+        (tree / "images").mkdir()
+        build = root.tar.parent
+        run(["cp", "-al", build, tree / "images" / build.name], deadline)
+        mib = int(run(["du", "-sm", tree], deadline).stdout.split()[0]) * 11 // 10 + FREE_MIB
+        disk.unlink(missing_ok=True)
+        run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", tree, disk, f"{mib}M"], deadline)
+    disk.chmod(0o644)
+    return disk
+
+
+def _source(target: Path) -> None:
+    for name in SOURCE:
+        ignored = shutil.ignore_patterns("__pycache__", ".*_cache")
+        shutil.copytree(paths.CHECKOUT / name, target / name, ignore=ignored)
+    shutil.copyfile(paths.CHECKOUT / "pyproject.toml", target / "pyproject.toml")
+
+
+def _packages(folder: Path, deadline: Deadline) -> Path:
+    """The locked packages for the lab's Python, fetched once for each lock."""
+    wanted = without(LOCK.read_text(), NOT_FROM_LOCK)
+    target = folder / f"packages-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}"
+    if not target.is_dir():
+        for old in folder.glob("packages-*"):
+            shutil.rmtree(old)
+        with tempfile.TemporaryDirectory(dir=folder) as name:
+            lock, into = Path(name) / "lock", Path(name) / "packages"
+            lock.write_text(wanted)
+            platforms = [f"--platform=manylinux_2_{minor}_x86_64" for minor in (36, 35, 34, 31, 28, 27, 24, 17, 12, 5)]
+            only = ["--only-binary=:all:", f"--python-version={PYTHON}", "--implementation=cp", *platforms]
+            pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", "install", "--no-deps"]
+            run([*pip, *only, "--require-hashes", "-r", lock, "--target", into], deadline)
+            into.rename(target)
+    return target
+
+
+def without(lock: str, names: tuple[str, ...]) -> str:
+    """A lock file's text less some packages, each with its hashes."""
+    entries = re.split(r"(?m)^(?=[A-Za-z0-9])", lock)
+    return "".join(entry for entry in entries if entry.partition("==")[0].strip() not in names)
+
+
+def _distribution() -> Path:
+    """The metadata of this project, in which its entry points are."""
+    return next(Path(sysconfig.get_path("purelib")).glob("tare_bench-*.dist-info"))
