@@ -28,7 +28,7 @@ def opened(request: Request, facts: HostFacts, stage: Stage, plan: Plan) -> dict
         "host": asdict(facts),
         "shape": str(stage.shape),
         "harness_cpus": stage.allotment.harness_cpus,
-        "notes": [*stage.allotment.notes, *stage.daemons.notes],
+        "notes": [*stage.allotment.notes, *stage.daemons.notes, *stage.notes],
         "root": stage.root.digest,
         "versions": stage.versions(),
         "rig": stage.rig_facts(),

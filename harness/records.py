@@ -128,9 +128,19 @@ def manifest(events: Iterable[Event]) -> dict[str, Any]:
         "ended": closed[-1].time if closed else events[-1].time,
         "status": closed[-1].data["status"] if closed else "interrupted",
         "instances": facts,
+        "clocks": _clocks(events),
         "voids": voids,
         "failures": failures,
     }
+
+
+def _clocks(events: Iterable[Event]) -> dict[str, dict[str, float]]:
+    """By the variant of a case: how far the clock of what ran its commands strayed at most, and how many were read."""
+    found: dict[str, list[float]] = {}
+    for event in events:
+        if event.event == "clock" and "slope" in event.data:
+            found.setdefault(event.data["variant"], []).append(1e6 * (event.data["slope"] - 1))
+    return {name: {"ppm": max(ppm, key=abs), "instances": len(ppm)} for name, ppm in found.items()}
 
 
 def _stopped(opened: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

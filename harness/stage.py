@@ -21,11 +21,13 @@ from harness.host.cost import HostMeter
 from harness.host.daemons import Daemons, Kvm, open_daemons
 from harness.journal import Journal, atomic_write
 from harness.model import Accelerator, Available, Case, Limits, NetworkPlace, Role, RootForms, Shape, Skip, Workload
+from harness.process import have
 from harness.rig.cpus import Allotment, pin_harness
 from harness.rig.network import Network, network_missing, open_network
 from harness.rig.scratch import Scratch, missing_space, open_scratch
 from harness.rig.sweep import RigSweep
 from harness.runtimes.base import Entry, Instance, Place, Prepared, RawOutput
+from harness.runtimes.guests import accel
 
 NO_ROOT = RootForms(
     digest="none",
@@ -60,6 +62,7 @@ class Stage:
     no_network: Skip | None
     scratch: Scratch
     labels: Mapping[str, str]
+    notes: tuple[str, ...] = ()
     workloads: Mapping[str, Workload] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     prepared: dict[tuple[str, Role], Prepared] = field(default_factory=dict)
@@ -186,6 +189,7 @@ def open_stage(
     with ExitStack() as stack:
         recipe, store = paths.data("images") / "root.toml", paths.state() / "images"
         root = images.ensure(recipe, store, deadline, say) if needs_root else NO_ROOT
+        root, kernel = _host_kernel(root, store, deadline) if needs_root else (root, "")
         proven = {name: runtime.prove(root, deadline) for name, runtime in catalog.runtimes.items()}
         kvm: Kvm = "hidden" if Accelerator.TCG in proven.values() else "offered"
         wanted = {runtime.daemon for runtime in catalog.runtimes.values() if runtime.daemon}
@@ -215,7 +219,19 @@ def open_stage(
             no_network=no_network,
             scratch=scratch,
             labels=labels,
+            notes=(kernel,) if kernel else (),
         )
+
+
+def _host_kernel(root: RootForms, store: Path, deadline: Deadline) -> tuple[RootForms, str]:
+    """The root with the host's own kernel for guests where that boots in one, and which kernel they get, in words."""
+    wanted = images.recipe.read(paths.data("images") / "root.toml")
+    own, said = images.adopt(root, wanted.guest.modules, wanted.epoch, store)
+    if own is root or have(accel.EMULATOR):
+        return root, said
+    if not accel.boots(own.kernel, own.initramfs, deadline):
+        return root, f"guests boot the distribution's kernel, {root.kernel_release}: the host's own boots in none here"
+    return own, said
 
 
 def _open_network(

@@ -1,7 +1,8 @@
 """Builds the root once and turns it into each runtime's form."""
 
+from harness.images.host_kernel import adopt
 from harness.images.manifest import verify
 from harness.images.store import ensure
 from harness.images.transfer import export_root, import_root
 
-__all__ = ["ensure", "export_root", "import_root", "verify"]
+__all__ = ["adopt", "ensure", "export_root", "import_root", "verify"]

@@ -2,6 +2,7 @@
 
 import lzma
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,9 +79,7 @@ def load_order(wanted: tuple[str, ...], folder: Path) -> list[tuple[str, bytes]]
             return
         if name not in files:
             raise TareError(f"the guest's kernel has no module {name}", details=str(folder), hint="see [guest] modules")
-        data = files[name].read_bytes()
-        if files[name].suffix == ".xz":
-            data = lzma.decompress(data)
+        data = _module(files[name])
         for needed in dependencies(data):
             add(needed)
         order[name] = data
@@ -88,6 +87,18 @@ def load_order(wanted: tuple[str, ...], folder: Path) -> list[tuple[str, bytes]]
     for name in wanted:
         add(_plain(name))
     return list(order.items())
+
+
+def _module(file: Path) -> bytes:
+    """A module's ELF file; distributions compress it in one of two ways."""
+    if file.suffix == ".xz":
+        return lzma.decompress(file.read_bytes())
+    if file.suffix == ".zst":
+        with tempfile.TemporaryDirectory() as folder:
+            plain = Path(folder) / "module.ko"
+            process.run(["zstd", "-q", "-d", file, "-o", plain], Deadline.after(10))
+            return plain.read_bytes()
+    return file.read_bytes()
 
 
 def dependencies(module: bytes) -> list[str]:

@@ -9,6 +9,7 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.cost import Cost
 from harness.measures.base import Stage
+from harness.measures.clock import Clock
 from harness.measures.validity import void_reason
 from harness.model import Case, Mark, Metric, Role, Sample, Workload
 from harness.readers import reader
@@ -37,8 +38,10 @@ class CommandMeasure:
                 values |= _serve(workload, subject, values, deadline)
             if workload.prepare:
                 _run(subject, workload.prepare, workload, values, deadline)
+            clock = Clock()
             for number in range(workload.warmup + workload.iterations):
-                yield from _iterate(case, stage, workload, (subject, runner), values, number, deadline)
+                yield from _iterate(case, stage, workload, (subject, runner), values, number, clock, deadline)
+            stage.record(case, "clock", runner=runner.name, **clock.facts())
 
 
 def _iterate(
@@ -48,9 +51,13 @@ def _iterate(
     cast: tuple[Instance, Instance],
     values: Mapping[str, str | int],
     number: int,
+    clock: Clock,
     deadline: Deadline,
 ) -> Iterator[Sample]:
-    """One iteration: the command bracketed by the host's meter and the instance's counters."""
+    """One iteration: the command bracketed by the host's meter and the instance's counters.
+
+    The clock is that of the instance that ran the command: for a server's workload the peer's.
+    """
     subject, runner = cast
     before, meter = subject.counters(), stage.meter()
     output = _run(runner, workload.argv, workload, values, deadline)
@@ -58,7 +65,8 @@ def _iterate(
     counters = {part: after[part] - before.get(part, 0.0) for part in after}
     stage.keep(case, number, output, counters)
     fields = reader(workload.reader)(output.stdout, workload.parameters)
-    reason = void_reason(output, cost.steal_share, counters.get("proxy", 0.0), stage.limits)
+    clock.take(output)
+    reason = void_reason(clock, cost.steal_share, counters.get("proxy", 0.0), stage.limits)
     figures = [(metric, fields[metric.source]) for metric in workload.metrics]
     exact = dataclasses.replace(cost, elapsed=output.end - output.begin)
     for metric, value in (*figures, *host_costs(figures, exact)):

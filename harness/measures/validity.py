@@ -5,13 +5,9 @@ The limits stand in the model (`Limits`), and a suite may declare others.
 
 from collections.abc import Sequence
 
+from harness.measures.clock import Clock
 from harness.model import Limits
-from harness.runtimes.base import RawOutput
 
-CLOCK_SHARE = 0.02
-"""Most by which the instance's clock may differ from the host's over an iteration …"""
-CLOCK_SECONDS = 0.1
-"""… beyond what framing on a busy channel costs, in seconds."""
 PROXY_SECONDS = 0.05
 """Most CPU seconds of docker-proxy in an iteration over a published port: beyond it, it was no NAT sample."""
 
@@ -36,17 +32,14 @@ def stolen(share: float, limits: Limits) -> str:
     return f"steal: {share:.0%} of the CPU's time was taken by the layer below (limit {limits.steal:.0%})"
 
 
-def void_reason(output: RawOutput, steal: float, proxy: float, limits: Limits) -> str:
+def void_reason(clock: Clock, steal: float, proxy: float, limits: Limits) -> str:
     """Why an iteration is void, or "" where it counts.
 
-    `steal` is the share of the shape's CPU time that was stolen, `proxy` the CPU seconds of docker-proxy.
+    `clock` has the readings of its instance up to its end, `steal` is the share of the shape's CPU time that was
+    stolen, `proxy` the CPU seconds of docker-proxy.
     """
-    outer = output.end - output.begin
-    inner = output.inner_end - output.inner_begin
-    if reason := stolen(steal, limits):
+    if reason := stolen(steal, limits) or clock.wrong():
         return reason
-    if abs(outer - inner) > CLOCK_SECONDS + CLOCK_SHARE * outer:
-        return f"clock: {outer:.3f} s by the host's clock, {inner:.3f} s by the instance's"
     if proxy > PROXY_SECONDS:
         return f"docker-proxy: it used {proxy:.2f} CPU s, so the port was not reached by NAT alone"
     return ""

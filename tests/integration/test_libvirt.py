@@ -1,23 +1,38 @@
 """The libvirt runtime for real: a libvirtd, guests that QEMU emulates, the real root, and nothing left behind."""
 
+import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import libvirt
 import pytest
 
-from harness import paths, process
+from harness import images, paths, process
 from harness.deadline import Deadline
 from harness.errors import TareError
+from harness.host.cost import HostMeter
 from harness.host.daemons import open_daemons
 from harness.images import ensure
-from harness.model import Accelerator, Leftover, Mark, RootForms, Shape
+from harness.measures.command import CommandMeasure
+from harness.model import (
+    Accelerator,
+    Case,
+    Leftover,
+    Limits,
+    Mark,
+    Metric,
+    Role,
+    RootForms,
+    Shape,
+    Variant,
+    Workload,
+)
 from harness.rig.network import Network, open_network
-from harness.runtimes.base import Command, Entry, Place
+from harness.runtimes.base import Command, Entry, Place, RawOutput
 from harness.runtimes.libvirt import Libvirt
 from harness.runtimes.libvirt.instance import Guest
 
@@ -50,8 +65,9 @@ class Bench:
     network: Network
     folder: Path
 
-    def launch(self, name: str, entry: Entry, variant: str = "libvirt/tcg", scratch_mib: int = 0) -> Guest:
-        chosen = next(one for one in self.runtime.variants if one.name == variant)
+    def launch(self, name: str, entry: Entry, variant: str | Variant = "libvirt/tcg", scratch_mib: int = 0) -> Guest:
+        named = (one for one in self.runtime.variants if one.name == variant)
+        chosen = variant if isinstance(variant, Variant) else next(named)
         prepared = self.runtime.prepare(chosen, SHAPE, self.root, Deadline.after(30))
         directory = self.folder / name
         directory.mkdir(mode=0o711)
@@ -134,6 +150,77 @@ def test_a_guest_works_serves_its_peer_and_has_a_data_disk(bench: Bench, variant
         assert facts["query-kvm"] == "disabled" and facts["machine"] == "q35" and facts["memory_preallocated"] == "yes"
         assert facts["data_disk"] == f"{form} cache=none io=native"
     assert not disk.exists()
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """As much of a run as one case needs: guests of one variant, and what was recorded."""
+
+    bench: Bench
+    variant: Variant
+    recorded: dict[str, Mapping[str, object]]
+    shape: Shape = SHAPE
+    limits: Limits = field(default_factory=lambda: Limits(steal=100, load=100))
+
+    def workload(self, name: str) -> Workload:
+        metric = Metric(name="x", source="x", unit="1", direction="higher")
+        argv = ("sh", "-c", "sleep 2; echo x=1")
+        return Workload(name=name, title=name, argv=argv, reader="pairs", metrics=(metric,), warmup=0, iterations=2)
+
+    @contextlib.contextmanager
+    def launch(self, case: Case, role: Role, entry: Entry, deadline: Deadline) -> Iterator[Guest]:
+        with self.bench.launch(case.workload, entry, self.variant) as guest:
+            yield guest
+
+    def meter(self) -> HostMeter:
+        return HostMeter(self.shape.cpus, 0.0)
+
+    def record(self, case: Case, event: str, **data: object) -> None:
+        self.recorded[event] = data
+
+    def keep(self, case: Case, iteration: int, output: RawOutput, counters: Mapping[str, float]) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("name", "words"), [("cpu.right", ""), ("cpu.wrong", "tsc_early_khz=900000")])
+def test_a_case_is_void_when_the_guests_clock_runs_wrong(bench: Bench, name: str, words: str) -> None:
+    # QEMU's emulated TSC runs at 1 GHz; told another frequency and no other clock, the kernel counts wrong seconds.
+    kernel = f"clocksource=tsc tsc=reliable {words}"
+    variant = Variant(
+        name="libvirt/tcg-clock", runtime="libvirt", summary="", options={"accelerator": "tcg", "kernel": kernel}
+    )
+    stage = Stage(bench, variant, {})
+    case = Case(block=0, position=0, attempt=1, workload=name, cast={Role.SUBJECT: variant.name})
+    samples = [one for one in CommandMeasure().measure(case, stage, Deadline.after(120)) if one.metric == "x"]
+    slope = stage.recorded["clock"]["slope"]
+    assert isinstance(slope, float) and len(samples) == 2
+    if words:
+        assert abs(slope - 1) > 0.05
+        assert [one.reason.partition(":")[0] for one in samples] == ["clock"] * 2
+    else:
+        assert abs(slope - 1) < 0.05 and all(one.valid for one in samples)
+
+
+def test_the_hosts_own_kernel_boots_with_its_own_modules(bench: Bench, tmp_path: Path) -> None:
+    # This host may not have its kernel's image at hand; another kernel in a folder of its own stands for it.
+    package = next((paths.state() / "images").glob("base-*/packages/linux-image-*.deb"))
+    process.run(["dpkg-deb", "-x", package, tmp_path], Deadline.after(60))
+    release = next((tmp_path / "boot").glob("vmlinuz-*")).name.partition("-")[2]
+    recipe = images.recipe.read(paths.data("images") / "root.toml")
+    own, said = images.adopt(
+        bench.root,
+        recipe.guest.modules,
+        recipe.epoch,
+        bench.folder,
+        boot=tmp_path / "boot",
+        libraries=tmp_path / "lib/modules",
+        release=release,
+    )
+    assert own.kernel != bench.root.kernel and release in said and own.kernel_release == release
+    assert own.initramfs.read_bytes().startswith(bench.root.initramfs.read_bytes())
+    with replace(bench, root=own).launch("own", "agent", scratch_mib=16) as guest:
+        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+        assert guest.kernel == release
 
 
 def test_a_guest_that_dies_is_quoted(bench: Bench) -> None:

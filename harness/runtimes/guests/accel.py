@@ -24,6 +24,7 @@ from harness.process import kill_group, run, spawn
 EMULATOR = "qemu-system-x86_64"
 DEVICE = Path("/dev/kvm")
 BOOT_SECONDS = 15.0
+EMULATED_SECONDS = 45.0
 MEMORY_MIB = 256
 CACHE = "kvm.json"
 
@@ -78,6 +79,13 @@ def keep(kernel: Path, proof: Proof) -> None:
         raise TareError(f"cannot write {folder / CACHE}", details=str(error), hint="set TARE_STATE") from error
 
 
+def boots(kernel: Path, initramfs: Path, deadline: Deadline) -> bool:
+    """Whether a kernel reaches userspace in a guest here: on KVM, or else emulated."""
+    if prove(kernel, initramfs, deadline).ok:
+        return True
+    return _boot(kernel, initramfs, deadline.within(EMULATED_SECONDS), "tcg").ok
+
+
 def prove(kernel: Path, initramfs: Path, deadline: Deadline, *, again: bool = False) -> Proof:
     """Boot `kernel` on KVM until its init speaks, unless the answer is known; `again` asks anew.
 
@@ -96,12 +104,12 @@ def name_of_kvm() -> Accelerator:
     return Accelerator.KVM_NESTED if "hypervisor" in words else Accelerator.KVM
 
 
-def _boot(kernel: Path, initramfs: Path, deadline: Deadline) -> Proof:
+def _boot(kernel: Path, initramfs: Path, deadline: Deadline, accelerator: str = "kvm") -> Proof:
     """Start a small guest as `libvirt/kvm` does and read its second serial port, where init speaks first."""
     with tempfile.TemporaryDirectory(prefix="tare-kvm-") as directory:
         errors = Path(directory) / "errors"
         with errors.open("wb") as sink:
-            guest = spawn(_argv(kernel, initramfs), stdout=subprocess.PIPE, stderr=sink.fileno())
+            guest = spawn(_argv(kernel, initramfs, accelerator), stdout=subprocess.PIPE, stderr=sink.fileno())
             try:
                 spoke, ended = _listen(guest, deadline)
             finally:
@@ -135,10 +143,11 @@ def _listen(guest: "subprocess.Popen[bytes]", deadline: Deadline) -> tuple[bool,
     return False, False
 
 
-def _argv(kernel: Path, initramfs: Path) -> list[str]:
+def _argv(kernel: Path, initramfs: Path, accelerator: str) -> list[str]:
+    cpu = "host" if accelerator == "kvm" else "max,-la57"
     return [
         *(EMULATOR, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-        *("-machine", "q35,accel=kvm", "-cpu", "host", "-m", str(MEMORY_MIB), "-smp", "1"),
+        *("-machine", f"q35,accel={accelerator}", "-cpu", cpu, "-m", str(MEMORY_MIB), "-smp", "1"),
         *(
             "-kernel",
             str(kernel),

@@ -10,13 +10,17 @@ CLEAN_ARGUMENT = re.compile(r"[\x21-\x7e]+")
 DATA_DEVICE = "/dev/vdb"
 
 
-def command_line(entry: Entry, scratch: bool, network: NetworkPlace | None) -> str:
-    """The kernel's arguments: a quiet serial console, an end instead of a hang after a panic, and what init is told."""
+def command_line(entry: Entry, scratch: bool, network: NetworkPlace | None, further: str = "") -> str:
+    """The kernel's arguments: a quiet serial console, an end instead of a hang after a panic, and what init is told.
+
+    `further` are words for the kernel itself, such as `mitigations=off`.
+    """
     words = ["console=ttyS0", "quiet", "panic=-1", "net.ifnames=0", f"tare.entry={entry}"]
     if scratch:
         words.append(f"tare.scratch={DATA_DEVICE}")
     if network is not None:
         words.append(f"tare.address={network.address}/{network.prefix},{network.host_address}")
+    words += further.split()
     for word in words:
         if not CLEAN_ARGUMENT.fullmatch(word):
             raise TareError("a kernel argument holds a blank or a control character", details=repr(word))

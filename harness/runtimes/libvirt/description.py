@@ -36,7 +36,7 @@ def describe(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> Dom
         memory_mib=place.shape.memory_mib,
         kernel=prepared.root.kernel,
         initramfs=prepared.root.initramfs,
-        command_line=command_line(place.entry, bool(place.scratch_mib), place.network),
+        command_line=command_line(place.entry, bool(place.scratch_mib), place.network, knobs.kernel),
         disks=tuple(_disks(prepared, place, knobs)),
         channel=directory / "channel",
         userspace=directory / USERSPACE,

@@ -20,7 +20,8 @@ class Knobs:
     to add or hide (`EPYC,+svm,-smap`); `pinned` ties each vCPU to one
     CPU of the shape instead of to all of them; `memory` is allocated when touched, beforehand, or beforehand in huge
     pages; `data`, `cache` and `aio` are the data disk's, which an `iothread` may serve; `queues` are the network
-    card's, one or one per vCPU; `vhost` off leaves its packets to QEMU itself, auto takes what the host has.
+    card's, one or one per vCPU; `vhost` off leaves its packets to QEMU itself, auto takes what the host has;
+    `kernel` are further words on the guest kernel's command line.
     """
 
     accelerator: Literal["kvm", "tcg"]
@@ -33,6 +34,7 @@ class Knobs:
     iothread: Literal["no", "yes"] = "no"
     queues: Literal["one", "all"] = "one"
     vhost: Literal["auto", "on", "off"] = "auto"
+    kernel: str = ""
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Self:

@@ -1,7 +1,10 @@
 """The voiding rules see clocks, steal and the proxy, and nothing of what was measured."""
 
+from dataclasses import replace
+
 import pytest
 
+from harness.measures.clock import Clock
 from harness.measures.validity import frequency_moved, overloaded, void_reason
 from harness.model import Limits
 from harness.runtimes.base import RawOutput
@@ -34,13 +37,30 @@ def output(outer: float, inner: float) -> RawOutput:
         (1.0, 0.99, 0.11, 0.0, "steal"),
         (1.0, 0.70, 0.0, 0.0, "clock"),
         (1.0, 1.30, 0.0, 0.0, "clock"),
-        (10.0, 9.75, 0.0, 0.0, ""),
+        (10.0, 9.90, 0.0, 0.0, ""),
+        (10.0, 9.80, 0.0, 0.0, "clock"),
         (1.0, 1.0, 0.0, 0.06, "docker-proxy"),
     ],
 )
 def test_void_reason(outer: float, inner: float, steal: float, proxy: float, word: str) -> None:
-    reason = void_reason(output(outer, inner), steal, proxy, Limits())
+    clock = Clock()
+    clock.take(output(outer, inner))
+    reason = void_reason(clock, steal, proxy, Limits())
     assert reason.startswith(word) and bool(reason) == bool(word)
+
+
+def test_a_slow_drift_shows_over_many_iterations_and_its_slope_is_measured() -> None:
+    clock, rate = Clock(), 0.99
+    assert clock.facts() == {} and clock.wrong() == ""
+    reasons = []
+    for number in range(30):
+        begin = 100.0 + 2 * number
+        once = replace(output(1.0, rate), begin=begin, end=begin + 1)
+        once = replace(once, inner_begin=begin * rate, inner_end=(begin + 1) * rate)
+        clock.take(once)
+        reasons.append(clock.wrong())
+    assert reasons[0] == "" and reasons[-1].startswith("clock: 59.000 s by the host's clock, 58.410 s")
+    assert clock.facts()["slope"] == pytest.approx(rate)
 
 
 def test_a_busy_host_voids_a_block_before_it_begins() -> None:
