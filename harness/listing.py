@@ -1,6 +1,6 @@
 """What there is to choose from: runtimes with their variants, workloads and suites."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,13 +56,20 @@ class Listing:
     def lines(self) -> list[str]:
         """For a person."""
         lines = table(("variant", "here", "what it is"), (self._row(variant) for variant in self.variants.values()))
-        for name, found in self.availability.items():
-            if not found.ok:
-                lines += skip_lines([Skip(what=name, reason=found.reason, fix=found.fix)])
-        lines += skip_lines(self.broken)
+        lines += skip_lines([*self._unavailable(), *self.broken])
         lines += ["", *table(("workload", "threads", "what it measures"), map(_workload_row, self.workloads.values()))]
         rows = [(suite.name, str(suite.blocks), f"{len(suite.workloads)}", suite.summary) for suite in self.suites]
         return [*lines, "", *table(("suite", "blocks", "workloads", "what it is for"), rows)]
+
+    def _unavailable(self) -> Iterator[Skip]:
+        """What cannot run here: variants that share a reason and its fix stand together."""
+        shared: dict[tuple[str, str], list[str]] = {}
+        for name, found in self.availability.items():
+            if not found.ok:
+                shared.setdefault((found.reason, found.fix), []).append(name)
+        for (reason, fix), names in shared.items():
+            others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            yield Skip(what=f"{names[0]}{others}", reason=reason, fix=fix)
 
     def _row(self, variant: Variant) -> tuple[str, str, str]:
         return variant.name, "yes" if self.availability[variant.name].ok else "no", variant.summary

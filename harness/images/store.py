@@ -19,8 +19,8 @@ from harness.images.recipe import AGENT, INIT, PROGRAMS, Recipe
 from harness.model import RootForms
 
 Say = Callable[[str], None]
-KEPT_BUILDS = 3
-KEPT_BASES = 2
+KEPT_BUILDS = 6
+KEPT_BASES = 4
 SPACE_NEEDED = 4 * 2**30
 
 

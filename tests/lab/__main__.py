@@ -1,17 +1,18 @@
 """tare in a guest with a working /dev/kvm: doctor, a small suite on real Docker and real KVM guests, and what is left.
 
-Run by `make lab`, as root: python -m tests.lab [--ladder] [--out DIR]; `make lab-shell` runs commands in the lab.
+Run by `make lab`, as root: python -m tests.lab [--deep] [--out DIR]; `make lab-shell` runs commands in the lab.
 Exits with 1 when a check fails. The runs are brought out to a folder; none of their figures is a real machine's.
 """
 
 import argparse
+import signal
 import sys
 import time
 from pathlib import Path
 
 from harness import paths
 from harness.deadline import Deadline
-from harness.errors import DeadlineExceeded, TareError
+from harness.errors import DeadlineExceeded, ExitCode, TareError
 from tests.lab import payload, steps
 from tests.lab.guest import BUILD_SECONDS, Lab, lab, recipes
 
@@ -33,7 +34,7 @@ def main() -> int:
                 steps.prepare(guest)
                 if arguments.shell:
                     return _shell(guest)
-                return steps.take(guest, arguments.out, ladder=arguments.ladder)
+                return steps.take(guest, arguments.out, deep=arguments.deep)
         except DeadlineExceeded as late:
             print(f"lab: try {attempt} of {TRIES} hung: {late.brief}\n{late.details}", file=sys.stderr, flush=True)
     return 1
@@ -50,7 +51,9 @@ def _shell(guest: Lab) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
-    parser.add_argument("--ladder", action="store_true", help="also every libvirt variant from untuned to tuned")
+    parser.add_argument(
+        "--deep", action="store_true", help="also shadow paging and the ladder (an hour)"
+    )
     parser.add_argument("--shell", action="store_true", help="run commands from stdin instead")
     out = paths.data("results") / "lab"
     parser.add_argument("--out", type=Path, default=out, metavar="DIR", help="where the runs go (default: results/lab)")
@@ -58,8 +61,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    # As Ctrl-C does, so that the lab's guest and daemons are ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(main())
     except TareError as error:
         print(f"lab: {error.brief}\n{error.details}\nfix: {error.hint}", file=sys.stderr)
         sys.exit(error.code)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)

@@ -25,8 +25,14 @@ MEMORY_MIB = 3072
 BUILD_SECONDS = 1200.0
 BOOT_SECONDS = 180.0
 # Nested virtualization is part of no CPU model. One vCPU: QEMU 7.2's emulation of two has hung under load.
-CPU = "EPYC,+svm"
-KERNEL = "mitigations=off apparmor=0"
+# Its disk is gone with it: nothing in the lab has to survive the host.
+KNOBS = Knobs(
+    accelerator="tcg",
+    cpu="EPYC,+svm",
+    memory="lazy",
+    kernel="mitigations=off apparmor=0",
+    root_cache="unsafe",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +78,15 @@ def lab(image: RootForms, payload: Path) -> Iterator[Lab]:
         name="libvirt/tcg-lab",
         runtime="libvirt",
         summary="the lab",
-        options=Knobs(accelerator="tcg", cpu=CPU, memory="lazy", kernel=KERNEL).options(),
+        options=KNOBS.options(),
     )
     shape = Shape(cpus=(max(os.sched_getaffinity(0)),), memory_mib=MEMORY_MIB)
     with contextlib.ExitStack() as stack:
         for one in (run_dir, folder, state):
-            one.mkdir(mode=0o711, parents=True, exist_ok=True)
             stack.callback(shutil.rmtree, one, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        for one in (run_dir, folder, state):
+            one.mkdir(mode=0o711, parents=True, exist_ok=True)
         deadline = Deadline.after(BOOT_SECONDS)
         opening = open_daemons(run_dir, state, ["libvirt"], deadline, _say, kvm="hidden", netns=NAME)
         daemons = stack.enter_context(opening)

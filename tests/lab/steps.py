@@ -6,13 +6,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import report
+from harness.report.figures import difference
+from harness.report.stored import load
+from harness.report.waterfall import ladder as ladder_of
 from tests.lab.guest import Lab
 
 ENVIRONMENT = {"PYTHONPATH": "/payload/source:/payload/packages", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/root"}
 TARE = ("python3", "-m", "harness")
 RESULTS = "/root/results"
-STEP_SECONDS = 420.0
+STEP_SECONDS = 900.0
+DEEP_SECONDS = 5400.0
 VARIANTS = ("native", "docker/bridge", "libvirt/kvm")
+PAGING = ("memory.page-fault", "memory.random")
+LADDER = ("disk.rand-read-qd1", "network.rr-tcp")
+HUGE_PAGES = 360
+"""Of 2 MiB: enough for one guest of the lab's shape."""
+LEAST_KNOBS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +34,24 @@ class Check:
     detail: str = ""
 
 
-def prepare(guest: Lab, *kvm: str) -> None:
+def prepare(guest: Lab) -> None:
     """Make the lab a host: modules, control groups, devices."""
-    _said(guest.shell(f"sh /payload/setup.sh {' '.join(kvm)}", seconds=120))
+    _said(guest.shell("sh /payload/setup.sh", seconds=120))
 
 
-def take(guest: Lab, out: Path, *, ladder: bool) -> int:
+def take(guest: Lab, out: Path, *, deep: bool) -> int:
     """Every step in turn; prints each check and returns the exit code."""
     before = _picture(guest)
-    checks = [*_doctor(guest), *_smoke(guest)]
-    checks += [Check("nothing is left behind", (after := _picture(guest)) == before, _difference(before, after))]
+    checks = [*_doctor(guest), *_run(guest, "smoke", VARIANTS, blocks=1)]
+    if deep:
+        checks += [*_paging(guest), *_ladder(guest)]
+    after = _picture(guest)
+    checks += [Check("nothing is left behind", after == before, ", ".join(sorted(set(after) ^ set(before))))]
     out.mkdir(parents=True, exist_ok=True)
     guest.fetch(RESULTS, out)
     checks += _rows(out)
+    if deep:
+        checks += [*_shadow_rows(out), *_waterfall(out)]
     for check in checks:
         print(f"  {'ok    ' if check.passed else 'FAILED'} {check.name}{f': {check.detail}' if check.detail else ''}")
     failed = sum(not check.passed for check in checks)
@@ -44,9 +59,9 @@ def take(guest: Lab, out: Path, *, ladder: bool) -> int:
     return 1 if failed else 0
 
 
-def _tare(guest: Lab, *words: str) -> tuple[int, str]:
+def _tare(guest: Lab, *words: str, seconds: float = STEP_SECONDS) -> tuple[int, str]:
     begun = time.monotonic()
-    done = guest.run(*TARE, *words, seconds=STEP_SECONDS, env=ENVIRONMENT)
+    done = guest.run(*TARE, *words, seconds=seconds, env=ENVIRONMENT)
     print(f"lab: tare {' '.join(words)}: status {done.status} after {time.monotonic() - begun:.0f} s", flush=True)
     _said(done.stdout[-4000:] + done.stderr[-2000:])
     return done.status, done.stdout
@@ -57,10 +72,29 @@ def _doctor(guest: Lab) -> Iterator[Check]:
     yield Check("doctor says what the lab is", "tcg" in said, f"status {status}")
 
 
-def _smoke(guest: Lab) -> Iterator[Check]:
-    chosen = [word for name in VARIANTS for word in ("--variant", name)]
-    status, _ = _tare(guest, "run", "--suite", "smoke", "--blocks", "1", *chosen, "--json", "--out", RESULTS)
-    yield Check("the smoke suite runs", status == 0, f"status {status}")
+def _run(
+    guest: Lab, suite: str, variants: Sequence[str], workloads: Sequence[str] = (), *, blocks: int
+) -> Iterator[Check]:
+    chosen = [word for name in variants for word in ("--variant", name)]
+    chosen += [word for name in workloads for word in ("--workload", name)]
+    seconds = STEP_SECONDS if suite == "smoke" else DEEP_SECONDS
+    words = ("run", "--suite", suite, "--blocks", str(blocks), *chosen, "--json", "--out", RESULTS)
+    status, _ = _tare(guest, *words, seconds=seconds)
+    yield Check(f"the suite {suite} runs on {', '.join(variants) or 'all its variants'}", status == 0, f"{status}")
+
+
+def _paging(guest: Lab) -> Iterator[Check]:
+    """The guest with and without nested paging, each beside native: the module is loaded anew in between."""
+    yield from _run(guest, "smoke", ("native", "libvirt/kvm"), PAGING, blocks=2)
+    guest.shell("modprobe -r kvm_amd && modprobe kvm_amd npt=0 && chgrp kvm /dev/kvm && chmod 660 /dev/kvm", seconds=60)
+    yield from _run(guest, "smoke", ("native", "libvirt/kvm-shadow"), PAGING, blocks=2)
+    guest.shell("modprobe -r kvm_amd && modprobe kvm_amd && chgrp kvm /dev/kvm && chmod 660 /dev/kvm", seconds=60)
+
+
+def _ladder(guest: Lab) -> Iterator[Check]:
+    guest.shell(f"echo {HUGE_PAGES} >/proc/sys/vm/nr_hugepages", seconds=60)
+    yield from _run(guest, "ladder", (), LADDER, blocks=2)
+    guest.shell("echo 0 >/proc/sys/vm/nr_hugepages", seconds=60)
 
 
 def _rows(out: Path) -> Iterator[Check]:
@@ -76,17 +110,35 @@ def _rows(out: Path) -> Iterator[Check]:
     yield Check("every row says that the host is emulated", hosts == {"tcg"}, ", ".join(hosts))
 
 
+def _shadow_rows(out: Path) -> Iterator[Check]:
+    """Both ways of paging side by side, each against the native of its own run."""
+    found = set()
+    for folder in sorted(out.glob("*/")):
+        for row in load(folder).overheads:
+            if row.workload in PAGING and row.variant in ("libvirt/kvm", "libvirt/kvm-shadow") and row.overhead:
+                found.add(row.variant)
+                print(f"  | {row.workload} {row.metric} on {row.variant}: {difference(row.overhead, row)}, n={row.n}")
+    yield Check("shadow page tables stand beside nested paging", len(found) == 2, ", ".join(sorted(found)))
+
+
+def _waterfall(out: Path) -> Iterator[Check]:
+    """The ladder's report, drawn outside of the lab."""
+    for folder in sorted(out.glob("*/")):
+        for workload, metric, steps in ladder_of(load(folder)):
+            report.render(folder)
+            drawn = list((folder / "plots").glob(f"ladder-{workload}-*.png"))
+            knobs = len(steps) - 1
+            detail = f"{knobs} knobs, {workload} {metric}, {drawn}"
+            yield Check("the waterfall is drawn", bool(drawn) and knobs >= LEAST_KNOBS, detail)
+
+
 def _picture(guest: Lab) -> Sequence[str]:
     """What a run could leave: processes, links, name spaces, mounts, control groups."""
     script = (
-        "ps -eo comm= | sort; ls /sys/class/net /run/netns 2>/dev/null; cut -d' ' -f5 /proc/self/mountinfo; "
-        "find /sys/fs/cgroup -type d; ls /var/lib/tare/scratch /run/tare/i 2>/dev/null"
+        "ps --ppid 2 -p 2 --deselect -o comm= | sort; ls /sys/class/net; cut -d' ' -f5 /proc/self/mountinfo; "
+        "find /sys/fs/cgroup -type d; ls /run/netns /var/lib/tare/scratch /run/tare/i 2>/dev/null || true"
     )
     return guest.shell(script, seconds=60).splitlines()
-
-
-def _difference(before: Sequence[str], after: Sequence[str]) -> str:
-    return ", ".join(sorted(set(after) ^ set(before)))
 
 
 def _said(text: str) -> None:

@@ -4,6 +4,7 @@ Opening /dev/kvm, or creating a VM on it, proves nothing: there are hosts where 
 boots.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -23,6 +24,7 @@ from harness.process import kill_group, run, spawn
 
 EMULATOR = "qemu-system-x86_64"
 DEVICE = Path("/dev/kvm")
+MODULES = Path("/sys/module")
 BOOT_SECONDS = 15.0
 EMULATED_SECONDS = 45.0
 MEMORY_MIB = 256
@@ -102,6 +104,14 @@ def name_of_kvm() -> Accelerator:
     """What a guest on KVM is called here: `kvm-nested` on a host that is itself a guest."""
     words = Path("/proc/cpuinfo").read_text().split()
     return Accelerator.KVM_NESTED if "hypervisor" in words else Accelerator.KVM
+
+
+def nested_paging() -> bool | None:
+    """Whether KVM lets the processor walk guests' page tables (NPT, EPT), None where no KVM module says."""
+    for name in ("kvm_amd/parameters/npt", "kvm_intel/parameters/ept"):
+        with contextlib.suppress(OSError):
+            return (MODULES / name).read_text().strip() in ("Y", "1")
+    return None
 
 
 def _boot(kernel: Path, initramfs: Path, deadline: Deadline, accelerator: str = "kvm") -> Proof:

@@ -63,7 +63,7 @@ def _cpu(knobs: Knobs) -> list[str]:
 
 def _disks(prepared: Prepared, place: Place, knobs: Knobs) -> Iterator[Disk]:
     root = place.directory / "root.qcow2"
-    yield Disk(path=root, format="qcow2", cache="writeback", target="vda", base=prepared.root.disk)
+    yield Disk(path=root, format="qcow2", cache=knobs.root_cache, target="vda", base=prepared.root.disk)
     if place.scratch_mib:
         yield Disk(
             path=place.scratch_directory / f"{place.name}.{knobs.data}",

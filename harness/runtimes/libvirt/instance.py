@@ -12,6 +12,7 @@ from harness.errors import DeadlineExceeded, TareError
 from harness.model import Accelerator, Mark
 from harness.runtimes.agent import AgentInstance, Channel
 from harness.runtimes.base import Counters, Endpoint, Place
+from harness.runtimes.guests.accel import nested_paging
 from harness.runtimes.guests.qemu import Qemu
 from harness.runtimes.libvirt.domain import Domain
 from harness.runtimes.libvirt.session import bounded
@@ -133,6 +134,7 @@ class Guest(AgentInstance):
             "vhost": "yes" if process and process.uses_vhost() else "no",
             "host_thp": _chosen(Path("/sys/kernel/mm/transparent_hugepage/enabled")),
             "memory_huge_mib": "unknown" if huge is None else str(huge),
+            "nested_paging": {True: "yes", False: "no", None: "unknown"}[nested_paging()],
             "halt_poll_ns": _read(Path("/sys/module/kvm/parameters/halt_poll_ns")),
         }
 

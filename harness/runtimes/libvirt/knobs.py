@@ -21,7 +21,8 @@ class Knobs:
     CPU of the shape instead of to all of them; `memory` is allocated when touched, beforehand, or beforehand in huge
     pages; `data`, `cache` and `aio` are the data disk's, which an `iothread` may serve; `queues` are the network
     card's, one or one per vCPU; `vhost` off leaves its packets to QEMU itself, auto takes what the host has;
-    `kernel` are further words on the guest kernel's command line.
+    `kernel` are further words on the guest kernel's command line; `root_cache` is the root disk's cache mode; `paging`
+    shadow asks for a host whose KVM keeps shadow page tables, since a guest cannot choose.
     """
 
     accelerator: Literal["kvm", "tcg"]
@@ -35,6 +36,8 @@ class Knobs:
     queues: Literal["one", "all"] = "one"
     vhost: Literal["auto", "on", "off"] = "auto"
     kernel: str = ""
+    root_cache: Cache = "writeback"
+    paging: Literal["host", "shadow"] = "host"
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Self:
@@ -86,6 +89,8 @@ def _of(kind: Literal["kvm", "tcg"]) -> Iterator[Variant]:
             aio = "native" if cache in UNCACHED else "threads"
             options = {**base.options(), "data": data, "cache": cache, "aio": aio}
             yield _variant(f"{data}-{cache}", Knobs.of(options), f"{data} data disk, cache={cache}")
+    if kind == "kvm":
+        yield _variant("shadow", replace(base, paging="shadow"), "shadow page tables: KVM's nested paging is off")
     turned = {"accelerator": kind, **UNTUNED}
     for name, step, words in LADDER:
         turned |= step

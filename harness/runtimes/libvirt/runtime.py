@@ -185,6 +185,9 @@ def _lacking(knobs: Knobs, memory_mib: int) -> Available | None:
     """What the host lacks for a guest of these knobs with so much memory, None when nothing."""
     if knobs.vhost == "on" and not VHOST_NET.exists():
         return Available(ok=False, reason=f"{VHOST_NET} is not there", fix="modprobe vhost_net")
+    if knobs.paging == "shadow" and accel.nested_paging() is not False:
+        fix = "with no guest running: modprobe -r kvm_amd; modprobe kvm_amd npt=0 (kvm_intel: ept=0)"
+        return Available(ok=False, reason="this host's KVM uses nested paging", fix=fix)
     if knobs.memory == "huge" and _huge_mib() < memory_mib:
         reason = f"the host's pool of huge pages has {_huge_mib()} MiB free, a guest needs its memory from there"
         return Available(ok=False, reason=reason, fix="sysctl vm.nr_hugepages=600 (of 2 MiB, for a guest of 1 GiB)")
