@@ -12,7 +12,7 @@ from harness.errors import TareError
 from harness.host.daemons import systemd
 from harness.host.daemons.enclosure import NETNS, Enclosure, end, remove_cgroup
 from harness.host.daemons.private import Daemon, Kvm, missing_programs, start_dockerd, start_libvirtd
-from harness.host.daemons.reach import LIBVIRT_URI, accepts, ask_docker, ask_libvirt, docker_url
+from harness.host.daemons.reach import LIBVIRT_URI, Answer, accepts, ask_docker, ask_libvirt, docker_url
 from harness.host.daemons.sweep import remove_folders, sweep, tidied_netns_directory
 
 PACKAGES = {
@@ -21,6 +21,8 @@ PACKAGES = {
     "libvirtd": "libvirt-daemon-system",
 }  # fmt: skip
 CLOSING = 20.0
+ANSWERING = 60.0
+"""How long a daemon that listens may take to answer."""
 Say = Callable[[str], None]
 
 
@@ -178,15 +180,22 @@ def _wait(kind: str, daemon: Daemon, daemons: Daemons, deadline: Deadline) -> No
         daemon.check()
         deadline.check(f"the private {daemon.name} answering at {daemon.socket}")
         time.sleep(0.02)
+    patience = deadline.within(ANSWERING)
+    while not (answer := _ask(kind, daemon, daemons, deadline)).ok:
+        # A daemon that has only begun to listen may still drop who calls, on a slow host for seconds.
+        daemon.check()
+        if patience.left == 0.0:
+            brief = f"the private {daemon.name} does not answer"
+            raise TareError(brief, details=answer.reason, hint=f"see {daemon.log}")
+        time.sleep(0.1)
+
+
+def _ask(kind: str, daemon: Daemon, daemons: Daemons, deadline: Deadline) -> Answer:
     if kind == "docker":
         daemons.docker_url = f"unix://{daemon.socket}"
-        answer = ask_docker(daemons.docker_url, deadline)
-    else:
-        daemons.libvirt_uri = f"qemu+unix:///system?socket={daemon.socket}"
-        answer = ask_libvirt(daemons.libvirt_uri, deadline)
-    if not answer.ok:
-        daemon.check()
-        raise TareError(f"the private {daemon.name} does not answer", details=answer.reason, hint=f"see {daemon.log}")
+        return ask_docker(daemons.docker_url, deadline)
+    daemons.libvirt_uri = f"qemu+unix:///system?socket={daemon.socket}"
+    return ask_libvirt(daemons.libvirt_uri, deadline)
 
 
 def _end(running: dict[str, Daemon], enclosure: Enclosure | None) -> None:
