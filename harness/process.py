@@ -7,7 +7,7 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,16 +72,24 @@ def spawn(
     stderr: int = subprocess.DEVNULL,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    keep: Collection[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a command in a session of its own and return it; the caller ends it by `kill_group`.
 
-    Raises TareError when the program is not there.
+    `keep` are further descriptors that it gets, under the same numbers. Raises TareError when the program is not there.
     """
     log.debug("run: %s", shlex.join(argv))
     environment = {**os.environ, "LC_ALL": "C.UTF-8", **(env or {})}
     try:
         return subprocess.Popen(
-            argv, stdin=stdin, stdout=stdout, stderr=stderr, env=environment, cwd=cwd, start_new_session=True
+            argv,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=environment,
+            cwd=cwd,
+            start_new_session=True,
+            pass_fds=tuple(keep),
         )
     except OSError as error:
         raise TareError(f"cannot start {argv[0]}", details=str(error), hint="make doctor") from error

@@ -1,9 +1,10 @@
-"""What a guest's kernel and init are told on the kernel's command line, and its MAC address."""
+"""What a guest's kernel and init are told on the kernel's command line, its first marks, and its MAC address."""
 
 import re
 import uuid
 
 from harness.errors import TareError
+from harness.model import Mark
 from harness.runtimes.base import Entry, NetworkPlace
 
 CLEAN_ARGUMENT = re.compile(r"[\x21-\x7e]+")
@@ -15,16 +16,37 @@ def command_line(entry: Entry, scratch: bool, network: NetworkPlace | None, furt
 
     `further` are words for the kernel itself, such as `mitigations=off`.
     """
-    words = ["console=ttyS0", "quiet", "panic=-1", "net.ifnames=0", f"tare.entry={entry}"]
-    if scratch:
-        words.append(f"tare.scratch={DATA_DEVICE}")
+    kernel = ("console=ttyS0", "quiet", "panic=-1", "net.ifnames=0")
+    return " ".join((*kernel, *told(entry, DATA_DEVICE if scratch else "", network), *clean(*further.split())))
+
+
+def told(entry: Entry, data_device: str, network: NetworkPlace | None) -> list[str]:
+    """What init is told, as words of the kernel's command line; `data_device` is "" without a data disk."""
+    words = [f"tare.entry={entry}"]
+    if data_device:
+        words.append(f"tare.scratch={data_device}")
     if network is not None:
         words.append(f"tare.address={network.address}/{network.prefix},{network.host_address}")
-    words += further.split()
+    return clean(*words)
+
+
+def clean(*words: str) -> list[str]:
+    """The words as they are; raises TareError for one that the kernel would read as two."""
     for word in words:
         if not CLEAN_ARGUMENT.fullmatch(word):
             raise TareError("a kernel argument holds a blank or a control character", details=repr(word))
-    return " ".join(words)
+    return words
+
+
+def first_marks(name: str, stamp: tuple[float, str]) -> dict[Mark, float]:
+    """`userspace` as the host stamped the beacon's first line; `kernel` is that less the guest's clock, which began
+    with it. Raises TareError when the line tells no time."""
+    at, line = stamp
+    try:
+        age = float(line.split()[1])
+    except (IndexError, ValueError):
+        raise TareError(f"{name} sent no userspace mark", details=line[:200]) from None
+    return {Mark.USERSPACE: at, Mark.KERNEL: at - age}
 
 
 def mac_of(identity: str) -> str:

@@ -13,6 +13,7 @@ from harness.model import Accelerator, Mark
 from harness.runtimes.agent import AgentInstance, Channel
 from harness.runtimes.base import Counters, Endpoint, Place
 from harness.runtimes.guests.accel import nested_paging
+from harness.runtimes.guests.boot import first_marks
 from harness.runtimes.guests.qemu import Qemu
 from harness.runtimes.libvirt.domain import Domain
 from harness.runtimes.libvirt.session import bounded
@@ -77,15 +78,7 @@ class Guest(AgentInstance):
         return Endpoint(address=self._place.network.address, port=self._place.port, bind=self._place.network.address)
 
     def _read_stamps(self, stamps: Mapping[str, tuple[float, str]]) -> dict[Mark, float]:
-        """`userspace` as the host stamped it; `kernel` is derived: less the guest's own clock, which began with it."""
-        if USERSPACE not in stamps:
-            return {}
-        at, line = stamps[USERSPACE]
-        try:
-            age = float(line.split()[1])
-        except (IndexError, ValueError):
-            raise TareError(f"{self.name} sent no userspace mark", details=line[:200]) from None
-        return {Mark.USERSPACE: at, Mark.KERNEL: at - age}
+        return first_marks(self.name, stamps[USERSPACE]) if USERSPACE in stamps else {}
 
     def _process(self) -> Qemu | None:
         if self._qemu is None:

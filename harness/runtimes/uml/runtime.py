@@ -1,0 +1,177 @@
+"""The runtime: whether a guest can run here, launching one, and what a killed run left."""
+
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.model import Accelerator, Leftover, Shape, Variant
+from harness.process import have, spawn
+from harness.rig.links import alias, ip
+from harness.rig.network import remove_interface
+from harness.runtimes.agent import Channel
+from harness.runtimes.base import Available, Place, Prepared, RootForms
+from harness.runtimes.guests.boot import mac_of
+from harness.runtimes.guests.disks import make_data
+from harness.runtimes.uml import remains
+from harness.runtimes.uml.description import Description, argv, find_kernel, memory_room, release_of, script_disk
+from harness.runtimes.uml.instance import CONSOLE, USERSPACE, Guest, end
+
+PROGRAMS = ("bwrap", "ip", "nsenter", "taskset")
+TUN = Path("/dev/net/tun")
+PACKAGES = "apt-get install --no-install-recommends bubblewrap iproute2 user-mode-linux util-linux"
+VERSION_SECONDS = 10.0
+VARIANT = Variant(
+    name="uml/ext4",
+    runtime="uml",
+    summary="a guest with a kernel of its own that is a process of the host (User Mode Linux): one CPU, no KVM, not "
+    "emulated; its disks go through the host's page cache",
+)
+
+
+class Uml:
+    """Guests of User Mode Linux."""
+
+    name = "uml"
+    daemon = ""
+    needs_root = True
+    variants = (VARIANT,)
+
+    def prove(self, root: RootForms, deadline: Deadline) -> Accelerator:
+        """The host's own processors, without virtualization."""
+        return Accelerator.NONE
+
+    def connect(self, address: str) -> None:
+        """Never called: there is no daemon."""
+
+    def available(self, variant: Variant) -> Available:
+        """Whether its programs and the tun device are there, and room for some guest's memory."""
+        if find_kernel() is None:
+            return Available(ok=False, reason="User Mode Linux (linux.uml) is not installed", fix=PACKAGES)
+        if missing := have(*PROGRAMS):
+            return Available(ok=False, reason=f"not installed: {', '.join(missing)}", fix=PACKAGES)
+        if not TUN.exists():
+            return Available(ok=False, reason=f"{TUN} is not there, a guest's network needs it", fix="modprobe tun")
+        try:
+            memory_room(1)
+        except TareError as error:
+            return Available(ok=False, reason=f"{error.brief}: {error.details}", fix=error.hint)
+        return Available(ok=True)
+
+    def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
+        """Make sure that the variant can run with so much memory."""
+        can = self.available(variant)
+        if not can.ok:
+            raise TareError(f"{variant.name} cannot run here: {can.reason}", hint=can.fix)
+        memory_room(shape.memory_mib)
+        return Prepared(variant=variant, shape=shape, root=root, image=root.digest, accelerator=Accelerator.NONE)
+
+    def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Guest:
+        """Start one guest. The data disk and the tap are made before `asked`; the kernel makes its COW file itself."""
+        guest = describe(prepared, place)
+        release = release_of(guest.kernel, deadline.within(VERSION_SECONDS))
+        with ExitStack() as undo:
+            channel = Channel(place.directory)
+            undo.callback(channel.close)
+            userspace = channel.watch(USERSPACE)
+            guest.script.write_bytes(script_disk())
+            for file in (guest.script, guest.cow):
+                undo.callback(file.unlink, missing_ok=True)
+            if guest.data is not None:
+                undo.callback(guest.data.unlink, missing_ok=True)
+                make_data(guest.data, place.scratch_mib, "raw", deadline)
+            if place.network is not None:
+                undo.callback(remove_interface, place.network.netns, guest.tap)
+                _make_tap(guest, place.network.netns, place.network.bridge, labels["tare.run"], deadline)
+            asked = time.monotonic()
+            child = _start(guest, channel.path, userspace, labels)
+            undo.callback(end, child)
+            marks = (asked, time.monotonic())
+            kept = undo.pop_all()
+        return Guest(place, channel, child, release, marks, _facts(guest, prepared), kept.close)
+
+    def leftovers(self) -> Iterable[Leftover]:
+        """Guests whose processes carry our labels, of any run."""
+        return remains.leftovers()
+
+    def remove(self, leftover: Leftover, deadline: Deadline) -> None:
+        """Kill a guest that carries our labels. Raises TareError for any other, and when it does not go."""
+        remains.remove(leftover, deadline)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def describe(prepared: Prepared, place: Place) -> Description:
+    """The guest of one instance. Raises TareError without a kernel or without room for its memory."""
+    kernel = find_kernel()
+    if kernel is None:
+        raise TareError("User Mode Linux (linux.uml) is not installed", hint=PACKAGES)
+    identity = uuid.uuid4()
+    return Description(
+        name=place.name,
+        kernel=kernel,
+        directory=place.directory,
+        cpu_list=place.shape.cpu_list,
+        memory=memory_room(place.shape.memory_mib),
+        memory_mib=place.shape.memory_mib,
+        cow=place.directory / "root.cow",
+        root=prepared.root.disk,
+        script=place.directory / "start.disk",
+        data=place.scratch_directory / f"{place.name}.raw" if place.scratch_mib else None,
+        entry=place.entry,
+        network=place.network,
+        tap=f"tare-u{identity.hex[:8]}" if place.network else "",
+        mac=mac_of(str(identity)) if place.network else "",
+    )
+
+
+def _start(guest: Description, channel: Path, userspace: Path, labels: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """Its serial lines are connected here, since User Mode Linux takes descriptors and connects to nothing itself."""
+    with ExitStack() as open_here:
+        lines = [open_here.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) for _ in range(2)]
+        for line, path in zip(lines, (channel, userspace), strict=True):
+            line.connect(str(path))
+        console = open_here.enter_context((guest.directory / CONSOLE).open("wb"))
+        numbers = [line.fileno() for line in lines]
+        memory = dict.fromkeys(("TMPDIR", "TMP", "TEMP"), str(guest.memory))
+        return spawn(
+            argv(guest, *numbers),
+            stdout=console.fileno(),
+            stderr=console.fileno(),
+            env={**labels, **memory},
+            keep=numbers,
+        )
+
+
+def _make_tap(guest: Description, netns: str, bridge: str, run: str, deadline: Deadline) -> None:
+    ip(
+        netns,
+        deadline,
+        f"tuntap add dev {guest.tap} mode tap",
+        f"link set dev {guest.tap} alias {alias(run)}",
+        f"link set dev {guest.tap} master {bridge} up",
+    )
+
+
+def _facts(guest: Description, prepared: Prepared) -> dict[str, str]:
+    """What is settled before it runs, for the parity table."""
+    known = {
+        "runtime": "uml",
+        "uml_kernel": str(guest.kernel),
+        "vcpus": f"1 of the shape's {prepared.shape.vcpus}: User Mode Linux has one",
+        "memory_file": f"{guest.memory}, touched as the guest needs it",
+        "memory_preallocated": "no",
+        "image": prepared.image,
+        "root_disk": "ubd cow over raw, host's page cache",
+    }
+    if guest.data is not None:
+        known["data_disk"] = "ubd raw, host's page cache: O_DIRECT ends in the guest"
+    if guest.tap:
+        known["network"] = "vector tap"
+    return known
