@@ -117,12 +117,16 @@ class Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One configured runtime; `options` are the runtime's own and each turns one knob."""
+    """One configured runtime; `options` are the runtime's own and each turns one knob.
+
+    `most_vcpus` is how many vCPUs it can have at most, None for as many as a shape has.
+    """
 
     name: VariantName
     runtime: Name
     summary: str
     options: Mapping[str, str] = field(default_factory=dict)
+    most_vcpus: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

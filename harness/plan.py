@@ -10,7 +10,7 @@ from harness.config import suggest
 from harness.errors import bad_input
 from harness.model import Available, Block, Shape, Skip, Suite, Variant, Workload
 
-LAUNCH_SECONDS = {"native": 0.3, "docker": 1.5, "libvirt": 5.0, "fake": 0.01}
+LAUNCH_SECONDS = {"native": 0.3, "docker": 1.5, "libvirt": 5.0, "uml": 4.0, "fake": 0.01}
 """Launch, settle and end of one instance by runtime, for the estimate only: pictures of size seen on one small host."""
 LAUNCH_SECONDS_ELSE = 2.0
 TCG_FACTOR = 3.0
@@ -74,8 +74,11 @@ def make_plan(
             skips.append(blocked)
             continue
         names = choose_variants(suite, workload, variants_by_name, accelerator, only_variants)
-        variants[workload.name] = tuple(name for name in names if name in availability and availability[name].ok)
         skips += _unavailable(names, variants_by_name, availability)
+        able = tuple(name for name in names if name in availability and availability[name].ok)
+        narrow = _narrow(workload, able, variants_by_name, shape)
+        skips += narrow.values()
+        variants[workload.name] = tuple(name for name in able if name not in narrow)
         if not names:
             skips.append(
                 Skip(what=workload.name, reason="none of the chosen variants runs it", fix="choose others by --variant")
@@ -205,6 +208,17 @@ def _unavailable(
             yield Skip(what=name, reason=f"the runtime {name.partition('/')[0]} is not there", fix="tare list")
         elif not availability[name].ok:
             yield Skip(what=name, reason=availability[name].reason, fix=availability[name].fix)
+
+
+def _narrow(workload: Workload, names: Iterable[str], known: Mapping[str, Variant], shape: Shape) -> dict[str, Skip]:
+    """The variants that cannot have all the vCPUs which a workload of all threads would use in the others."""
+    found: dict[str, Skip] = {}
+    for name in names:
+        most = known[name].most_vcpus
+        if workload.threads == "all" and most is not None and most < shape.vcpus:
+            reason = f"it has {most} vCPU at most, the others have {shape.vcpus}: it would measure the number of CPUs"
+            found[name] = Skip(what=f"{workload.name} on {name}", reason=reason, fix="compare its one-thread twin")
+    return found
 
 
 def _rounds(

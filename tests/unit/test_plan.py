@@ -146,3 +146,12 @@ def test_a_suite_overrides_its_workloads_once() -> None:
 def test_the_estimate_counts_sections_and_launches() -> None:
     found = plan(only_workloads=["cpu.one"], only_variants=["native"], blocks=10)
     assert found.estimate_seconds == pytest.approx(10 * (0.3 + 4 * 2))
+
+
+def test_a_variant_of_one_vcpu_is_left_out_of_all_threads_alone() -> None:
+    narrow = VARIANTS | {"docker/bridge": Variant(name="docker/bridge", runtime="docker", summary="", most_vcpus=1)}
+    found = plan(variants_by_name=narrow)
+    casts = {block.workload: sorted(block.variants) for block in found.blocks}
+    assert casts["cpu.one"] == ["docker/bridge", "libvirt/tcg", "native"]
+    assert casts["cpu.all"] == ["libvirt/tcg", "native"]
+    assert [skip.what for skip in found.skips] == ["cpu.all on docker/bridge"]
