@@ -250,8 +250,7 @@ def _open_network(
 def _sweep(catalog: Catalog, rig: RigSweep, deadline: Deadline) -> None:
     """Remove what a killed run left. Under the host's lock nothing that carries our label belongs to a live one."""
     shutil.rmtree(paths.instances(), ignore_errors=True)
-    reached = [(name, runtime) for name, runtime in catalog.runtimes.items() if runtime.daemon]
-    if stuck := clean([*reached, ("rig", rig)], deadline).stuck:
+    if stuck := clean([*catalog.runtimes.items(), ("rig", rig)], deadline).stuck:
         details = "\n".join(f"{one.what}: {one.reason}" for one in stuck)
         raise TareError("something that a killed run left cannot be removed", details=details, hint="tare clean")
 
