@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the system packages that are missing, and nothing else; writes down what it installed, for `tare clean --packages`.
 # usage: system.sh [FILE...], files that list more packages, one a line
+# Those of optional.txt come along where this distribution has them and nobody has to be asked for the right to.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 ledger=${TARE_STATE:-/var/lib/tare}/packages.installed
@@ -17,16 +18,22 @@ command -v apt-get >/dev/null 2>&1 || {
 }
 missing=
 for package in $wanted; do installed "$package" || missing="$missing $package"; done
-[ -n "$missing" ] || exit 0
+optional() {
+    for package in $(grep -v '^#' "$here/optional.txt"); do
+        installed "$package" || ! apt-cache show "$package" >/dev/null 2>&1 || printf ' %s' "$package"
+    done
+}
+[ -n "$missing$(optional)" ] || exit 0
 
 if [ "$(id -u)" = 0 ]; then as_root=
 elif command -v sudo >/dev/null 2>&1 && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then as_root=sudo
+elif [ -z "$missing" ]; then exit 0
 else
     echo "make: system packages are missing; run this once as root, then again what you ran:" >&2
     echo "  apt-get update && apt-get install --no-remove --no-install-recommends$missing" >&2
     exit 4
 fi
-echo "installing system packages:$missing"
+echo "installing system packages:$missing$(optional)"
 before=$(mktemp)
 trap 'rm -f "$before"' EXIT
 dpkg-query -W -f '${Package}\n' | sort >"$before"
@@ -34,6 +41,6 @@ dpkg-query -W -f '${Package}\n' | sort >"$before"
 [ -d /run/systemd/system ] || export RUNLEVEL=1
 $as_root apt-get -qq update
 $as_root env DEBIAN_FRONTEND=noninteractive ${RUNLEVEL:+RUNLEVEL=1} \
-    apt-get -qq -y install --no-remove --no-install-recommends $missing >/dev/null
+    apt-get -qq -y install --no-remove --no-install-recommends $missing $(optional) >/dev/null
 $as_root mkdir -p "$(dirname "$ledger")"
 dpkg-query -W -f '${Package}\n' | sort | comm -13 "$before" - | $as_root tee -a "$ledger" >/dev/null
