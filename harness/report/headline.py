@@ -99,6 +99,12 @@ def _emulated(stored: Stored) -> Iterator[str]:
     nested = _names(seen[seen["accelerator"] == "kvm-nested"]["variant"].tolist())
     if nested:
         yield f"Nested guests (kvm-nested): {nested}. Their figures are those of a hypervisor on a hypervisor."
+    own = _names(stored.values[stored.values["runtime"] == "uml"]["variant"].tolist())
+    if own:
+        yield (
+            f"User Mode Linux, kernels that are processes of the host: {own}. Their figures say nothing about KVM "
+            "guests, and those of their disk are of the host's page cache."
+        )
     if apart and not seen["accelerator"].isin(figures.HARDWARE_GUEST).any():
         yield "No guest ran on hardware virtualization in this run."
 

@@ -13,7 +13,14 @@ INK, MUTED, GRID, PAPER = "#1b1f24", "#5b6470", "#d5d9df", "#fefefe"
 """Text, secondary text, grid and page; the HTML page replaces these four by its own variables."""
 
 NATIVE, EMULATED, OTHER = "#6f7782", "#b07a12", "#a565bd"
-FAMILIES = {"native": NATIVE, "docker": "#2f7fc2", "libvirt": "#cf5c26", "podman": "#1c9a74", "qemu": "#c2528b"}
+FAMILIES = {
+    "native": NATIVE,
+    "docker": "#2f7fc2",
+    "libvirt": "#cf5c26",
+    "podman": "#1c9a74",
+    "qemu": "#c2528b",
+    "uml": "#7a6bd1",
+}
 """One colour per runtime family, at least 3:1 against white and against the dark page (WCAG 1.4.11); told apart by
 people with colour-vision deficiency as well, and every mark also carries its variant's name."""
 
