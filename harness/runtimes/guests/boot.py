@@ -35,7 +35,7 @@ def clean(*words: str) -> list[str]:
     for word in words:
         if not CLEAN_ARGUMENT.fullmatch(word):
             raise TareError("a kernel argument holds a blank or a control character", details=repr(word))
-    return words
+    return list(words)
 
 
 def first_marks(name: str, stamp: tuple[float, str]) -> dict[Mark, float]:

@@ -1,5 +1,6 @@
 """The runtime: whether a guest can run here, launching one, and what a killed run left."""
 
+import shutil
 import socket
 import subprocess
 import time
@@ -31,6 +32,7 @@ VARIANT = Variant(
     runtime="uml",
     summary="a guest with a kernel of its own that is a process of the host (User Mode Linux): one CPU, no KVM, not "
     "emulated; its disks go through the host's page cache",
+    most_vcpus=1,
 )
 
 
@@ -80,6 +82,7 @@ class Uml:
             undo.callback(channel.close)
             userspace = channel.watch(USERSPACE)
             guest.script.write_bytes(script_disk())
+            undo.callback(shutil.rmtree, guest.directory / guest.name, ignore_errors=True)
             for file in (guest.script, guest.cow):
                 undo.callback(file.unlink, missing_ok=True)
             if guest.data is not None:
@@ -159,12 +162,17 @@ def _make_tap(guest: Description, netns: str, bridge: str, run: str, deadline: D
     )
 
 
+def words_of_vcpus(shape: Shape) -> str:
+    """User Mode Linux has one, whatever the shape has."""
+    return f"1 of the shape's {shape.vcpus}"
+
+
 def _facts(guest: Description, prepared: Prepared) -> dict[str, str]:
     """What is settled before it runs, for the parity table."""
     known = {
         "runtime": "uml",
         "uml_kernel": str(guest.kernel),
-        "vcpus": f"1 of the shape's {prepared.shape.vcpus}: User Mode Linux has one",
+        "vcpus": words_of_vcpus(prepared.shape),
         "memory_file": f"{guest.memory}, touched as the guest needs it",
         "memory_preallocated": "no",
         "image": prepared.image,

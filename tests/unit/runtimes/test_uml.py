@@ -1,0 +1,186 @@
+"""What of User Mode Linux needs no kernel: its command line, room for its memory, who is ours, and honest words."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness import paths
+from harness.analysis.evidence import matches
+from harness.claims import load_claims
+from harness.config import load_suite
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.model import Accelerator, Leftover, Mark, NetworkPlace, Shape
+from harness.runtimes.guests.boot import first_marks
+from harness.runtimes.uml import Uml, description, runtime
+from harness.runtimes.uml.description import (
+    SCRIPT_UNIT,
+    Description,
+    argv,
+    find_kernel,
+    memory_room,
+    release_of,
+    script_disk,
+)
+
+NETWORK = NetworkPlace(
+    bridge="tare0",
+    docker_network="",
+    netns="tare",
+    host_address="198.18.0.1",
+    nat_address="198.18.1.1",
+    address="198.18.0.16",
+    prefix=24,
+)
+GUEST = Description(
+    name="tare-x-1",
+    kernel=Path("/usr/bin/linux.uml"),
+    directory=Path("/run/x"),
+    cpu_list="2,3",
+    memory=Path("/dev/shm"),
+    memory_mib=512,
+    cow=Path("/run/x/root.cow"),
+    root=Path("/s/disk.raw"),
+    script=Path("/run/x/start.disk"),
+    data=Path("/s/scratch/tare-x-1.raw"),
+    entry="agent",
+    network=NETWORK,
+    tap="tare-u01234567",
+    mac="52:54:00:01:02:03",
+)
+ALONE = replace(GUEST, network=None, tap="", mac="", data=None, entry="beacon")
+
+
+def test_the_command_line_has_the_shape_the_disks_the_lines_and_the_network() -> None:
+    words = argv(GUEST, 5, 6)
+    assert words[:5] == ["nsenter", "--net=/run/netns/tare", "taskset", "--cpu-list", "2,3"]
+    wanted = {
+        "umid=tare-x-1",
+        "uml_dir=/run/x/",
+        "mem=512M",
+        "ubd0=/run/x/root.cow,/s/disk.raw",
+        "ubd1=/s/scratch/tare-x-1.raw",
+        "ubd2r=/run/x/start.disk",
+        "ssl0=fd:5",
+        "ssl1=fd:6",
+        "vec0:transport=tap,ifname=tare-u01234567,depth=128,gro=1,mac=52:54:00:01:02:03",
+        "tare.entry=agent",
+        "tare.scratch=/dev/ubdb",
+        "tare.address=198.18.0.16/24,198.18.0.1",
+    }
+    assert wanted <= set(words)
+    assert words[words.index("--", words.index("umid=tare-x-1")) + 1 :] == [
+        *("/dev/ttyS1", "userspace", "/bin/sh", "/dev/ubdc"),
+    ]
+    assert "--die-with-parent" in words and "--unshare-pid" in words
+
+
+def test_without_network_and_data_nothing_of_them_is_said() -> None:
+    words = argv(ALONE, 5, 6)
+    assert words[0] == "taskset" and "tare.entry=beacon" in words
+    assert not any(word.startswith(("vec0", "ubd1", "tare.scratch", "tare.address")) for word in words)
+
+
+@pytest.mark.parametrize("folder", ["/run/a b", "/run/a,b", "/run/a:b"])
+def test_a_path_that_the_kernel_would_split_is_refused(folder: str) -> None:
+    with pytest.raises(TareError, match="cannot open"):
+        argv(replace(GUEST, data=Path(folder, "d.raw")), 5, 6)
+
+
+def test_an_address_cannot_add_a_kernel_parameter() -> None:
+    with pytest.raises(TareError, match="blank"):
+        argv(replace(GUEST, network=replace(NETWORK, address="10.0.0.1 init=/bin/sh")), 5, 6)
+
+
+def test_the_script_disk_is_whole_units_and_what_follows_the_script_is_blank() -> None:
+    data = script_disk()
+    assert data.startswith(b"#!/bin/sh") and len(data) % SCRIPT_UNIT == 0
+    assert set(data[len(data.rstrip()) :]) == {ord("\n")}
+    subprocess.run(["sh", "-n"], input=data, check=True)
+
+
+def test_memory_goes_where_there_is_room_else_the_error_names_all_places(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("TMPDIR", raising=False)
+    with pytest.raises(TareError) as caught:
+        memory_room(2**40)
+    assert "/dev/shm" in caught.value.details and "remount" in caught.value.hint
+    monkeypatch.setattr(description, "SHARED_MEMORY", tmp_path / "missing")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert memory_room(1) == tmp_path
+    with pytest.raises(TareError) as caught:
+        memory_room(2**40)
+    assert len(caught.value.details.splitlines()) == 2
+
+
+def test_without_a_kernel_it_is_unavailable_with_reason_and_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "find_kernel", lambda: None)
+    answer = Uml().available(Uml.variants[0])
+    assert not answer.ok and "linux.uml" in answer.reason and "user-mode-linux" in answer.fix
+
+
+def test_a_program_that_tells_no_release_is_no_kernel(tmp_path: Path) -> None:
+    program = tmp_path / "linux"
+    program.write_text("#!/bin/sh\necho ${1#--} of something else\n")
+    program.chmod(0o755)
+    with pytest.raises(TareError, match="not User Mode Linux"):
+        release_of(program, Deadline.after(10))
+    program.write_text("#!/bin/sh\necho 6.1.0-test\n")
+    assert release_of(program, Deadline.after(10)) == "6.1.0-test"
+
+
+def test_the_kernels_name_is_debians_or_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_kernel() is None
+    for name in ("linux", "linux.uml"):
+        (tmp_path / name).touch(mode=0o755)
+        assert find_kernel() == tmp_path / name
+
+
+def test_the_kernels_start_is_the_userspace_mark_less_the_guests_clock() -> None:
+    assert first_marks("g", (100.5, "userspace 1.25")) == {Mark.USERSPACE: 100.5, Mark.KERNEL: 99.25}
+    with pytest.raises(TareError, match="no userspace mark"):
+        first_marks("g", (100.5, "userspace soon"))
+
+
+def test_leftovers_need_the_argument_and_the_label() -> None:
+    words = [sys.executable, "-c", "import sys; print(1, flush=True); sys.stdin.read()"]
+    labelled = {**os.environ, "tare.run": "umlunit"}
+    made = [
+        subprocess.Popen([*words, extra], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for extra, env in (("umid=tare-u-1", labelled), ("umid=tare-u-2", os.environ), ("umid=other", labelled))
+    ]
+    try:
+        for one in made:
+            assert one.stdout is not None and one.stdout.readline()
+        ours = [one for one in Uml().leftovers() if one.name.startswith("tare-u-")]
+        assert ours == [Leftover(kind="uml", name="tare-u-1", run="umlunit")]
+        Uml().remove(Leftover(kind="uml", name="tare-u-2", run="umlunit"), Deadline.after(5))
+        Uml().remove(ours[0], Deadline.after(5))
+        assert [one.poll() is None for one in made] == [False, True, True]
+    finally:
+        for one in made:
+            one.kill()
+            one.communicate()
+
+
+def test_it_is_a_guest_without_virtualization_and_no_claim_is_about_it() -> None:
+    """Its accelerator is one that may enter verdicts, so no claim may name it or a runtime that it matches."""
+    assert Uml().prove(None, Deadline.after(1)) is Accelerator.NONE  # type: ignore[arg-type]
+    names = {name for claim in load_claims(paths.data("workloads")) for name in (*claim.subjects, claim.against)}
+    assert names and not any(matches(variant.name, name) for variant in Uml.variants for name in names if name)
+
+
+def test_the_full_suite_has_it_for_every_resource() -> None:
+    full = load_suite("full", paths.data("workloads"))
+    assert all("uml/ext4" in names for names in full.variants.values())
+
+
+def test_one_cpu_is_said_where_the_shape_has_more() -> None:
+    shape = Shape(cpus=(2, 3), memory_mib=512)
+    assert runtime.words_of_vcpus(shape) == "1 of the shape's 2"
