@@ -69,7 +69,8 @@ def argv(guest: Description, channel: int, userspace: int) -> list[str]:
         disks.append(f"vec0:transport=tap,ifname={guest.tap},depth=128,gro=1,mac={guest.mac}")
     return [
         *(["nsenter", f"--net=/run/netns/{netns}"] if netns else []),
-        *("taskset", "--cpu-list", guest.cpu_list),
+        # A kernel that panics aborts: no core file of a guest's whole memory.
+        *("prlimit", "--core=0", "taskset", "--cpu-list", guest.cpu_list),
         *("bwrap", "--dev-bind", "/", "/", "--unshare-pid", "--die-with-parent", "--chdir", str(guest.directory), "--"),
         *(str(guest.kernel), f"umid={guest.name}", f"uml_dir={guest.directory}/", f"mem={guest.memory_mib}M"),
         *disks,

@@ -23,8 +23,10 @@ from harness.runtimes.uml import remains
 from harness.runtimes.uml.description import Description, argv, find_kernel, memory_room, release_of, script_disk
 from harness.runtimes.uml.instance import CONSOLE, USERSPACE, Guest, end
 
-PROGRAMS = ("bwrap", "ip", "nsenter", "taskset")
+PROGRAMS = ("bwrap", "ip", "nsenter", "prlimit", "taskset")
 TUN = Path("/dev/net/tun")
+MAP_COUNT = Path("/proc/sys/vm/max_map_count")
+"""How many pieces of memory a process may have; a guest's process has one for each of its pages that stand alone."""
 PACKAGES = "apt-get install --no-install-recommends bubblewrap iproute2 user-mode-linux util-linux"
 VERSION_SECONDS = 10.0
 VARIANT = Variant(
@@ -175,6 +177,7 @@ def _facts(guest: Description, prepared: Prepared) -> dict[str, str]:
         "vcpus": words_of_vcpus(prepared.shape),
         "memory_file": f"{guest.memory}, touched as the guest needs it",
         "memory_preallocated": "no",
+        "host_max_map_count": MAP_COUNT.read_text().strip(),
         "image": prepared.image,
         "root_disk": "ubd cow over raw, host's page cache",
     }
