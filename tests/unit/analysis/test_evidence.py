@@ -120,3 +120,12 @@ def test_values_that_have_no_ratio_are_left_out() -> None:
     zeros.samples["valid"] = True
     assert word_of(claim(), zeros).word == "not measured here"
     assert word_of(claim(kind="absolute", against="", unit="s"), zeros).word == "not measured here"
+
+
+def test_a_guest_without_virtualization_is_no_kvm_guest() -> None:
+    """User Mode Linux runs on accelerator `none`, which may enter verdicts: its name alone keeps it out of those."""
+    values = {"native": around(100.0, seed=2), "docker/bridge": around(98.0), "uml/ext4": around(50.0, seed=3)}
+    for about in (guests(), guests(subjects=("libvirt",))):
+        found = word_of(about, run(values))
+        assert (found.word, found.figures) == ("not measured here", ())
+    assert [figure.variant for figure in word_of(claim(), run(values)).figures] == ["docker/bridge"]
