@@ -29,7 +29,7 @@ class Description:
 
     `kernel` is the program, `cow` keeps what is written over the shared raw `root`, `script` what the guest's shell
     reads first, `data` the data disk. `cpu_list` are the host's CPUs for all of its processes, `memory` the directory
-    of the file that is its memory. `tap` and `mac` are "" without a network, `netns` "" for the harness's own.
+    of the file that is its memory. `tap` and `mac` are "" without a network.
     """
 
     name: str
