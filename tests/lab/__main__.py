@@ -51,9 +51,7 @@ def _shell(guest: Lab) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
-    parser.add_argument(
-        "--deep", action="store_true", help="also shadow paging and the ladder (an hour)"
-    )
+    parser.add_argument("--deep", action="store_true", help="also shadow paging and the ladder (an hour)")
     parser.add_argument("--shell", action="store_true", help="run commands from stdin instead")
     out = paths.data("results") / "lab"
     parser.add_argument("--out", type=Path, default=out, metavar="DIR", help="where the runs go (default: results/lab)")
