@@ -10,9 +10,9 @@ from harness.model import Accelerator, Mark
 from harness.process import kill_group, run, spawn
 from harness.runtimes.agent import Channel
 from harness.runtimes.base import Place, Prepared
+from harness.runtimes.guests.instance import USERSPACE
 from harness.runtimes.libvirt.description import describe
 from harness.runtimes.libvirt.domain import Domain
-from harness.runtimes.libvirt.instance import USERSPACE
 from tests.perf.bench import LABELS, Bench
 from tests.perf.pairs import Times, alternate, table
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from harness import paths
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.model import Accelerator
+from harness.model import Accelerator, Available, RootForms
 from harness.process import kill_group, run, spawn
 
 EMULATOR = "qemu-system-x86_64"
@@ -98,6 +98,33 @@ def prove(kernel: Path, initramfs: Path, deadline: Deadline, *, again: bool = Fa
     proof = _boot(kernel, initramfs, deadline.within(BOOT_SECONDS))
     keep(kernel, proof)
     return proof
+
+
+class Kvm:
+    """What one runtime may believe of KVM here: nothing before `prove`.
+
+    Every runtime that has guests keeps one; the boot itself is done once for all of them, since its answer is kept.
+    """
+
+    def __init__(self) -> None:
+        self._proof: Proof | None = None
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """What guests run on here: `kvm` or `kvm-nested` once `prove` has shown it, else `tcg`."""
+        return name_of_kvm() if self._proof is not None and self._proof.ok else Accelerator.TCG
+
+    def prove(self, root: RootForms, deadline: Deadline, *, again: bool = False) -> Accelerator:
+        """See `prove` of this module; returns what guests run on here."""
+        self._proof = prove(root.kernel, root.initramfs, deadline, again=again)
+        return self.accelerator
+
+    def lacking(self) -> Available | None:
+        """Why no guest can have KVM, None where one was shown to boot on it."""
+        proof = refused() or self._proof
+        if proof is None:
+            return Available(ok=False, reason="KVM has not been shown to boot a guest here yet", fix="make bench")
+        return None if proof.ok else Available(ok=False, reason=proof.reason, fix=proof.fix)
 
 
 def name_of_kvm() -> Accelerator:

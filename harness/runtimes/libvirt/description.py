@@ -6,8 +6,8 @@ from typing import Literal
 
 from harness.runtimes.base import Place, Prepared
 from harness.runtimes.guests.boot import command_line, mac_of
+from harness.runtimes.guests.instance import CONSOLE, USERSPACE
 from harness.runtimes.libvirt.domain import Disk, Domain
-from harness.runtimes.libvirt.instance import USERSPACE
 from harness.runtimes.libvirt.knobs import Knobs
 
 VHOST: Mapping[str, Literal["", "vhost", "qemu"]] = {"auto": "", "on": "vhost", "off": "qemu"}
@@ -40,7 +40,7 @@ def describe(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> Dom
         disks=tuple(_disks(prepared, place, knobs)),
         channel=directory / "channel",
         userspace=directory / USERSPACE,
-        console=directory / "console",
+        console=directory / CONSOLE,
         cpu_model=model,
         cpu_with=tuple(name[1:] for name in features if name.startswith("+")),
         cpu_without=tuple(name[1:] for name in features if name.startswith("-")),

@@ -15,9 +15,10 @@ from harness.runtimes.agent import Channel
 from harness.runtimes.base import Available, Place, Prepared, RootForms
 from harness.runtimes.guests import accel
 from harness.runtimes.guests.disks import make_data, make_overlay
+from harness.runtimes.guests.instance import USERSPACE, Launched
 from harness.runtimes.libvirt.description import describe, facts
 from harness.runtimes.libvirt.domain import NAMESPACE, labels_of, render
-from harness.runtimes.libvirt.instance import USERSPACE, Guest, end
+from harness.runtimes.libvirt.instance import Guest, end
 from harness.runtimes.libvirt.knobs import Knobs, variants
 from harness.runtimes.libvirt.session import Session, bounded
 
@@ -38,7 +39,7 @@ class Libvirt:
 
     def __init__(self) -> None:
         self._session = Session()
-        self._proof: accel.Proof | None = None
+        self._kvm = accel.Kvm()
 
     @property
     def uri(self) -> str | None:
@@ -55,12 +56,11 @@ class Libvirt:
         `again` boots one in any case. Needs no libvirtd, so that one can be started to fit the answer. Raises TareError
         when QEMU is missing.
         """
-        self._proof = accel.prove(root.kernel, root.initramfs, deadline, again=again)
-        return self.accelerator()
+        return self._kvm.prove(root, deadline, again=again)
 
     def accelerator(self) -> Accelerator:
         """What guests run on here: `kvm` or `kvm-nested` once `prove` has shown it, else `tcg`."""
-        return accel.name_of_kvm() if self._proof is not None and self._proof.ok else Accelerator.TCG
+        return self._kvm.accelerator
 
     def available(self, variant: Variant) -> Available:
         """Whether `variant` can run here; for KVM that is what `prove` showed."""
@@ -69,12 +69,8 @@ class Libvirt:
         knobs = Knobs.of(variant.options)
         if lacking := _lacking(knobs, 1):
             return lacking
-        if knobs.accelerator == "kvm":
-            proof = accel.refused() or self._proof
-            if proof is None:
-                return Available(ok=False, reason="KVM has not been shown to boot a guest here yet", fix="make bench")
-            if not proof.ok:
-                return Available(ok=False, reason=proof.reason, fix=proof.fix)
+        if knobs.accelerator == "kvm" and (refusal := self._kvm.lacking()):
+            return refusal
         if self.uri is None:
             return Available(
                 ok=False, reason="no libvirtd answers", fix="make bench (it starts one), or start libvirtd"
@@ -123,17 +119,17 @@ class Libvirt:
                 lambda: connection.createXML(text, libvirt.VIR_DOMAIN_START_AUTODESTROY),
                 late=lambda made: made.destroy(),
             )
-            marks = (asked, time.monotonic())
-            guest = Guest(
-                place,
-                channel,
-                domain,
-                handle,
-                prepared.accelerator,
-                prepared.root.kernel_release,
-                marks,
-                facts(domain, prepared),
+            launched = Launched(
+                place=place,
+                channel=channel,
+                accelerator=prepared.accelerator,
+                kernel=prepared.root.kernel_release,
+                asked=asked,
+                created=time.monotonic(),
+                known=facts(domain, prepared),
+                disks=[disk.path for disk in (root, *data)],
             )
+            guest = Guest(launched, domain.uuid, handle)
             undo.pop_all()
             return guest
 

@@ -1,0 +1,159 @@
+"""One guest behind a QEMU process, however that was started: its marks, its counters, its end and its last words."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import DeadlineExceeded, TareError
+from harness.model import Accelerator, Mark
+from harness.runtimes.agent import AgentInstance, Channel
+from harness.runtimes.base import Counters, Endpoint, Place
+from harness.runtimes.guests.accel import nested_paging
+from harness.runtimes.guests.boot import first_marks
+from harness.runtimes.guests.qemu import Qemu
+
+USERSPACE = "userspace"
+"""The socket, beside the channel, into which the guest's init speaks first."""
+CONSOLE = "console"
+"""The file that the guest's kernel and init write."""
+DYING_SECONDS = 2.0
+TAIL_BYTES = 1500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launched:
+    """What a launch settled: `asked` and `created` on the host's monotonic clock, what is known of the guest for the
+    parity table, and the disks that go with it."""
+
+    place: Place
+    channel: Channel
+    accelerator: Accelerator
+    kernel: str
+    asked: float
+    created: float
+    known: Mapping[str, str]
+    disks: Iterable[Path] = field(default=())
+
+
+class QemuGuest(AgentInstance):
+    """A running guest; leaving it ends QEMU and removes its disks. Runtimes say how QEMU is found, asked and ended."""
+
+    def __init__(self, launched: Launched) -> None:
+        super().__init__(launched.place.name, launched.channel, launched.accelerator, launched.kernel, launched.asked)
+        self._marks[Mark.CREATED] = launched.created
+        self._place = launched.place
+        self._known = launched.known
+        self._disks = tuple(launched.disks)
+        self._qemu: Qemu | None = None
+
+    @abstractmethod
+    def _find(self) -> Qemu | None:
+        """The QEMU process, None once it is gone."""
+
+    @abstractmethod
+    def _ask(self, command: str) -> Mapping[str, object]:
+        """QEMU's own answer to a monitor command that returns an object."""
+
+    @abstractmethod
+    def _end(self) -> None:
+        """End QEMU; one that is gone already is fine."""
+
+    def wait(self, mark: Mark, deadline: Deadline) -> float:
+        """The moment of `mark`; a guest that died or never came gets the end of its console quoted.
+
+        Once ready, QEMU itself is asked whether KVM runs the guest: raises TareError when it is called otherwise.
+        """
+        new = Mark.READY not in self._marks
+        try:
+            moment = super().wait(mark, deadline)
+        except DeadlineExceeded as late:
+            raise DeadlineExceeded(late.brief, details=f"{late.details}\n{self._tail()}") from late
+        except TareError as error:
+            raise TareError(error.brief, details=self._obituary() or error.details, hint=error.hint) from error
+        if new and Mark.READY in self._marks:
+            self._prove()
+        return moment
+
+    def counters(self) -> Counters:
+        """CPU seconds of QEMU by its threads: `vcpu`, `emulator`, `iothread`, `vhost`."""
+        process = self._process()
+        if process is None or process.gone():
+            raise TareError(f"{self.name} is no longer running", details=self._tail())
+        return process.counters()
+
+    def endpoint(self) -> Endpoint:
+        """The guest's own static address."""
+        if self._place.network is None or self._place.port is None:
+            raise TareError(f"{self.name} has no network place")
+        return Endpoint(address=self._place.network.address, port=self._place.port, bind=self._place.network.address)
+
+    def _read_stamps(self, stamps: Mapping[str, tuple[float, str]]) -> dict[Mark, float]:
+        return first_marks(self.name, stamps[USERSPACE]) if USERSPACE in stamps else {}
+
+    def _process(self) -> Qemu | None:
+        if self._qemu is None:
+            self._qemu = self._find()
+        return self._qemu
+
+    def _dead(self) -> str | None:
+        process = self._process()
+        return None if process is not None and not process.gone() else f"QEMU ended\n{self._tail()}"
+
+    def _obituary(self) -> str | None:
+        """What is known once the channel broke: QEMU closes it a moment before it is gone."""
+        process = self._process()
+        return self._dead() if process is None or process.gone(DYING_SECONDS) else None
+
+    def _tail(self) -> str:
+        """The end of the guest's console."""
+        return tail(self._place.directory / CONSOLE)
+
+    def _prove(self) -> None:
+        enabled = self._ask("query-kvm").get("enabled") is True
+        if enabled != (self.accelerator is not Accelerator.TCG):
+            raise TareError(f"{self.name} is called {self.accelerator}, but QEMU says kvm enabled: {enabled}")
+        self._known = {**self._known, "query-kvm": "enabled" if enabled else "disabled"}
+
+    def _host_facts(self) -> Mapping[str, str]:
+        process = self._process()
+        huge = process.huge_mib() if process else None
+        return {
+            **self._known,
+            "vhost": "yes" if process and process.uses_vhost() else "no",
+            "host_thp": _chosen(Path("/sys/kernel/mm/transparent_hugepage/enabled")),
+            "memory_huge_mib": "unknown" if huge is None else str(huge),
+            "nested_paging": {True: "yes", False: "no", None: "unknown"}[nested_paging()],
+            "halt_poll_ns": _read(Path("/sys/module/kvm/parameters/halt_poll_ns")),
+        }
+
+    def _destroy(self) -> None:
+        try:
+            self._end()
+        finally:
+            if self._qemu is not None:
+                self._qemu.close()
+            for disk in self._disks:
+                disk.unlink(missing_ok=True)
+
+
+def tail(console: Path) -> str:
+    """The end of a guest's console, in words."""
+    try:
+        text = console.read_bytes()[-TAIL_BYTES:].decode("utf-8", "replace").strip()
+    except OSError as error:
+        return f"its console cannot be read: {error}"
+    return f"its console ends with:\n{text}" if text else "its console is empty"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return "none"
+
+
+def _chosen(path: Path) -> str:
+    """The word in brackets of a kernel setting such as `always [madvise] never`."""
+    return _read(path).partition("[")[2].partition("]")[0] or "none"
