@@ -1,5 +1,6 @@
 """Data disks and the view of a QEMU process, on real files and a real process."""
 
+import platform
 import stat
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from harness.errors import DeadlineExceeded, TareError
 from harness.process import have
 from harness.runtimes.guests.disks import MIB, make_data, make_overlay
 from harness.runtimes.guests.qemu import Qemu
+from harness.runtimes.guests.ticks import counter_khz
 
 BURN = "import sys, time\nwhile time.process_time() < 0.2: pass\nprint('x', flush=True)\nsys.stdin.read()"
 needs_qemu_img = pytest.mark.skipif(bool(have("qemu-img")), reason="qemu-img is not installed")
@@ -65,3 +67,12 @@ def test_a_process_is_found_by_its_uuid_alone_and_its_cpu_time_adds_up() -> None
         child.wait()
         child.stdout.close()
     assert Qemu.find(identity) is None
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="another processor has another counter")
+def test_the_counters_speed_is_the_same_each_time_it_is_told() -> None:
+    counter_khz.cache_clear()
+    first = counter_khz()
+    counter_khz.cache_clear()
+    assert 100_000 < first < 10_000_000
+    assert counter_khz() == pytest.approx(first, rel=1e-4)
