@@ -1,0 +1,124 @@
+"""From a variant and a place to QEMU's command line for one microvm, and what of that is a fact of the instance.
+
+The machine is the one of https://www.qemu.org/docs/master/system/i386/microvm.html with ACPI, without which Debian's
+kernel finds no virtio-mmio devices.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.runtimes.base import Place, Prepared
+from harness.runtimes.guests.accel import EMULATOR
+from harness.runtimes.guests.boot import command_line, mac_of
+from harness.runtimes.guests.instance import CONSOLE, USERSPACE
+
+MONITOR = "monitor"
+"""The monitor's socket, beside the channel."""
+CPU = {"kvm": "host", "tcg": "max,-la57"}
+"""As libvirt's guests: what the host has, or all that QEMU emulates but five-level paging (it makes walks longer)."""
+
+
+def root_disk(place: Place) -> Path:
+    """The overlay over the shared root."""
+    return place.directory / "root.qcow2"
+
+
+def data_disk(place: Place) -> Path:
+    """The disk behind /scratch."""
+    return place.scratch_directory / f"{place.name}.raw"
+
+
+def command(
+    prepared: Prepared, place: Place, identity: str, tap: str, *, vhost: bool, counter_khz: int = 0
+) -> list[str]:
+    """QEMU's command line, with what puts it into the network namespace and on the shape's CPUs before it.
+
+    `identity` is the guest's UUID, `tap` its interface in the place's network namespace ("" without network), which
+    with `vhost` the host's kernel serves. `counter_khz` is what an emulated guest is told of its time stamp counter
+    (see guests.ticks), 0 on KVM, which tells it. Threads are named, for `Qemu.counters`. QEMU dies with the thread that
+    starts it, as libvirt's guests do with their connection.
+    """
+    network = place.network if tap else None
+    told = f" tsc_early_khz={counter_khz}" if counter_khz else ""
+    enter = ["nsenter", f"--net=/run/netns/{network.netns}"] if network and network.netns else []
+    return [
+        *(*enter, "taskset", "--cpu-list", place.shape.cpu_list, "setpriv", "--pdeathsig", "KILL"),
+        *(EMULATOR, "-name", f"guest={_value(place.name)},debug-threads=on", "-uuid", identity),
+        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+        *_machine(prepared, place),
+        *("-kernel", str(prepared.root.kernel), "-initrd", str(prepared.root.initramfs)),
+        *("-append", command_line(place.entry, bool(place.scratch_mib), network) + told),
+        *_ports(place),
+        *_disks(prepared, place),
+        *(_network(tap, identity, vhost) if tap else ()),
+    ]
+
+
+def facts(prepared: Prepared, place: Place) -> dict[str, str]:
+    """What the command line settles, for the parity table."""
+    known = {
+        "runtime": "qemu",
+        "machine": "microvm",
+        "cpu_model": CPU[prepared.variant.options["accelerator"]],
+        "vcpus_pinned": "yes",
+        "memory_preallocated": "yes" if _preallocated(place) else "no",
+        "network_queues": "1",
+        "image": prepared.image,
+        "kernel_release": prepared.root.kernel_release,
+        "root_disk": "qcow2 cache=writeback io=threads",
+    }
+    return known | ({"data_disk": "raw cache=none io=native"} if place.scratch_mib else {})
+
+
+def _machine(prepared: Prepared, place: Place) -> Iterator[str]:
+    """Machine, CPU and memory; RAM is touched beforehand for instances that work, as libvirt's guests have it."""
+    kind = prepared.variant.options["accelerator"]
+    memory, vcpus = place.shape.memory_mib, place.shape.vcpus
+    touched = "on" if _preallocated(place) else "off"
+    yield from ("-machine", "microvm,acpi=on,memory-backend=ram", "-accel", kind, "-cpu", CPU[kind])
+    yield from ("-global", "virtio-mmio.force-legacy=off")
+    yield from ("-m", f"{memory}M", "-object", f"memory-backend-ram,id=ram,size={memory}M,prealloc={touched}")
+    yield from ("-smp", f"{vcpus},sockets=1,cores={vcpus},threads=1")
+
+
+def _ports(place: Place) -> Iterator[str]:
+    """Monitor, console, the second serial port into which init speaks first, and the agent's channel.
+
+    microvm has one serial port of its own; the second is put where every kernel looks for ttyS1.
+    """
+    folder = place.directory
+    yield from ("-chardev", f"socket,id=monitor,path={_value(folder / MONITOR)}", "-mon", "monitor,mode=control")
+    yield from ("-chardev", f"file,id=console,path={_value(folder / CONSOLE)}", "-serial", "chardev:console")
+    yield from ("-chardev", f"socket,id=early,path={_value(folder / USERSPACE)}")
+    yield from ("-device", "isa-serial,chardev=early,index=1")
+    yield from ("-chardev", f"socket,id=tare,path={_value(folder / 'channel')}")
+    yield from ("-device", "virtio-serial-device,id=ports")
+    yield from ("-device", "virtserialport,bus=ports.0,chardev=tare,name=tare")
+
+
+def _disks(prepared: Prepared, place: Place) -> Iterator[str]:
+    """The root cached by the host as a container's files are; the data disk, which is measured, past its page cache."""
+    yield from _disk("root", root_disk(place), "qcow2,cache=writeback")
+    if place.scratch_mib:
+        yield from _disk("data", data_disk(place), "raw,cache=none,aio=native")
+    for number, path in enumerate(place.media):
+        yield from _disk(f"medium{number}", path, "raw,cache=writeback,readonly=on")
+
+
+def _disk(name: str, path: Path, form: str) -> Iterator[str]:
+    yield from ("-drive", f"if=none,id={name},file={_value(path)},format={form}")
+    yield from ("-device", f"virtio-blk-device,drive={name}")
+
+
+def _network(tap: str, identity: str, vhost: bool) -> Iterator[str]:
+    yield from ("-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no,vhost={'on' if vhost else 'off'}")
+    yield from ("-device", f"virtio-net-device,netdev=net,mac={mac_of(identity)}")
+
+
+def _preallocated(place: Place) -> bool:
+    return place.entry == "agent"
+
+
+def _value(text: object) -> str:
+    """A value within one of QEMU's comma-separated options."""
+    return str(text).replace(",", ",,")

@@ -1,0 +1,147 @@
+"""The qemu runtime: variants, what is available, launching a microvm, and guests that were left behind."""
+
+import subprocess
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.model import Accelerator, Available, Leftover, RootForms, Shape, Variant
+from harness.process import have, run, spawn
+from harness.runtimes.agent import Channel
+from harness.runtimes.base import Place, Prepared
+from harness.runtimes.guests import accel, labelled
+from harness.runtimes.guests.disks import make_data, make_overlay
+from harness.runtimes.guests.instance import USERSPACE, Launched
+from harness.runtimes.guests.tap import open_tap, tap_name
+from harness.runtimes.guests.ticks import counter_khz
+from harness.runtimes.qemu import machine
+from harness.runtimes.qemu.instance import ERRORS, Guest, complaint, pin, stop
+from harness.runtimes.qemu.monitor import Monitor
+
+KIND = "microvm"
+RUN_LABEL = "tare.run"
+PROGRAMS = (accel.EMULATOR, "qemu-img", "ip", "nsenter", "setpriv", "taskset")
+PACKAGES = "apt-get install --no-install-recommends qemu-system-x86 qemu-utils iproute2 util-linux"
+VHOST_NET = Path("/dev/vhost-net")
+ASK_SECONDS = 10.0
+KINDS = {"kvm": "a guest of QEMU's microvm machine on KVM", "tcg": "the same, emulated by QEMU (no KVM)"}
+
+
+class Microvm:
+    """Guests of QEMU's microvm machine, each a child of this process."""
+
+    name = "qemu"
+    daemon = ""
+    needs_root = True
+    variants = tuple(
+        Variant(name=f"qemu/microvm-{kind}", runtime="qemu", summary=words, options={"accelerator": kind})
+        for kind, words in KINDS.items()
+    )
+
+    def __init__(self) -> None:
+        self._kvm = accel.Kvm()
+        self._machines: str | None = None
+
+    def prove(self, root: RootForms, deadline: Deadline) -> Accelerator:
+        """What guests run on here, by booting one on KVM unless that is known on this host. See accel.prove."""
+        return self._kvm.prove(root, deadline)
+
+    def connect(self, address: str) -> None:
+        """Never called: there is no daemon."""
+
+    def available(self, variant: Variant) -> Available:
+        """Whether `variant` can run here; for KVM that is what `prove` showed."""
+        if missing := have(*PROGRAMS):
+            return Available(ok=False, reason=f"not installed: {', '.join(missing)}", fix=PACKAGES)
+        if self._machines is None:
+            self._machines = run([accel.EMULATOR, "-machine", "help"], Deadline.after(ASK_SECONDS), check=False).stdout
+        if not any(line.startswith("microvm ") for line in self._machines.splitlines()):
+            reason = f"this {accel.EMULATOR} has no machine microvm"
+            return Available(ok=False, reason=reason, fix="a QEMU of 4.2 or later, built with it, as Debian's is")
+        if variant.options["accelerator"] == "kvm" and (refusal := self._kvm.lacking()):
+            return refusal
+        return Available(ok=True)
+
+    def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
+        """Nothing to make: the root's disk, kernel and initramfs are there. Raises TareError where it cannot run."""
+        can = self.available(variant)
+        if not can.ok:
+            raise TareError(f"{variant.name} cannot run here: {can.reason}", hint=can.fix)
+        if variant.options["accelerator"] == "tcg":
+            accelerator = Accelerator.TCG
+            counter_khz()  # takes its time once, and not that of a launch
+        else:
+            accelerator = self._kvm.accelerator
+        return Prepared(variant=variant, shape=shape, root=root, image=root.digest, accelerator=accelerator)
+
+    def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Guest:
+        """Start one guest. The data disk is made before `asked`; overlay and tap belong to the launch.
+
+        It runs while its vCPUs are being pinned: until then they keep to the shape's CPUs, as all of QEMU does.
+        """
+        identity = str(uuid.uuid4())
+        disks = [machine.root_disk(place), *([machine.data_disk(place)] if place.scratch_mib else [])]
+        with ExitStack() as undo:
+            channel = Channel(place.directory)
+            undo.callback(channel.close)
+            channel.watch(USERSPACE)
+            for disk in disks:
+                undo.callback(disk.unlink, missing_ok=True)
+            for disk in disks[1:]:
+                make_data(disk, place.scratch_mib, "raw", deadline)
+            asked = time.monotonic()
+            make_overlay(prepared.root.disk, disks[0], deadline)
+            tap = ""
+            if place.network:
+                tap = undo.enter_context(
+                    open_tap(tap_name(identity), place.network, labels.get(RUN_LABEL, ""), deadline)
+                )
+            monitor = undo.enter_context(Monitor(place.directory / machine.MONITOR))
+            emulated = prepared.accelerator is Accelerator.TCG
+            argv = machine.command(
+                prepared,
+                place,
+                identity,
+                tap,
+                vhost=not emulated and VHOST_NET.exists(),
+                counter_khz=counter_khz() if emulated else 0,
+            )
+            child = _start(argv, place, labels)
+            undo.callback(stop, child, monitor)
+            try:
+                monitor.accept(child, deadline)
+                pin(monitor, place.shape.cpus, deadline)
+            except TareError as error:
+                said = complaint(place.directory)
+                raise TareError(f"{place.name} did not start", details=f"{said}{error}", hint=error.hint) from error
+            launched = Launched(
+                place=place,
+                channel=channel,
+                accelerator=prepared.accelerator,
+                kernel=prepared.root.kernel_release,
+                asked=asked,
+                created=time.monotonic(),
+                known=machine.facts(prepared, place),
+            )
+            return Guest(launched, identity, monitor, undo.pop_all())
+
+    def leftovers(self) -> Iterable[Leftover]:
+        """Every QEMU with labels of ours in its environment, of any run. Taps carry the rig's label, and are its."""
+        return [Leftover(kind=KIND, name=one.name, run=one.run) for one in labelled.find(accel.EMULATOR)]
+
+    def remove(self, leftover: Leftover, deadline: Deadline) -> None:
+        """Kill the QEMU of that instance; one that is gone is fine, one without our labels is never seen."""
+        labelled.kill(accel.EMULATOR, leftover.name, deadline)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _start(argv: list[str], place: Place, labels: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """QEMU, labelled in its environment, with its complaints in a file that outlives it."""
+    with (place.directory / ERRORS).open("wb") as errors:
+        return spawn(argv, stderr=errors.fileno(), env=labelled.labels_for(place.name, labels))
