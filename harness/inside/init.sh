@@ -2,6 +2,7 @@
 # The guest's way from its initramfs into the shared root; the beacon has run before it. Busybox alone, and no sleep
 # that is not needed: every millisecond here is in the guest's boot time.
 # Kernel parameters: tare.entry=agent|beacon  tare.scratch=/dev/vdb  tare.address=ADDRESS/BITS[,GATEWAY]
+# tare.channel=/dev/ttyS0, where there is no virtio-serial
 # /modules.list names the files in /modules in the order of loading.
 export PATH=/bin
 
@@ -38,13 +39,14 @@ while read -r module; do
     insmod "/modules/$module" 2>/dev/null
 done </modules.list
 
-entry=agent scratch='' address=''
+entry=agent scratch='' address='' port=''
 read -r words </proc/cmdline
 for word in $words; do
     case $word in
     tare.entry=*) entry=${word#*=} ;;
     tare.scratch=*) scratch=${word#*=} ;;
     tare.address=*) address=${word#*=} ;;
+    tare.channel=*) port=${word#*=} ;;
     esac
 done
 
@@ -81,7 +83,12 @@ if [ -n "$scratch" ]; then
     umount /dev
 fi
 
-await find_port 'virtio-serial port named tare'
+if [ -n "$port" ]; then
+    # A terminal edits and echoes what passes until it is told not to
+    chroot /mnt /bin/stty -F "$port" raw -echo || die "no channel $port"
+else
+    await find_port 'virtio-serial port named tare'
+fi
 ln -s "$port" /mnt/run/tare/channel
 case $entry in
 beacon) set -- /opt/tare/beacon /run/tare/channel ready ;;

@@ -11,13 +11,18 @@ CLEAN_ARGUMENT = re.compile(r"[\x21-\x7e]+")
 DATA_DEVICE = "/dev/vdb"
 
 
-def command_line(entry: Entry, scratch: bool, network: NetworkPlace | None, further: str = "") -> str:
+def command_line(
+    entry: Entry, scratch: bool, network: NetworkPlace | None, further: str = "", *, channel: str = ""
+) -> str:
     """The kernel's arguments: a quiet serial console, an end instead of a hang after a panic, and what init is told.
 
-    `further` are words for the kernel itself, such as `mitigations=off`.
+    `further` are words for the kernel itself, such as `mitigations=off`. `channel` is the serial port that the agent
+    speaks over where there is no virtio-serial; the console is then none.
     """
-    kernel = ("console=ttyS0", "quiet", "panic=-1", "net.ifnames=0")
-    return " ".join((*kernel, *told(entry, DATA_DEVICE if scratch else "", network), *clean(*further.split())))
+    kernel = (f"console={'tty0' if channel else 'ttyS0'}", "quiet", "panic=-1", "net.ifnames=0")
+    words = told(entry, DATA_DEVICE if scratch else "", network)
+    words += clean(f"tare.channel={channel}") if channel else []
+    return " ".join((*kernel, *words, *clean(*further.split())))
 
 
 def told(entry: Entry, data_device: str, network: NetworkPlace | None) -> list[str]:
