@@ -9,6 +9,13 @@ from pathlib import Path
 
 PROC = Path("/proc")
 NANO = 1e-9
+GROUPS = (
+    ("CPU ", "vcpu"),
+    ("IO mon_", "emulator"),
+    ("IO ", "iothread"),
+    ("vhost-", "vhost"),
+    ("fc_vcpu", "vcpu"),
+)
 
 
 class Qemu:
@@ -74,11 +81,8 @@ class Qemu:
 
 
 def _group(thread: str) -> str:
-    """The part of the guest that a QEMU thread's name stands for (`CPU 0/KVM`, `IO iothread1`, `vhost-123`)."""
-    for start, group in (("CPU ", "vcpu"), ("IO mon_", "emulator"), ("IO ", "iothread"), ("vhost-", "vhost")):
-        if thread.startswith(start):
-            return group
-    return "emulator"
+    """The part of the guest that a thread's name stands for (`CPU 0/KVM`, `IO iothread1`, `vhost-123`, `fc_vcpu 0`)."""
+    return next((group for start, group in GROUPS if thread.startswith(start)), "emulator")
 
 
 def _ran(task: Path) -> float:
