@@ -57,7 +57,7 @@ def test_the_unpacked_kernel_and_the_agent_on_a_serial_port_work(root: RootForms
     """With the boot arguments of Firecracker's guests, but on QEMU's microvm: no virtio-serial, a read-only root."""
     kernel = keep_unpacked(root.kernel, folder, Deadline.after(60))
     channel = Channel(folder)
-    told = f"{command_line('agent', False, None, channel=SERIAL)} tsc_early_khz={counter_khz()}"
+    told = command_line("agent", False, None, f"tsc_early_khz={counter_khz()}", channel=SERIAL)
     argv = [
         *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *("-machine", "microvm,acpi=on", "-accel", "tcg", "-cpu", "max,-la57", "-m", "512M"),

@@ -37,14 +37,16 @@ def resources(prepared: Prepared, place: Place, identity: str, tap: str) -> Iter
     The root is shared and read-only, since Firecracker has no overlays; the data disk goes through the host's page
     cache, since Firecracker opens no disk past it. Flushes of the guest reach the disk (`Writeback`).
     """
-    boot = command_line(place.entry, bool(place.scratch_mib), place.network if tap else None, channel=SERIAL)
+    boot = command_line(
+        place.entry, bool(place.scratch_mib), place.network if tap else None, "reboot=k", channel=SERIAL
+    )
     yield "/machine-config", {"vcpu_count": place.shape.vcpus, "mem_size_mib": place.shape.memory_mib, "smt": False}
     yield (
         "/boot-source",
         {
             "kernel_image_path": str(prepared.root.kernel),
             "initrd_path": str(prepared.root.initramfs),
-            "boot_args": f"{boot} reboot=k",
+            "boot_args": boot,
         },
     )
     yield _drive("root", prepared.root.disk, read_only=True)

@@ -39,7 +39,7 @@ def command(
     starts it, as libvirt's guests do with their connection.
     """
     network = place.network if tap else None
-    told = f" tsc_early_khz={counter_khz}" if counter_khz else ""
+    told = f"tsc_early_khz={counter_khz}" if counter_khz else ""
     enter = ["nsenter", f"--net=/run/netns/{network.netns}"] if network and network.netns else []
     return [
         *(*enter, "taskset", "--cpu-list", place.shape.cpu_list, "setpriv", "--pdeathsig", "KILL"),
@@ -47,7 +47,7 @@ def command(
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *_machine(prepared, place),
         *("-kernel", str(prepared.root.kernel), "-initrd", str(prepared.root.initramfs)),
-        *("-append", command_line(place.entry, bool(place.scratch_mib), network) + told),
+        *("-append", command_line(place.entry, bool(place.scratch_mib), network, told)),
         *_ports(place),
         *_disks(prepared, place),
         *(_network(tap, identity, vhost) if tap else ()),
