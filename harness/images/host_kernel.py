@@ -35,7 +35,8 @@ def adopt(
     image = _image(boot, libraries, release)
     if image is None:
         return root, _kept(root, f"the image of the host's {release} is not in {boot}")
-    folder = store / f"kernel-{release}-{root.digest[:12]}"
+    # By the build, not the root's digest: init and the list of modules are in the initramfs alone.
+    folder = store / f"kernel-{release}-{root.initramfs.parent.name}"
     try:
         loaded = load_order(tuple(modules), libraries / release)
         if not (folder / manifest.INITRAMFS).is_file():
