@@ -28,7 +28,8 @@ PROGRAMS = (accel.EMULATOR, "qemu-img", "ip", "nsenter", "setpriv", "taskset")
 PACKAGES = "apt-get install --no-install-recommends qemu-system-x86 qemu-utils iproute2 util-linux"
 VHOST_NET = Path("/dev/vhost-net")
 ASK_SECONDS = 10.0
-KINDS = {"kvm": "a guest of QEMU's microvm machine on KVM", "tcg": "the same, emulated by QEMU (no KVM)"}
+WORDS = "a guest of QEMU's microvm machine, without libvirt"
+KINDS = {"kvm": f"{WORDS}, on KVM", "tcg": f"{WORDS}, emulated (no KVM)"}
 
 
 class Microvm:
