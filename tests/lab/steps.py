@@ -17,7 +17,7 @@ TARE = ("python3", "-m", "harness")
 RESULTS = "/root/results"
 STEP_SECONDS = 900.0
 DEEP_SECONDS = 5400.0
-VARIANTS = ("native", "docker/bridge", "libvirt/kvm")
+VARIANTS = ("native", "docker/bridge", "libvirt/kvm", "qemu/microvm-kvm")
 PAGING = ("memory.page-fault", "memory.random")
 LADDER = ("disk.rand-read-qd1", "network.rr-tcp")
 HUGE_PAGES = 360
@@ -103,7 +103,7 @@ def _rows(out: Path) -> Iterator[Check]:
     for variant in VARIANTS:
         own = [row for row in rows if row["variant"] == variant and row["value"]]
         kinds = {row["accelerator"] for row in own}
-        expected = {"kvm-nested"} if variant.startswith("libvirt") else {"none"}
+        expected = {"kvm-nested"} if variant.startswith(("libvirt", "qemu")) else {"none"}
         workloads = sorted({row["workload"] for row in own})
         yield Check(f"{variant} has rows by {'/'.join(expected)}", kinds == expected, f"{len(own)} of {workloads}")
     hosts = {row["host_virtualized"] for row in rows}

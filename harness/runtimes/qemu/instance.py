@@ -47,8 +47,11 @@ def pin(monitor: Monitor, cpus: tuple[int, ...], deadline: Deadline) -> None:
     """Tie vCPU i to the i-th of `cpus`; all other threads of QEMU may use any of them. Raises TareError."""
     vcpus = monitor.ask("query-cpus-fast", deadline)
     assert isinstance(vcpus, list)
-    for vcpu in vcpus:
-        os.sched_setaffinity(vcpu["thread-id"], {cpus[vcpu["cpu-index"]]})
+    try:
+        for vcpu in vcpus:
+            os.sched_setaffinity(vcpu["thread-id"], {cpus[vcpu["cpu-index"]]})
+    except OSError as error:
+        raise TareError("a vCPU cannot be pinned", details=str(error)) from error
 
 
 def stop(child: "subprocess.Popen[bytes]", monitor: Monitor) -> None:

@@ -1,6 +1,5 @@
 """The qemu runtime: variants, what is available, launching a microvm, and guests that were left behind."""
 
-import subprocess
 import time
 import uuid
 from collections.abc import Iterable, Mapping
@@ -96,29 +95,7 @@ class Microvm:
                 make_data(disk, place.scratch_mib, "raw", deadline)
             asked = time.monotonic()
             make_overlay(prepared.root.disk, disks[0], deadline)
-            tap = ""
-            if place.network:
-                tap = undo.enter_context(
-                    open_tap(tap_name(identity), place.network, labels.get(RUN_LABEL, ""), deadline)
-                )
-            monitor = undo.enter_context(Monitor(place.directory / machine.MONITOR))
-            emulated = prepared.accelerator is Accelerator.TCG
-            argv = machine.command(
-                prepared,
-                place,
-                identity,
-                tap,
-                vhost=not emulated and VHOST_NET.exists(),
-                counter_khz=counter_khz() if emulated else 0,
-            )
-            child = _start(argv, place, labels)
-            undo.callback(stop, child, monitor)
-            try:
-                monitor.accept(child, deadline)
-                pin(monitor, place.shape.cpus, deadline)
-            except TareError as error:
-                said = complaint(place.directory)
-                raise TareError(f"{place.name} did not start", details=f"{said}{error}", hint=error.hint) from error
+            monitor = _start(undo, prepared, place, labels, identity, deadline)
             launched = Launched(
                 place=place,
                 channel=channel,
@@ -142,7 +119,32 @@ class Microvm:
         """Nothing is held."""
 
 
-def _start(argv: list[str], place: Place, labels: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-    """QEMU, labelled in its environment, with its complaints in a file that outlives it."""
+def _start(
+    undo: ExitStack,
+    prepared: Prepared,
+    place: Place,
+    labels: Mapping[str, str],
+    identity: str,
+    deadline: Deadline,
+) -> Monitor:
+    """QEMU with its tap, running and pinned, and its monitor; their ends go into `undo`.
+
+    It is labelled in its environment, and its complaints are in a file that outlives it. Raises TareError with them.
+    """
+    tap = ""
+    if place.network:
+        tap = undo.enter_context(open_tap(tap_name(identity), place.network, labels.get(RUN_LABEL, ""), deadline))
+    monitor = undo.enter_context(Monitor(place.directory / machine.MONITOR))
+    emulated = prepared.accelerator is Accelerator.TCG
+    vhost, khz = not emulated and VHOST_NET.exists(), counter_khz() if emulated else 0
+    argv = machine.command(prepared, place, identity, tap, vhost=vhost, counter_khz=khz)
     with (place.directory / ERRORS).open("wb") as errors:
-        return spawn(argv, stderr=errors.fileno(), env=labelled.labels_for(place.name, labels))
+        child = spawn(argv, stderr=errors.fileno(), env=labelled.labels_for(place.name, labels))
+    undo.callback(stop, child, monitor)
+    try:
+        monitor.accept(child, deadline)
+        pin(monitor, place.shape.cpus, deadline)
+    except TareError as error:
+        said = complaint(place.directory)
+        raise TareError(f"{place.name} did not start", details=f"{said}{error}", hint=error.hint) from error
+    return monitor
