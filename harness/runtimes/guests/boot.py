@@ -1,4 +1,4 @@
-"""What a guest's kernel and init are told on the kernel's command line, and its MAC address."""
+"""What a guest is told: its kernel and first script on the command line, a full system by its firmware. And its MAC."""
 
 import re
 import uuid
@@ -8,11 +8,23 @@ from harness.runtimes.base import Entry, NetworkPlace
 
 CLEAN_ARGUMENT = re.compile(r"[\x21-\x7e]+")
 DATA_DEVICE = "/dev/vdb"
+CREDENTIAL = "io.systemd.credential:tare.place="
+"""How systemd finds a credential among the firmware's strings (systemd.system-credentials(7), SMBIOS type 11)."""
 
 
 def command_line(entry: Entry, scratch: bool, network: NetworkPlace | None) -> str:
     """The kernel's arguments: a quiet serial console, an end instead of a hang after a panic, and what init is told."""
-    words = ["console=ttyS0", "quiet", "panic=-1", "net.ifnames=0", f"tare.entry={entry}"]
+    return f"console=ttyS0 quiet panic=-1 net.ifnames=0 {_place(entry, scratch, network)}"
+
+
+def credential(entry: Entry, scratch: bool, network: NetworkPlace | None) -> str:
+    """The same for a full system, whose command line is on its disk: a string that the firmware hands on."""
+    return CREDENTIAL + _place(entry, scratch, network)
+
+
+def _place(entry: Entry, scratch: bool, network: NetworkPlace | None) -> str:
+    """What the instance runs first, its data disk and its address, as words."""
+    words = [f"tare.entry={entry}"]
     if scratch:
         words.append(f"tare.scratch={DATA_DEVICE}")
     if network is not None:

@@ -16,7 +16,9 @@ from harness.runtimes.guests.qemu import Qemu
 from harness.runtimes.libvirt.domain import Domain
 from harness.runtimes.libvirt.session import bounded
 
-USERSPACE = "userspace"
+MOMENTS = "moments"
+"""The socket behind the guest's second serial port, on which each moment of its start has a line."""
+STAMPED = (Mark.LOADER, Mark.LOADED, Mark.USERSPACE, Mark.SERVICE)
 MONITOR_SECONDS = 10.0
 DESTROY_SECONDS = 30.0
 DYING_SECONDS = 2.0
@@ -45,6 +47,8 @@ class Guest(AgentInstance):
         self._handle = handle
         self._known = known
         self._qemu: Qemu | None = None
+        if domain.boot.firmware != "none":
+            self.last = Mark.SERVICE
 
     def wait(self, mark: Mark, deadline: Deadline) -> float:
         """The moment of `mark`; a guest that died or never came gets the end of its console quoted.
@@ -76,15 +80,15 @@ class Guest(AgentInstance):
         return Endpoint(address=self._place.network.address, port=self._place.port, bind=self._place.network.address)
 
     def _read_stamps(self, stamps: Mapping[str, tuple[float, str]]) -> dict[Mark, float]:
-        """`userspace` as the host stamped it; `kernel` is derived: less the guest's own clock, which began with it."""
-        if USERSPACE not in stamps:
-            return {}
-        at, line = stamps[USERSPACE]
-        try:
-            age = float(line.split()[1])
-        except (IndexError, ValueError):
-            raise TareError(f"{self.name} sent no userspace mark", details=line[:200]) from None
-        return {Mark.USERSPACE: at, Mark.KERNEL: at - age}
+        """As the host stamped them; `kernel` is `userspace` less the guest's own clock, which began with its kernel."""
+        found = {mark: stamps[mark.value][0] for mark in STAMPED if mark.value in stamps}
+        if Mark.USERSPACE in found:
+            at, line = stamps[Mark.USERSPACE.value]
+            try:
+                found[Mark.KERNEL] = at - float(line.split()[1])
+            except (IndexError, ValueError):
+                raise TareError(f"{self.name} sent no userspace mark", details=line[:200]) from None
+        return found
 
     def _process(self) -> Qemu | None:
         if self._qemu is None:
@@ -142,9 +146,8 @@ class Guest(AgentInstance):
         finally:
             if self._qemu is not None:
                 self._qemu.close()
-            for disk in self._domain.disks:
-                if not disk.medium:
-                    disk.path.unlink(missing_ok=True)
+            for path in self._domain.files:
+                path.unlink(missing_ok=True)
 
 
 def end(handle: "libvirt.virDomain", deadline: Deadline) -> None:

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from harness.model import Variant
 
 Cache = Literal["none", "writeback", "writethrough", "directsync", "unsafe"]
+Firmware = Literal["none", "bios", "uefi"]
 CACHES: tuple[Cache, ...] = ("none", "writeback", "writethrough", "directsync", "unsafe")
 UNCACHED = ("none", "directsync")
 """QEMU does native asynchronous I/O only past the host's page cache."""
@@ -20,7 +21,8 @@ class Knobs:
     to add or hide (`EPYC,+svm,-smap`); `pinned` ties each vCPU to one
     CPU of the shape instead of to all of them; `memory` is allocated when touched, beforehand, or beforehand in huge
     pages; `data`, `cache` and `aio` are the data disk's, which an `iothread` may serve; `queues` are the network
-    card's, one or one per vCPU; `vhost` off leaves its packets to QEMU itself, auto takes what the host has.
+    card's, one or one per vCPU; `vhost` off leaves its packets to QEMU itself, auto takes what the host has. Without
+    `firmware` QEMU loads the kernel itself and the root is all there is; with one, that boots a full system from disk.
     """
 
     accelerator: Literal["kvm", "tcg"]
@@ -33,6 +35,7 @@ class Knobs:
     iothread: Literal["no", "yes"] = "no"
     queues: Literal["one", "all"] = "one"
     vhost: Literal["auto", "on", "off"] = "auto"
+    firmware: Firmware = "none"
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Self:
@@ -84,6 +87,8 @@ def _of(kind: Literal["kvm", "tcg"]) -> Iterator[Variant]:
             aio = "native" if cache in UNCACHED else "threads"
             options = {**base.options(), "data": data, "cache": cache, "aio": aio}
             yield _variant(f"{data}-{cache}", Knobs.of(options), f"{data} data disk, cache={cache}")
+    yield _variant("system", replace(base, firmware="bios"), "a full system: BIOS, GRUB, Debian's kernel, systemd")
+    yield _variant("system-uefi", replace(base, firmware="uefi"), "a full system, by UEFI")
     turned = {"accelerator": kind, **UNTUNED}
     for name, step, words in LADDER:
         turned |= step
@@ -93,5 +98,9 @@ def _of(kind: Literal["kvm", "tcg"]) -> Iterator[Variant]:
 def _variant(flavour: str, knobs: Knobs, words: str) -> Variant:
     name = f"libvirt/{knobs.accelerator}" + (f"-{flavour}" if flavour else "")
     return Variant(
-        name=name, runtime="libvirt", summary=f"{KINDS[knobs.accelerator]}; {words}", options=knobs.options()
+        name=name,
+        runtime="libvirt",
+        summary=f"{KINDS[knobs.accelerator]}; {words}",
+        options=knobs.options(),
+        form="root" if knobs.firmware == "none" else "system",
     )
