@@ -14,6 +14,7 @@ from harness.report import axis, figures, style
 LINE = 0.235
 """Inches per line of text."""
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
     """Overheads that share an axis."""

@@ -56,7 +56,9 @@ class Lab:
 def recipes(deadline: Deadline) -> tuple[RootForms, RootForms]:
     """The root that is measured in the lab, and the lab's own; built where they are not yet."""
     store = paths.state() / "images"
-    root, lab = (images.ensure(paths.data("images") / name, store, deadline, _say) for name in ("root.toml", "lab.toml"))
+    root, lab = (
+        images.ensure(paths.data("images") / name, store, deadline, _say) for name in ("root.toml", "lab.toml")
+    )
     return root, lab
 
 
