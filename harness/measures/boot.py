@@ -19,6 +19,9 @@ ACCOUNT = Command(argv=("sh", "-c", "systemd-analyze time; systemd-analyze blame
 class BootMeasure:
     """Times launches: every iteration is an instance of its own."""
 
+    def __init__(self) -> None:
+        self._accounted: set[str] = set()
+
     def measure(self, case: Case, stage: Stage, deadline: Deadline) -> Iterator[Sample]:
         """Warm-up and measured launches; see Measure.measure. A mark that a runtime has not makes no sample."""
         workload = stage.workload(case.workload)
@@ -37,7 +40,8 @@ class BootMeasure:
             figures = [(metric, span) for metric in workload.metrics if (span := _span(metric, marks)) is not None]
             for metric, value in itertools.chain(figures, host_costs(figures, exact)):
                 yield sample(metric, value, number, workload, exact, reason)
-        if last is Mark.SERVICE and case.block == 0:
+        if last is Mark.SERVICE and case.variant not in self._accounted:
+            self._accounted.add(case.variant)
             try:
                 _account(case, stage, deadline.within(workload.timeout))
             except TareError as error:  # what was measured stands without it
@@ -45,7 +49,7 @@ class BootMeasure:
 
 
 def _account(case: Case, stage: Stage, deadline: Deadline) -> None:
-    """Once a run, untimed, in an instance of its own: a full system's own account of its start, and its facts."""
+    """Untimed, in an instance of its own: a full system's own account of its start, and its facts."""
     with stage.launch(case, Role.SUBJECT, "agent", deadline) as instance:
         instance.wait(Mark.READY, deadline)
         instance.wait(instance.last, deadline)
