@@ -12,9 +12,13 @@ CREDENTIAL = "io.systemd.credential:tare.place="
 """How systemd finds a credential among the firmware's strings (systemd.system-credentials(7), SMBIOS type 11)."""
 
 
-def command_line(entry: Entry, scratch: bool, network: NetworkPlace | None) -> str:
-    """The kernel's arguments: a quiet serial console, an end instead of a hang after a panic, and what init is told."""
-    return f"console=ttyS0 quiet panic=-1 net.ifnames=0 {_place(entry, scratch, network)}"
+def command_line(entry: Entry, scratch: bool, network: NetworkPlace | None, *, console: bool = True) -> str:
+    """The kernel's arguments: a quiet serial console, an end instead of a hang after a panic, and what init is told.
+
+    Without `console` the kernel has none but a terminal that nobody sees.
+    """
+    where = "ttyS0" if console else "tty0"
+    return f"console={where} quiet panic=-1 net.ifnames=0 {_place(entry, scratch, network)}"
 
 
 def credential(entry: Entry, scratch: bool, network: NetworkPlace | None) -> str:

@@ -67,7 +67,7 @@ def system_of(prepared: Prepared) -> SystemForm | None:
 def _boot(prepared: Prepared, place: Place, knobs: Knobs) -> DirectKernel | FullSystem:
     scratch = bool(place.scratch_mib)
     if knobs.firmware == "none":
-        words = command_line(place.entry, scratch, place.network)
+        words = command_line(place.entry, scratch, place.network, console=knobs.console == "serial")
         return DirectKernel(kernel=prepared.root.kernel, initramfs=prepared.root.initramfs, command_line=words)
     told = (credential(place.entry, scratch, place.network),)
     if knobs.firmware == "bios":

@@ -22,7 +22,8 @@ class Knobs:
     CPU of the shape instead of to all of them; `memory` is allocated when touched, beforehand, or beforehand in huge
     pages; `data`, `cache` and `aio` are the data disk's, which an `iothread` may serve; `queues` are the network
     card's, one or one per vCPU; `vhost` off leaves its packets to QEMU itself, auto takes what the host has. Without
-    `firmware` QEMU loads the kernel itself and the root is all there is; with one, that boots a full system from disk.
+    `firmware` QEMU loads the kernel itself and the root is all there is; with one, that boots a full system from disk,
+    whose own files settle its `console`.
     """
 
     accelerator: Literal["kvm", "tcg"]
@@ -36,6 +37,7 @@ class Knobs:
     queues: Literal["one", "all"] = "one"
     vhost: Literal["auto", "on", "off"] = "auto"
     firmware: Firmware = "none"
+    console: Literal["serial", "none"] = "serial"
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Self:
@@ -87,6 +89,7 @@ def _of(kind: Literal["kvm", "tcg"]) -> Iterator[Variant]:
             aio = "native" if cache in UNCACHED else "threads"
             options = {**base.options(), "data": data, "cache": cache, "aio": aio}
             yield _variant(f"{data}-{cache}", Knobs.of(options), f"{data} data disk, cache={cache}")
+    yield _variant("no-console", replace(base, console="none"), "without a serial console")
     yield _variant("system", replace(base, firmware="bios"), "a full system: BIOS, GRUB, Debian's kernel, systemd")
     yield _variant("system-uefi", replace(base, firmware="uefi"), "a full system, by UEFI")
     turned = {"accelerator": kind, **UNTUNED}

@@ -152,6 +152,12 @@ def test_the_kernel_is_told_entry_scratch_and_address() -> None:
     )
 
 
+def test_a_guest_can_be_without_a_serial_console() -> None:
+    boots = [domain(f"libvirt/kvm{flavour}").boot for flavour in ("", "-no-console")]
+    lines = [boot.command_line for boot in boots if boot.firmware == "none"]
+    assert lines[0].replace("console=ttyS0", "console=tty0") == lines[1] != lines[0]
+
+
 def test_a_kernel_argument_cannot_smuggle_another_in() -> None:
     with pytest.raises(TareError, match="kernel argument"):
         command_line("agent", False, replace(NETWORK, address="10.0.0.1 init=/bin/sh"))
