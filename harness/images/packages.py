@@ -17,6 +17,7 @@ from harness.images import corpus
 from harness.images.recipe import Recipe
 
 DOWNLOADS = "/tare-guest-packages"
+ANEW = "the mirror has newer packages than the root; build both anew: tare clean --images, then make images"
 INSTALL = "apt-get install --no-remove --no-install-recommends "
 NEEDED = {
     "mmdebstrap": "mmdebstrap",
@@ -158,6 +159,8 @@ def _hint(error: TareError) -> str:
         return f"sudo {INSTALL}debian-archive-keyring"
     if any(sign in said for sign in ("chroot mode", "subuid", "user namespace", "unshare")):
         return f"run once as root (sudo make images), or: sudo {INSTALL}uidmap, and allow unprivileged user namespaces"
+    if "Unable to locate package linux-image" in said:
+        return ANEW
     if "No space left" in said:
         return "free some disk space: a build needs about 4 GiB"
     return "check the network and apt's sources, then: make images"
