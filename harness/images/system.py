@@ -41,10 +41,10 @@ PLACES: Mapping[str, str] = {
     "90-tare.rules": "etc/udev/rules.d",
     "fstab": "etc",
     "grub.cfg": "boot/grub",
+    "patience.conf": "etc/systemd/system.conf.d",
     "start.sh": "opt/tare/system",
     "tare-reached.service": "etc/systemd/system",
     "tare.service": "etc/systemd/system",
-    "wait.conf": r"etc/systemd/system/dev-virtio\x2dports-tare.device.d",
 }
 """Where the files of harness/inside/system go; systemd's units are wanted by multi-user.target."""
 MODULES = ("part_gpt", "ext2", "search", "search_label", "serial", "terminfo", "terminal", "echo", "normal", "linux")

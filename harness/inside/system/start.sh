@@ -16,8 +16,7 @@ await() {
 }
 
 entry=agent scratch='' address=''
-read -r words <"$CREDENTIALS_DIRECTORY/tare.place"
-for word in $words; do
+for word in $(cat "$CREDENTIALS_DIRECTORY/tare.place"); do
     case $word in
     tare.entry=*) entry=${word#*=} ;;
     tare.scratch=*) scratch=${word#*=} ;;
