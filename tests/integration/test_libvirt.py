@@ -23,7 +23,7 @@ from harness.runtimes.libvirt.instance import Guest
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.timeout(1500),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(os.geteuid() != 0, reason="a bridge of our own needs root: sudo make test"),
     pytest.mark.skipif(
         bool(process.have("ip", "libvirtd", "qemu-system-x86_64", "mmdebstrap")), reason="system packages: make doctor"
@@ -35,7 +35,7 @@ PORT = 5302
 LABELS = {"tare.install": NAME, "tare.run": f"{NAME}-run", "tare.boot": "b"}
 SHAPE = Shape(cpus=(max(os.sched_getaffinity(0)),), memory_mib=512)
 BOOT_SECONDS = 60.0
-SYSTEM_SECONDS = 420.0
+SYSTEM_SECONDS = 480.0
 """A full system that QEMU emulates needs half a minute on a host that does nothing else."""
 SERVE = f"import socket; s = socket.create_server(('', {PORT})); c, _ = s.accept(); c.sendall(b'hello')"
 FOREIGN = """<domain type="qemu"><name>tare-lvtest-foreign</name><memory unit="MiB">64</memory><vcpu>1</vcpu>
