@@ -30,6 +30,7 @@ def opened(request: Request, facts: HostFacts, stage: Stage, plan: Plan) -> dict
         "harness_cpus": stage.allotment.harness_cpus,
         "notes": [*stage.allotment.notes, *stage.daemons.notes, *stage.notes],
         "root": stage.root.digest,
+        "system": stage.root.system.digest if stage.root.system else "",
         "versions": stage.versions(),
         "rig": stage.rig_facts(),
         "plan": [asdict(block) for block in plan.blocks],

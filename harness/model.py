@@ -36,10 +36,16 @@ Resource = Literal["cpu", "memory", "network", "disk", "boot"]
 
 
 class Mark(StrEnum):
-    """A named moment of an instance on the host's monotonic clock."""
+    """A named moment of an instance on the host's monotonic clock, in the order in which they come.
+
+    Only a full system has `loader` (its firmware has started the boot loader), `loaded` (kernel and initramfs are in
+    memory) and `service` (all that it starts at boot is there).
+    """
 
     ASKED = "asked"
     CREATED = "created"
+    LOADER = "loader"
+    LOADED = "loaded"
     KERNEL = "kernel"
     USERSPACE = "userspace"
     READY = "ready"
@@ -120,6 +126,7 @@ class Variant:
     """One configured runtime; `options` are the runtime's own and each turns one knob.
 
     `most_vcpus` is how many vCPUs it can have at most, None for as many as a shape has.
+    `form` says what of the root its instances start from: the root as it is, or the full system that was made of it.
     """
 
     name: VariantName
@@ -127,6 +134,7 @@ class Variant:
     summary: str
     options: Mapping[str, str] = field(default_factory=dict)
     most_vcpus: int | None = None
+    form: Literal["root", "system"] = "root"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,10 +317,20 @@ class Leftover:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SystemForm:
+    """The root as a full system: a raw disk with partitions, boot loader, kernel and init; `digest` is the disk's."""
+
+    digest: str
+    disk: Path
+    kernel_release: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RootForms:
     """The one root in each runtime's form, with its digest.
 
-    `docker_image` is the image's id ("" until imported); `disk` a raw ext4 base; `kernel` and `initramfs` boot it.
+    `disk` is a raw ext4 base; `kernel` and `initramfs` boot it. `system` is None until a variant that boots one asks
+    for it.
     """
 
     digest: str
@@ -322,6 +340,7 @@ class RootForms:
     kernel: Path
     initramfs: Path
     kernel_release: str
+    system: SystemForm | None = None
 
 
 def _filled(names: tuple[str, ...], guest: str) -> tuple[str, ...]:

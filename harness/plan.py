@@ -15,6 +15,8 @@ LAUNCH_SECONDS = {"native": 0.3, "docker": 1.5, "libvirt": 5.0, "uml": 4.0, "fak
 LAUNCH_SECONDS_ELSE = 2.0
 TCG_FACTOR = 3.0
 """How much longer an emulated guest's launch takes than an accelerated one's."""
+SYSTEM_FACTOR = 2.5
+"""How much longer a full system's launch takes than that of the root alone."""
 SECTION_SECONDS = 1.0
 """One iteration of a workload without a `seconds` parameter."""
 PREPARE_SECONDS = 1.0
@@ -186,8 +188,10 @@ def case_seconds(workload: Workload, variant: str, known: Mapping[str, Variant])
     launch = LAUNCH_SECONDS.get(runtime, LAUNCH_SECONDS_ELSE)
     if "tcg" in variant:
         launch *= TCG_FACTOR
+    if known[variant].form == "system":
+        launch *= SYSTEM_FACTOR
     if workload.measure == "boot":
-        return launch
+        return (workload.warmup + workload.iterations) * launch
     section = workload.parameters.get("seconds", SECTION_SECONDS)
     seconds = float(section) if isinstance(section, int | float) else SECTION_SECONDS
     return launch + (PREPARE_SECONDS if workload.prepare else 0.0) + (workload.warmup + workload.iterations) * seconds

@@ -83,7 +83,7 @@ def execute(request: Request, progress: Progress) -> Outcome:
         journal = stack.enter_context(Journal.reopen(folder) if earlier else Journal.create(folder))
         catalog = _needed(load_catalog(), request)
         stage = stack.enter_context(open_stage(run, folder, journal, catalog, allotment, progress.say))
-        plan = _plan(request, stage)
+        plan = _planned(request, stage, progress)
         opened = entries.opened(request, facts, stage, plan)
         if earlier:
             earlier.check(opened)
@@ -221,6 +221,16 @@ def _needed(catalog: Catalog, request: Request) -> Catalog:
         chosen.add(PEER_RUNTIME)
     kept = {name: runtime for name, runtime in catalog.runtimes.items() if name in chosen}
     return dataclasses.replace(catalog, runtimes=kept)
+
+
+def _planned(request: Request, stage: Stage, progress: Progress) -> Plan:
+    """The plan of the first stage; the full system is made once it is known that a variant boots it."""
+    plan = _plan(request, stage)
+    names = {name for block in plan.blocks for name in block.variants}
+    if not any(stage.catalog.variants[name].form == "system" for name in names):
+        return plan
+    stage.make_system(progress.say)
+    return _plan(request, stage)
 
 
 def _plan(request: Request, stage: Stage) -> Plan:

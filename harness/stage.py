@@ -67,6 +67,7 @@ class Stage:
     limits: Limits = field(default_factory=Limits)
     prepared: dict[tuple[str, Role], Prepared] = field(default_factory=dict)
     instances: dict[str, Instance] = field(default_factory=dict)
+    no_system: Available | None = None
     idle: float = 0.0
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -81,8 +82,23 @@ class Stage:
         return self.allotment.shape
 
     def availability(self) -> dict[str, Available]:
-        """Which variants can run here; those that need the bridge cannot without one."""
-        return self.catalog.availability()
+        """Which variants can run here; those that boot a full system cannot where none could be made."""
+        found, variants = self.catalog.availability(), self.catalog.variants
+        if self.no_system is None:
+            return found
+        return {
+            name: self.no_system if one.ok and variants[name].form == "system" else one for name, one in found.items()
+        }
+
+    def make_system(self, say: Say) -> None:
+        """Make the root's full system for the variants that boot one; where that fails they are not available."""
+        recipe, store = paths.data("images") / "system.toml", paths.state() / "images"
+        try:
+            self.root = images.with_system(self.root, recipe, store, Deadline.after(OPEN_SECONDS), say)
+        except TareError as error:
+            say(f"system: {error.brief}")
+            reason = f"the full system could not be made: {error.brief}"
+            self.no_system = Available(ok=False, reason=reason, fix=error.hint)
 
     def obstacle(self, workload: Workload) -> Skip | None:
         """Why the rig cannot carry a workload: no network, or too little disk for two of its files; None if it can."""

@@ -30,6 +30,8 @@ PROGRAMS: tuple[tuple[str, str, str], ...] = (
     ("libvirtd", "libvirt-daemon-system", "libvirt variants"),
     ("qemu-system-x86_64", "qemu-system-x86", "guests"),
     ("qemu-img", "qemu-utils", "guests' disks"),
+    ("sfdisk", "fdisk", "guests that are full systems"),
+    ("mformat", "mtools", "guests that are full systems"),
 )
 # Modular libvirt has no libvirtd, and a system Docker may come from elsewhere.
 INSTEAD = {"libvirtd": "virtqemud", "dockerd": "docker"}

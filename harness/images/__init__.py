@@ -3,6 +3,7 @@
 from harness.images.host_kernel import adopt
 from harness.images.manifest import verify
 from harness.images.store import ensure
+from harness.images.system import with_system
 from harness.images.transfer import export_root, import_root
 
-__all__ = ["adopt", "ensure", "export_root", "import_root", "verify"]
+__all__ = ["adopt", "ensure", "export_root", "import_root", "verify", "with_system"]

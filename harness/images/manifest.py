@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -80,7 +80,7 @@ def read(folder: Path) -> Manifest:
 def write(folder: Path, manifest: Manifest) -> None:
     """Write and seal a build whose files are all in place."""
     store(folder / MANIFEST, encode(manifest))
-    _seal(folder)
+    seal(folder, FILES)
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -108,19 +108,20 @@ def verify(folder: Path, *, full: bool = False) -> RootForms:
     with `full`. The directory is compared by every file's metadata, with `full` by content too.
     """
     manifest = read(folder)
-    seal = _read_seal(folder)
-    moved = False
-    for name in FILES:
-        path = folder / name
-        if not full and seal.get(name) == _identity(path):
-            continue
-        moved = True
-        _compare(path, manifest.forms[name])
+    unaltered(folder, {name: manifest.forms[name] for name in FILES}, full=full)
     if difference := tree.difference(folder / DIRECTORY, folder / LISTING, full=full):
         raise _altered(folder / DIRECTORY, difference)
-    if moved:
-        _seal(folder)
     return forms(folder, manifest)
+
+
+def unaltered(folder: Path, built: Mapping[str, Form], *, full: bool = False) -> None:
+    """Raise TareError unless the named files of `folder` are what was built; see `verify`."""
+    sealed = _read_seal(folder)
+    moved = [name for name in built if full or sealed.get(name) != _identity(folder / name)]
+    for name in moved:
+        _compare(folder / name, built[name])
+    if moved:
+        seal(folder, built)
 
 
 def measure_forms(folder: Path, names: tuple[str, ...] = FILES) -> dict[str, Form]:
@@ -158,8 +159,9 @@ def _altered(path: Path, difference: str) -> TareError:
     return TareError(f"{path} is not what was built", details=difference, hint=f"{REBUILD} (rebuilds it)")
 
 
-def _seal(folder: Path) -> None:
-    store(folder / SEAL, json.dumps({name: _identity(folder / name) for name in FILES}).encode())
+def seal(folder: Path, names: Iterable[str]) -> None:
+    """Note size, time and inode of the named files of `folder`, by which `unaltered` knows them again."""
+    store(folder / SEAL, json.dumps({name: _identity(folder / name) for name in names}).encode())
 
 
 def _read_seal(folder: Path) -> dict[str, list[int]]:

@@ -3,9 +3,10 @@
 import functools
 import os
 import re
+import shlex
 import shutil
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from harness.images import corpus
 from harness.images.recipe import Recipe
 
 DOWNLOADS = "/tare-guest-packages"
+ANEW = "the mirror has newer packages than the root; build both anew: tare clean --images, then make images"
 INSTALL = "apt-get install --no-remove --no-install-recommends "
 NEEDED = {
     "mmdebstrap": "mmdebstrap",
@@ -28,10 +30,10 @@ NEEDED = {
 """Programs that a build runs, with the Debian packages that hold them."""
 
 
-def check_tools() -> None:
+def check_tools(needed: Mapping[str, str] = NEEDED) -> None:
     """Raise a TareError that names the packages to install where a program of the build is missing."""
-    if missing := process.have(*NEEDED):
-        wanted = " ".join(dict.fromkeys(NEEDED[program] for program in missing))
+    if missing := process.have(*needed):
+        wanted = " ".join(dict.fromkeys(needed[program] for program in missing))
         raise TareError(
             f"building the root needs {', '.join(missing)}", hint=f"sudo {INSTALL}{wanted}", code=ExitCode.HOST_NOT_FIT
         )
@@ -46,20 +48,49 @@ def build(recipe: Recipe, folder: Path, deadline: Deadline, say: Callable[[str],
     debs = folder / "packages"
     debs.mkdir()
     tar = folder / "packages.tar"
+    _run(recipe, _mmdebstrap(recipe, tar, debs, deadline), folder, deadline)
+    say("root: adding the corpora")
+    _finish(recipe, tar, folder / "root.tar")
+
+
+def extend(
+    recipe: Recipe, root: Path, added: Sequence[str], hooks: Sequence[str], folder: Path, deadline: Deadline
+) -> Path:
+    """The root's tar `root` with packages `added` to it, as a tar in `folder`; what the root has stays as it is.
+
+    `hooks` are mmdebstrap's, run at the end. Raises TareError as `build` does, or when one is not to be had.
+    """
+    target = folder / "extended.tar"
+    unpack = 'tar -x -C "$1" --numeric-owner -p --xattrs --xattrs-include="*" --exclude="./dev/*" -f'
+    command = [
+        *("mmdebstrap", "--quiet", "--mode=auto", "--format=tar", "--variant=custom"),
+        f"--architectures={recipe.architecture}",
+        f"--include={','.join(added)}",
+        *(f"--dpkgopt=path-exclude={pattern}" for pattern in recipe.without),
+        f"--setup-hook={unpack} {shlex.quote(str(root))}",
+        *(f"--customize-hook={hook}" for hook in hooks),
+        '--customize-hook=rm -f "$1/etc/resolv.conf"',
+        recipe.suite,
+        str(target),
+        *_sources(recipe.suite, deadline),
+    ]
+    _run(recipe, command, folder, deadline)
+    return target
+
+
+def _run(recipe: Recipe, command: Sequence[str], folder: Path, deadline: Deadline) -> None:
     environment = {"SOURCE_DATE_EPOCH": str(recipe.epoch)}
     if os.geteuid() == 0:
         # Where a killed build's remains are found and removed; as a plain user mmdebstrap's other user ids need /tmp.
         environment["TMPDIR"] = str(folder)
     try:
-        process.run(_mmdebstrap(recipe, tar, debs, deadline), deadline, env=environment)
+        process.run(command, deadline, env=environment)
     except DeadlineExceeded:
         raise
     except TareError as error:
         raise TareError(
             "the root could not be built from packages", details=error.details, hint=_hint(error)
         ) from error
-    say("root: adding the corpora")
-    _finish(recipe, tar, folder / "root.tar")
 
 
 def _mmdebstrap(recipe: Recipe, tar: Path, debs: Path, deadline: Deadline) -> list[str]:
@@ -128,6 +159,8 @@ def _hint(error: TareError) -> str:
         return f"sudo {INSTALL}debian-archive-keyring"
     if any(sign in said for sign in ("chroot mode", "subuid", "user namespace", "unshare")):
         return f"run once as root (sudo make images), or: sudo {INSTALL}uidmap, and allow unprivileged user namespaces"
+    if "Unable to locate package linux-image" in said:
+        return ANEW
     if "No space left" in said:
         return "free some disk space: a build needs about 4 GiB"
     return "check the network and apt's sources, then: make images"

@@ -21,6 +21,7 @@ from harness.model import RootForms
 Say = Callable[[str], None]
 KEPT_BUILDS = 6
 KEPT_BASES = 4
+KEPT_SYSTEMS = 2
 SPACE_NEEDED = 4 * 2**30
 
 
@@ -42,7 +43,7 @@ def ensure(recipe_file: Path, store: Path, deadline: Deadline, say: Say, *, rebu
         with partial(store) as work:
             _assemble(wanted, inside, base, work, deadline, say)
             install(work, folder)
-        _prune(store)
+        prune(store)
         say(f"root: built {folder}")
         return _use(folder)
 
@@ -191,9 +192,10 @@ def _check_space(store: Path) -> None:
         )
 
 
-def _prune(store: Path) -> None:
+def prune(store: Path) -> None:
     """Remove the builds that were not used for longest; several stay, since a run may be using an older one."""
-    for pattern, kept in (("[0-9a-f]" * 16, KEPT_BUILDS), ("base-*", KEPT_BASES)):
+    kinds = (("[0-9a-f]" * 16, KEPT_BUILDS), ("base-*", KEPT_BASES), ("system-*", KEPT_SYSTEMS))
+    for pattern, kept in kinds:
         folders = sorted(store.glob(pattern), key=lambda folder: folder.stat().st_mtime, reverse=True)
         for folder in folders[kept:]:
             shutil.rmtree(folder, ignore_errors=True)

@@ -29,6 +29,8 @@ class CommandMeasure:
         with ExitStack() as stack:
             subject = stack.enter_context(stage.launch(case, Role.SUBJECT, "agent", deadline))
             subject.wait(Mark.READY, deadline.within(READY_SECONDS))
+            # A full system is measured once it has done what it does at boot.
+            subject.wait(subject.last, deadline.within(READY_SECONDS))
             stage.record(case, "facts", facts=dict(subject.facts(deadline)))
             values = _values(workload, stage)
             runner = subject

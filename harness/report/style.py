@@ -25,8 +25,10 @@ FAMILIES = {
 people with colour-vision deficiency as well, and every mark also carries its variant's name."""
 
 PHASES = {
-    "created": "#c9d7e6",
-    "kernel": "#8fb3d6",
+    "created": "#dde6ef",
+    "loader": "#c4d5e7",
+    "loaded": "#a9c4e0",
+    "kernel": "#84acd4",
     "userspace": "#4f86bd",
     "ready": "#1f4e82",
     "service": "#12304f",

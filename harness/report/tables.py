@@ -270,7 +270,13 @@ def host_table(stored: Stored) -> Table:
     rows = [(key, _said(value)) for key, value in stored.mapping("host").items() if value not in ("", None, [], {})]
     rows += [(f"rig: {key}", _said(value)) for key, value in stored.mapping("rig").items()]
     rows += [(f"version: {key}", _said(value)) for key, value in stored.mapping("versions").items()]
-    named = {"shape": "shape", "root": "root (digest)", "harness_cpus": "CPUs of harness and peer", "tare": "tare"}
+    named = {
+        "shape": "shape",
+        "root": "root (digest)",
+        "system": "full system (digest)",
+        "harness_cpus": "CPUs of harness and peer",
+        "tare": "tare",
+    }
     rows += [(label, _said(stored.manifest[key])) for key, label in named.items() if stored.manifest.get(key)]
     return _plain("Host", ("fact", "value"), rows)
 

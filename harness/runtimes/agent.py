@@ -87,7 +87,7 @@ class Line:
 class Channel:
     """The byte channel of one instance: `<directory>/channel`, listening before the instance starts.
 
-    `watch` opens further sockets beside it, whose first line is stamped into `stamps` while the instance comes up.
+    `watch` opens further sockets beside it, whose lines are stamped into `stamps` while the instance comes up.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -105,8 +105,12 @@ class Channel:
 
     @property
     def stamps(self) -> dict[str, tuple[float, str]]:
-        """The first line of each watched socket, with the host's monotonic clock at its arrival."""
-        return {name: line.lines[0] for name, line in self._watched.items() if line.lines}
+        """The lines of watched sockets by their first words, with the host's monotonic clock at their arrival.
+
+        Of several that begin alike the first counts.
+        """
+        came = [one for line in self._watched.values() for one in line.lines]
+        return {text.split()[0]: (at, text) for at, text in reversed(came) if text.split()}
 
     def watch(self, name: str) -> Path:
         """Listen on `<directory>/<name>` too."""
@@ -122,6 +126,12 @@ class Channel:
         while not self._main.lines:
             self._turn(deadline, "an instance did not become ready", (self._main, *self._watched.values()))
         return self._main.lines.pop(0)[0]
+
+    def wait_stamp(self, word: str, deadline: Deadline, dead: Dead) -> None:
+        """Wait for a watched socket's line that begins with `word`; raises as `wait_ready` does."""
+        self.dead = dead
+        while word not in self.stamps:
+            self._turn(deadline, f"an instance did not say {word}", (self._main, *self._watched.values()))
 
     def start(self, command: Command, deadline: Deadline) -> "AgentJob":
         """Start a command; returns at its START frame. Raises TareError when it cannot be started."""
@@ -213,6 +223,8 @@ class AgentJob:
 class AgentInstance(ABC):
     """What the instances of all runtimes share: marks by the channel, jobs by the agent, an end."""
 
+    last: Mark = Mark.READY
+
     def __init__(self, name: str, channel: Channel, accelerator: Accelerator, kernel: str, asked: float) -> None:
         self.name = name
         self.accelerator = accelerator
@@ -226,9 +238,12 @@ class AgentInstance(ABC):
         return dict(self._marks)
 
     def wait(self, mark: Mark, deadline: Deadline) -> float:
-        """The moment of `mark`; everything but `ready` has come by then or never comes."""
+        """The moment of `mark`; everything but `ready` and the `last` one has come by then or never comes."""
         if mark not in self._marks and Mark.READY not in self._marks:
             self._marks[Mark.READY] = self._channel.wait_ready(deadline, self._dead)
+            self._marks |= self._read_stamps(self._channel.stamps)
+        if mark not in self._marks and mark is self.last:
+            self._channel.wait_stamp(mark.value, deadline, self._dead)
             self._marks |= self._read_stamps(self._channel.stamps)
         if mark not in self._marks:
             raise TareError(f"{self.name} has no mark {mark}")

@@ -113,11 +113,15 @@ class Prepared:
 
 
 class Instance(Protocol):
-    """One running container, guest or native process tree; a context manager that ends it."""
+    """One running container, guest or native process tree; a context manager that ends it.
+
+    `last` is the mark after which no other comes: `ready`, or `service` of a full system.
+    """
 
     name: str
     accelerator: Accelerator
     kernel: str
+    last: Mark
 
     @property
     def marks(self) -> Mapping[Mark, float]:

@@ -73,6 +73,7 @@ class FakeInstance:
         self.name = place.name
         self.accelerator = Accelerator.NONE
         self.kernel = "fake"
+        self.last = Mark.READY
         self._place = place
         self._factor = factor
         self._generator = random.Random(place.name)

@@ -150,6 +150,7 @@ def test_the_beacon_becomes_ready(bench: Bench) -> None:
     with bench.launch("host", "beacon", f"tare-{NAME}-beacon") as container:
         marks = container.wait(Mark.READY, Deadline.after(30)), container.marks
         assert marks[0] == marks[1][Mark.READY] < marks[1][Mark.ASKED] + 10
+        assert marks[1][Mark.CREATED] < marks[1][Mark.USERSPACE] < marks[1][Mark.READY], "its process, by runc"
     assert bench.ours() == []
 
 

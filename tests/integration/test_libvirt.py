@@ -16,7 +16,7 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.cost import HostMeter
 from harness.host.daemons import open_daemons
-from harness.images import ensure
+from harness.images import ensure, manifest, with_system
 from harness.measures.command import CommandMeasure
 from harness.model import (
     Accelerator,
@@ -38,7 +38,7 @@ from harness.runtimes.libvirt.instance import Guest
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(os.geteuid() != 0, reason="a bridge of our own needs root: sudo make test"),
     pytest.mark.skipif(
         bool(process.have("ip", "libvirtd", "qemu-system-x86_64", "mmdebstrap")), reason="system packages: make doctor"
@@ -50,6 +50,8 @@ PORT = 5302
 LABELS = {"tare.install": NAME, "tare.run": f"{NAME}-run", "tare.boot": "b"}
 SHAPE = Shape(cpus=(max(os.sched_getaffinity(0)),), memory_mib=512)
 BOOT_SECONDS = 60.0
+SYSTEM_SECONDS = 480.0
+"""A full system that QEMU emulates needs half a minute on a host that does nothing else."""
 SERVE = f"import socket; s = socket.create_server(('', {PORT})); c, _ = s.accept(); c.sendall(b'hello')"
 FOREIGN = """<domain type="qemu"><name>tare-lvtest-foreign</name><memory unit="MiB">64</memory><vcpu>1</vcpu>
 <os><type arch="x86_64" machine="q35">hvm</type></os><devices><controller type="usb" model="none"/>
@@ -221,6 +223,49 @@ def test_the_hosts_own_kernel_boots_with_its_own_modules(bench: Bench, tmp_path:
     with replace(bench, root=own).launch("own", "agent", scratch_mib=16) as guest:
         guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
         assert guest.kernel == release
+
+
+@pytest.fixture(scope="module")
+def systems(bench: Bench) -> Bench:
+    """The same bench with the root as a full system."""
+    recipe, store = paths.data("images") / "system.toml", paths.state() / "images"
+    return replace(bench, root=with_system(bench.root, recipe, store, Deadline.after(900), print))
+
+
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+def test_a_full_system_is_booted_by_its_firmware_and_is_the_same_root(systems: Bench, firmware: str) -> None:
+    variant, deadline = f"libvirt/tcg-system{'-uefi' if firmware == 'uefi' else ''}", Deadline.after(SYSTEM_SECONDS)
+    with systems.launch(firmware, "agent", variant, scratch_mib=64) as guest:
+        guest.wait(Mark.READY, deadline)
+        guest.wait(Mark.SERVICE, deadline)
+        marks = guest.marks
+        order = (Mark.ASKED, Mark.LOADER, Mark.LOADED, Mark.KERNEL, Mark.USERSPACE, Mark.SERVICE)
+        moments = [marks[mark] for mark in order]
+        assert moments == sorted(moments)
+
+        def run(*argv: str) -> str:
+            return guest.start(Command(argv=argv), deadline).wait(deadline).stdout
+
+        assert run("systemctl", "is-system-running", "--wait") == "running\n", run("systemctl", "--failed")
+        assert run("uname", "-r").strip() == systems.root.kernel_release == guest.kernel
+        assert (run("ls", "/sys/firmware/efi") != "") == (firmware == "uefi")
+        query = run("dpkg-query", "-W", "-f", "${Package} ${Version}\n").splitlines()
+        there = dict(line.split(" ", 1) for line in query)
+        root = manifest.read(systems.root.tar.parent).packages
+        assert {name: there.get(name) for name in root} == root
+        assert "Startup finished" in run("systemd-analyze", "time")
+        assert "/dev/vdb /scratch ext4" in run("cat", "/proc/mounts")
+        host = systems.network.place(firmware).host_address
+        assert f"default via {host} dev eth0" in run("ip", "route")
+        assert guest.facts(deadline)["firmware"] == firmware
+    assert sorted(path.name for path in (systems.folder / firmware).iterdir()) == ["console"]
+
+
+def test_a_full_system_starts_the_beacon_before_all_is_up(systems: Bench) -> None:
+    deadline = Deadline.after(SYSTEM_SECONDS)
+    with systems.launch("beacon-system", "beacon", "libvirt/tcg-system") as guest:
+        guest.wait(Mark.READY, deadline)
+        assert guest.wait(Mark.SERVICE, deadline) > guest.marks[Mark.READY] > guest.marks[Mark.USERSPACE]
 
 
 def test_a_guest_that_dies_is_quoted(bench: Bench) -> None:

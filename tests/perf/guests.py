@@ -10,7 +10,7 @@ from harness.model import Accelerator, Mark
 from harness.process import kill_group, run, spawn
 from harness.runtimes.agent import Channel
 from harness.runtimes.base import Place, Prepared
-from harness.runtimes.guests.instance import USERSPACE
+from harness.runtimes.guests.instance import MOMENTS
 from harness.runtimes.libvirt.description import describe
 from harness.runtimes.libvirt.domain import Domain
 from tests.perf.bench import LABELS, Bench
@@ -47,7 +47,7 @@ def _by_hand(bench: Bench, prepared: Prepared) -> Times:
     deadline = Deadline.after(BOOT_SECONDS)
     with bench.place() as place, _tap(place) as tap:
         channel = Channel(place.directory)
-        channel.watch(USERSPACE)
+        channel.watch(MOMENTS)
         domain = describe(prepared, place, LABELS)
         overlay = domain.disks[0]
         try:
@@ -62,15 +62,15 @@ def _by_hand(bench: Bench, prepared: Prepared) -> Times:
             finally:
                 kill_group(child)
             overlay.path.unlink()
-            early, _ = channel.stamps[USERSPACE]
+            early, _ = channel.stamps["userspace"]
             return {"userspace": early - begin, "ready": ready - begin, "gone": time.monotonic() - begin}
         finally:
             channel.close()
 
 
 def _argv(domain: Domain, place: Place, tap: str) -> list[str]:
-    """The machine of vm-templates/direct-kernel.xml.j2, as one would type it."""
-    assert place.network is not None
+    """The machine of vm-templates/guest.xml.j2, as one would type it."""
+    assert place.network is not None and domain.boot.firmware == "none"
     without = "".join(f",{name}=off" for name in domain.cpu_without)
     enter = ["nsenter", f"--net=/run/netns/{place.network.netns}"] if place.network.netns else []
     return [
@@ -80,13 +80,14 @@ def _argv(domain: Domain, place: Place, tap: str) -> list[str]:
         *("-cpu", ("host" if domain.type == "kvm" else "max") + without),
         *("-m", f"{domain.memory_mib}M", "-smp", f"{len(domain.cpus)},sockets=1,cores={len(domain.cpus)},threads=1"),
         *("-rtc", "base=utc,driftfix=slew", "-global", "kvm-pit.lost_tick_policy=delay"),
-        *("-kernel", str(domain.kernel), "-initrd", str(domain.initramfs), "-append", domain.command_line),
+        *("-kernel", str(domain.boot.kernel), "-initrd", str(domain.boot.initramfs)),
+        *("-append", domain.boot.command_line),
         *("-drive", f"file={domain.disks[0].path},format=qcow2,if=none,id=root,cache={domain.disks[0].cache}"),
         *("-device", "virtio-blk-pci,drive=root,addr=3"),
         *("-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no"),
         *("-device", f"virtio-net-pci,netdev=net,mac={domain.mac},romfile=,addr=7"),
         *("-chardev", f"file,id=console,path={domain.console}", "-device", "isa-serial,chardev=console,index=0"),
-        *("-chardev", f"socket,id=early,path={domain.userspace}", "-device", "isa-serial,chardev=early,index=1"),
+        *("-chardev", f"socket,id=early,path={domain.moments}", "-device", "isa-serial,chardev=early,index=1"),
         *("-device", "virtio-serial-pci,id=ports,addr=2", "-chardev", f"socket,id=tare,path={domain.channel}"),
         *("-device", "virtserialport,bus=ports.0,chardev=tare,name=tare"),
     ]

@@ -163,7 +163,7 @@ def test_what_takes_a_whole_system_is_about_one() -> None:
     for claim in CLAIMS:
         if claim.unit == "s" and claim.subjects[0].startswith("libvirt"):
             assert claim.subjects == ("libvirt/kvm-system",)
-            assert claim.needs
+            assert claim.measurements == (("boot.ready", "service"),)
 
 
 def test_sentences_about_both_compare_directly() -> None:

@@ -1,4 +1,4 @@
-"""What a guest's kernel and init are told on the kernel's command line, its first marks, and its MAC address."""
+"""What a guest is told: kernel and first script on the command line, a full system by its firmware. Its first marks."""
 
 import re
 import uuid
@@ -9,20 +9,34 @@ from harness.runtimes.base import Entry, NetworkPlace
 
 CLEAN_ARGUMENT = re.compile(r"[\x21-\x7e]+")
 DATA_DEVICE = "/dev/vdb"
+CREDENTIAL = "io.systemd.credential:tare.place="
+"""How systemd finds a credential among the firmware's strings (systemd.system-credentials(7), SMBIOS type 11)."""
 
 
 def command_line(
-    entry: Entry, scratch: bool, network: NetworkPlace | None, further: str = "", *, channel: str = ""
+    entry: Entry,
+    scratch: bool,
+    network: NetworkPlace | None,
+    further: str = "",
+    *,
+    channel: str = "",
+    console: bool = True,
 ) -> str:
     """The kernel's arguments: a quiet serial console, an end instead of a hang after a panic, and what init is told.
 
     `further` are words for the kernel itself, such as `mitigations=off`. `channel` is the serial port that the agent
-    speaks over where there is no virtio-serial; the console is then none.
+    speaks over where there is no virtio-serial. Then, or without `console`, the kernel has no console but a terminal
+    that nobody sees.
     """
-    kernel = (f"console={'tty0' if channel else 'ttyS0'}", "quiet", "panic=-1", "net.ifnames=0")
+    where = "ttyS0" if console and not channel else "tty0"
     words = told(entry, DATA_DEVICE if scratch else "", network)
     words += clean(f"tare.channel={channel}") if channel else []
-    return " ".join((*kernel, *words, *clean(*further.split())))
+    return " ".join((f"console={where}", "quiet", "panic=-1", "net.ifnames=0", *words, *clean(*further.split())))
+
+
+def credential(entry: Entry, scratch: bool, network: NetworkPlace | None) -> str:
+    """The same for a full system, whose command line is on its disk: a string that the firmware hands on."""
+    return CREDENTIAL + " ".join(told(entry, DATA_DEVICE if scratch else "", network))
 
 
 def told(entry: Entry, data_device: str, network: NetworkPlace | None) -> list[str]:

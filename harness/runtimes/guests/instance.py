@@ -14,8 +14,10 @@ from harness.runtimes.guests.accel import nested_paging
 from harness.runtimes.guests.boot import first_marks
 from harness.runtimes.guests.qemu import Qemu
 
-USERSPACE = "userspace"
-"""The socket, beside the channel, into which the guest's init speaks first."""
+MOMENTS = "moments"
+"""The socket, beside the channel, on which each moment of the guest's start has a line."""
+STAMPED = (Mark.LOADER, Mark.LOADED, Mark.SERVICE)
+"""Those that a full system has besides its first userspace byte."""
 CONSOLE = "console"
 """The file that the guest's kernel and init write."""
 DYING_SECONDS = 2.0
@@ -25,7 +27,7 @@ TAIL_BYTES = 1500
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launched:
     """What a launch settled: `asked` and `created` on the host's monotonic clock, what is known of the guest for the
-    parity table, and the disks that go with it."""
+    parity table, the files that go with it, and its last mark."""
 
     place: Place
     channel: Channel
@@ -35,6 +37,7 @@ class Launched:
     created: float
     known: Mapping[str, str]
     disks: Iterable[Path] = field(default=())
+    last: Mark = Mark.READY
 
 
 class QemuGuest(AgentInstance):
@@ -47,6 +50,7 @@ class QemuGuest(AgentInstance):
         self._known = launched.known
         self._disks = tuple(launched.disks)
         self._qemu: Qemu | None = None
+        self.last = launched.last
 
     @abstractmethod
     def _find(self) -> Qemu | None:
@@ -90,7 +94,9 @@ class QemuGuest(AgentInstance):
         return Endpoint(address=self._place.network.address, port=self._place.port, bind=self._place.network.address)
 
     def _read_stamps(self, stamps: Mapping[str, tuple[float, str]]) -> dict[Mark, float]:
-        return first_marks(self.name, stamps[USERSPACE]) if USERSPACE in stamps else {}
+        found = {mark: stamps[mark.value][0] for mark in STAMPED if mark.value in stamps}
+        early = stamps.get(Mark.USERSPACE.value)
+        return {**found, **(first_marks(self.name, early) if early else {})}
 
     def _process(self) -> Qemu | None:
         if self._qemu is None:

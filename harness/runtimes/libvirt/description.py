@@ -4,10 +4,13 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
+from harness.errors import TareError
+from harness.model import SystemForm
 from harness.runtimes.base import Place, Prepared
-from harness.runtimes.guests.boot import command_line, mac_of
-from harness.runtimes.guests.instance import CONSOLE, USERSPACE
-from harness.runtimes.libvirt.domain import Disk, Domain
+from harness.runtimes.guests.boot import command_line, credential, mac_of
+from harness.runtimes.guests.firmware import uefi
+from harness.runtimes.guests.instance import CONSOLE, MOMENTS
+from harness.runtimes.libvirt.domain import DirectKernel, Disk, Domain, FullSystem
 from harness.runtimes.libvirt.knobs import Knobs
 
 VHOST: Mapping[str, Literal["", "vhost", "qemu"]] = {"auto": "", "on": "vhost", "off": "qemu"}
@@ -34,12 +37,10 @@ def describe(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> Dom
         labels=labels,
         cpus=place.shape.cpus,
         memory_mib=place.shape.memory_mib,
-        kernel=prepared.root.kernel,
-        initramfs=prepared.root.initramfs,
-        command_line=command_line(place.entry, bool(place.scratch_mib), place.network, knobs.kernel),
+        boot=_boot(prepared, place, knobs),
         disks=tuple(_disks(prepared, place, knobs)),
         channel=directory / "channel",
-        userspace=directory / USERSPACE,
+        moments=directory / MOMENTS,
         console=directory / CONSOLE,
         cpu_model=model,
         cpu_with=tuple(name[1:] for name in features if name.startswith("+")),
@@ -54,6 +55,30 @@ def describe(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> Dom
     )
 
 
+def system_of(prepared: Prepared) -> SystemForm | None:
+    """The full system that a variant boots, None for the root itself. Raises TareError when none was made."""
+    if prepared.variant.form == "root":
+        return None
+    if prepared.root.system is None:
+        raise TareError(f"{prepared.variant.name} needs the root as a full system", details="none was built for it")
+    return prepared.root.system
+
+
+def _boot(prepared: Prepared, place: Place, knobs: Knobs) -> DirectKernel | FullSystem:
+    scratch = bool(place.scratch_mib)
+    if knobs.firmware == "none":
+        console = knobs.console == "serial"
+        words = command_line(place.entry, scratch, place.network, knobs.kernel, console=console)
+        return DirectKernel(kernel=prepared.root.kernel, initramfs=prepared.root.initramfs, command_line=words)
+    told = (credential(place.entry, scratch, place.network),)
+    if knobs.firmware == "bios":
+        return FullSystem(firmware="bios", told=told)
+    if (files := uefi()) is None:
+        raise TareError("the host has no UEFI firmware for guests", hint="apt-get install ovmf")
+    variables = place.directory / "uefi-variables"
+    return FullSystem(firmware="uefi", told=told, code=files[0], template=files[1], variables=variables)
+
+
 def _cpu(knobs: Knobs) -> list[str]:
     """Model and features of the CPU; "" is QEMU's own choice."""
     if knobs.cpu == "host":
@@ -62,8 +87,9 @@ def _cpu(knobs: Knobs) -> list[str]:
 
 
 def _disks(prepared: Prepared, place: Place, knobs: Knobs) -> Iterator[Disk]:
-    root = place.directory / "root.qcow2"
-    yield Disk(path=root, format="qcow2", cache=knobs.root_cache, target="vda", base=prepared.root.disk)
+    root, system = place.directory / "root.qcow2", system_of(prepared)
+    base = system.disk if system else prepared.root.disk
+    yield Disk(path=root, format="qcow2", cache=knobs.root_cache, target="vda", base=base)
     if place.scratch_mib:
         yield Disk(
             path=place.scratch_directory / f"{place.name}.{knobs.data}",
@@ -82,18 +108,25 @@ def facts(domain: Domain, prepared: Prepared) -> dict[str, str]:
     known = {
         "runtime": "libvirt",
         "machine": domain.machine,
+        "firmware": domain.boot.firmware,
         "cpu_model": _words(domain),
         "vcpus_pinned": "yes" if domain.pinned else "no",
         "memory_preallocated": "huge pages" if domain.huge else "yes" if domain.preallocate else "no",
         "network_queues": str(domain.queues),
         "image": prepared.image,
-        "kernel_release": prepared.root.kernel_release,
+        "kernel_release": kernel_of(prepared),
     }
     for disk in domain.disks:
         role = {"vda": "root", "vdb": "data"}.get(disk.target, "medium")
         thread = " iothread" if disk.iothread else ""
         known[f"{role}_disk"] = f"{disk.format} cache={disk.cache} io={disk.io or 'threads'}{thread}"
     return known
+
+
+def kernel_of(prepared: Prepared) -> str:
+    """The release of the kernel that the guest runs."""
+    system = system_of(prepared)
+    return system.kernel_release if system else prepared.root.kernel_release
 
 
 def _words(domain: Domain) -> str:

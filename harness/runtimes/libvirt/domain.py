@@ -15,7 +15,7 @@ from harness.runtimes.libvirt.knobs import Cache
 
 NAMESPACE = "urn:tare-bench:domain:1"
 SCHEMAS = (Path("/usr/share/libvirt/schemas/domain.rng"), Path("/usr/local/share/libvirt/schemas/domain.rng"))
-TEMPLATE = "direct-kernel.xml.j2"
+TEMPLATE = "guest.xml.j2"
 CPU_MODES = ("host-passthrough", "host-model", "maximum")
 
 
@@ -38,6 +38,31 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DirectKernel:
+    """QEMU loads kernel and initramfs itself."""
+
+    kernel: Path
+    initramfs: Path
+    command_line: str
+    firmware: Literal["none"] = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FullSystem:
+    """Firmware boots the first disk; `told` are the strings that it hands on to the system.
+
+    UEFI's `code` is read-only and shared; `variables` is this instance's own copy of `template`, which libvirt makes.
+    BIOS has none of the three.
+    """
+
+    firmware: Literal["bios", "uefi"]
+    told: tuple[str, ...]
+    code: Path | None = None
+    template: Path | None = None
+    variables: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Domain:
     """What the template needs to know of one guest.
 
@@ -53,12 +78,10 @@ class Domain:
     labels: Mapping[str, str]
     cpus: tuple[int, ...]
     memory_mib: int
-    kernel: Path
-    initramfs: Path
-    command_line: str
+    boot: "DirectKernel | FullSystem"
     disks: tuple[Disk, ...]
     channel: Path
-    userspace: Path
+    moments: Path
     console: Path
     cpu_model: str
     cpu_with: tuple[str, ...] = ()
@@ -76,6 +99,14 @@ class Domain:
     def cpu_mode(self) -> str:
         """What libvirt calls the way in which the CPU is chosen."""
         return self.cpu_model if self.cpu_model in CPU_MODES else "custom"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The instance's own files, which go with it."""
+        disks = tuple(disk.path for disk in self.disks if not disk.medium)
+        if self.boot.firmware == "none" or self.boot.variables is None:
+            return disks
+        return (*disks, self.boot.variables)
 
     @property
     def iothreads(self) -> int:

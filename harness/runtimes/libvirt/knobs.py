@@ -7,6 +7,7 @@ from typing import Literal, Self
 from harness.model import Variant
 
 Cache = Literal["none", "writeback", "writethrough", "directsync", "unsafe"]
+Firmware = Literal["none", "bios", "uefi"]
 CACHES: tuple[Cache, ...] = ("none", "writeback", "writethrough", "directsync", "unsafe")
 UNCACHED = ("none", "directsync")
 """QEMU does native asynchronous I/O only past the host's page cache."""
@@ -22,7 +23,9 @@ class Knobs:
     pages; `data`, `cache` and `aio` are the data disk's, which an `iothread` may serve; `queues` are the network
     card's, one or one per vCPU; `vhost` off leaves its packets to QEMU itself, auto takes what the host has;
     `kernel` are further words on the guest kernel's command line; `root_cache` is the root disk's cache mode; `paging`
-    shadow asks for a host whose KVM keeps shadow page tables, since a guest cannot choose.
+    shadow asks for a host whose KVM keeps shadow page tables, since a guest cannot choose. Without `firmware` QEMU
+    loads the kernel itself and the root is all there is; with one, that boots a full system from disk, whose own files
+    settle its `console` and its kernel's words.
     """
 
     accelerator: Literal["kvm", "tcg"]
@@ -38,6 +41,8 @@ class Knobs:
     kernel: str = ""
     root_cache: Cache = "writeback"
     paging: Literal["host", "shadow"] = "host"
+    firmware: Firmware = "none"
+    console: Literal["serial", "none"] = "serial"
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Self:
@@ -91,6 +96,9 @@ def _of(kind: Literal["kvm", "tcg"]) -> Iterator[Variant]:
             yield _variant(f"{data}-{cache}", Knobs.of(options), f"{data} data disk, cache={cache}")
     if kind == "kvm":
         yield _variant("shadow", replace(base, paging="shadow"), "shadow page tables: KVM's nested paging is off")
+    yield _variant("no-console", replace(base, console="none"), "without a serial console")
+    yield _variant("system", replace(base, firmware="bios"), "a full system: BIOS, GRUB, Debian's kernel, systemd")
+    yield _variant("system-uefi", replace(base, firmware="uefi"), "a full system, by UEFI")
     turned = {"accelerator": kind, **UNTUNED}
     for name, step, words in LADDER:
         turned |= step
@@ -100,5 +108,9 @@ def _of(kind: Literal["kvm", "tcg"]) -> Iterator[Variant]:
 def _variant(flavour: str, knobs: Knobs, words: str) -> Variant:
     name = f"libvirt/{knobs.accelerator}" + (f"-{flavour}" if flavour else "")
     return Variant(
-        name=name, runtime="libvirt", summary=f"{KINDS[knobs.accelerator]}; {words}", options=knobs.options()
+        name=name,
+        runtime="libvirt",
+        summary=f"{KINDS[knobs.accelerator]}; {words}",
+        options=knobs.options(),
+        form="root" if knobs.firmware == "none" else "system",
     )

@@ -3,20 +3,22 @@
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import libvirt
 
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.model import Accelerator, Leftover, Shape, Variant
+from harness.model import Accelerator, Leftover, Mark, Shape, Variant
 from harness.process import have
 from harness.runtimes.agent import Channel
 from harness.runtimes.base import Available, Place, Prepared, RootForms
 from harness.runtimes.guests import accel
 from harness.runtimes.guests.disks import make_data, make_overlay
-from harness.runtimes.guests.instance import USERSPACE, Launched
-from harness.runtimes.libvirt.description import describe, facts
+from harness.runtimes.guests.firmware import uefi
+from harness.runtimes.guests.instance import MOMENTS, Launched
+from harness.runtimes.libvirt.description import describe, facts, kernel_of, system_of
 from harness.runtimes.libvirt.domain import NAMESPACE, labels_of, render
 from harness.runtimes.libvirt.instance import Guest, end
 from harness.runtimes.libvirt.knobs import Knobs, variants
@@ -82,8 +84,6 @@ class Libvirt:
         can = self.available(variant)
         if not can.ok:
             raise TareError(f"{variant.name} cannot run here: {can.reason}", hint=can.fix)
-        for path in (root.disk, root.kernel, root.initramfs):
-            _readable(path)
         if lacking := _lacking(Knobs.of(variant.options), shape.memory_mib):
             raise TareError(f"{variant.name} cannot run here: {lacking.reason}", hint=lacking.fix)
         self._session.connection(deadline)
@@ -92,7 +92,11 @@ class Libvirt:
         else:
             self._require_kvm(deadline)
             accelerator = self.accelerator()
-        return Prepared(variant=variant, shape=shape, root=root, image=root.digest, accelerator=accelerator)
+        made = Prepared(variant=variant, shape=shape, root=root, image=root.digest, accelerator=accelerator)
+        system = system_of(made)
+        for path in (system.disk,) if system else (root.disk, root.kernel, root.initramfs):
+            _readable(path)
+        return replace(made, image=system.digest) if system else made
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Guest:
         """Start one guest. The data disk is made before `asked`; the overlay over the root belongs to the launch."""
@@ -103,10 +107,10 @@ class Libvirt:
         with ExitStack() as undo:
             channel = Channel(place.directory)
             undo.callback(channel.close)
-            channel.watch(USERSPACE)
+            channel.watch(MOMENTS)
             domain.console.touch(mode=0o644)
-            for disk in (root, *data):
-                undo.callback(disk.path.unlink, missing_ok=True)
+            for path in domain.files:
+                undo.callback(path.unlink, missing_ok=True)
             for disk in data:
                 _passable(disk.path)
                 make_data(disk.path, place.scratch_mib, disk.format, deadline)
@@ -123,11 +127,12 @@ class Libvirt:
                 place=place,
                 channel=channel,
                 accelerator=prepared.accelerator,
-                kernel=prepared.root.kernel_release,
+                kernel=kernel_of(prepared),
                 asked=asked,
                 created=time.monotonic(),
                 known=facts(domain, prepared),
-                disks=[disk.path for disk in (root, *data)],
+                disks=domain.files,
+                last=Mark.READY if domain.boot.firmware == "none" else Mark.SERVICE,
             )
             guest = Guest(launched, domain.uuid, handle)
             undo.pop_all()
@@ -184,6 +189,8 @@ def _lacking(knobs: Knobs, memory_mib: int) -> Available | None:
     if knobs.paging == "shadow" and accel.nested_paging() is not False:
         fix = "with no guest running: modprobe -r kvm_amd; modprobe kvm_amd npt=0 (kvm_intel: ept=0)"
         return Available(ok=False, reason="this host's KVM uses nested paging", fix=fix)
+    if knobs.firmware == "uefi" and uefi() is None:
+        return Available(ok=False, reason="no UEFI firmware for guests (OVMF)", fix="apt-get install ovmf")
     if knobs.memory == "huge" and _huge_mib() < memory_mib:
         reason = f"the host's pool of huge pages has {_huge_mib()} MiB free, a guest needs its memory from there"
         return Available(ok=False, reason=reason, fix="sysctl vm.nr_hugepages=600 (of 2 MiB, for a guest of 1 GiB)")

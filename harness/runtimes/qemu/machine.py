@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.runtimes.base import Place, Prepared
 from harness.runtimes.guests.accel import EMULATOR
 from harness.runtimes.guests.boot import command_line, mac_of
-from harness.runtimes.guests.instance import CONSOLE, USERSPACE
+from harness.runtimes.guests.instance import CONSOLE, MOMENTS
 
 MONITOR = "monitor"
 """The monitor's socket, beside the channel."""
@@ -89,7 +89,7 @@ def _ports(place: Place) -> Iterator[str]:
     folder = place.directory
     yield from ("-chardev", f"socket,id=monitor,path={_value(folder / MONITOR)}", "-mon", "monitor,mode=control")
     yield from ("-chardev", f"file,id=console,path={_value(folder / CONSOLE)}", "-serial", "chardev:console")
-    yield from ("-chardev", f"socket,id=early,path={_value(folder / USERSPACE)}")
+    yield from ("-chardev", f"socket,id=early,path={_value(folder / MOMENTS)}")
     yield from ("-device", "isa-serial,chardev=early,index=1")
     yield from ("-chardev", f"socket,id=tare,path={_value(folder / 'channel')}")
     yield from ("-device", "virtio-serial-device,id=ports")

@@ -14,7 +14,7 @@ from harness.runtimes.agent import Channel
 from harness.runtimes.base import Place, Prepared
 from harness.runtimes.guests import accel, labelled
 from harness.runtimes.guests.disks import make_data, make_overlay
-from harness.runtimes.guests.instance import USERSPACE, Launched
+from harness.runtimes.guests.instance import MOMENTS, Launched
 from harness.runtimes.guests.tap import open_tap, tap_name
 from harness.runtimes.guests.ticks import counter_khz
 from harness.runtimes.qemu import machine
@@ -88,7 +88,7 @@ class Microvm:
         with ExitStack() as undo:
             channel = Channel(place.directory)
             undo.callback(channel.close)
-            channel.watch(USERSPACE)
+            channel.watch(MOMENTS)
             for disk in disks:
                 undo.callback(disk.unlink, missing_ok=True)
             for disk in disks[1:]:

@@ -108,6 +108,26 @@ def test_an_instance_that_dies_first_is_an_error_with_its_reason(tmp_path: Path)
     assert not channel.path.exists()
 
 
+def test_watched_lines_are_known_by_their_first_words_and_later_ones_are_waited_for(tmp_path: Path) -> None:
+    channel = Channel(tmp_path)
+    moments = channel.watch("moments")
+    talk = (
+        "import socket,sys,time; s=[socket.socket(socket.AF_UNIX) for _ in range(2)]; "
+        "[a.connect(b) for a,b in zip(s,sys.argv[1:])]; "
+        "s[1].sendall(b'\\x1b[Hnoise\\r\\nloader\\r\\nuserspace 1.5\\n'); time.sleep(0.2); "
+        "s[0].sendall(b'ready 2.0\\n'); time.sleep(0.2); s[1].sendall(b'service 3\\nloader\\n'); time.sleep(5)"
+    )
+    with subprocess.Popen([sys.executable, "-c", talk, str(channel.path), str(moments)]) as guest:
+        ready = channel.wait_ready(Deadline.after(20), lambda: None)
+        assert channel.stamps["userspace"][1] == "userspace 1.5" and "service" not in channel.stamps
+        channel.wait_stamp("service", Deadline.after(20), lambda: None)
+        assert channel.stamps["loader"][0] < ready < channel.stamps["service"][0]
+        with pytest.raises(DeadlineExceeded, match="never"):
+            channel.wait_stamp("never", Deadline.after(0.1), lambda: None)
+        guest.kill()
+    channel.close()
+
+
 def test_what_is_no_frame_is_refused(tmp_path: Path) -> None:
     channel = Channel(tmp_path)
     talk = (

@@ -3,6 +3,7 @@
 import os
 import platform
 import socket
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from harness.runtimes.base import Place, Prepared
 from harness.runtimes.docker.cost import Servants, cgroup_of
 from harness.runtimes.docker.daemon import Daemon, chosen_url
 from harness.runtimes.docker.image import tag
-from harness.runtimes.docker.instance import died
+from harness.runtimes.docker.instance import began, died
 from harness.runtimes.docker.specification import VARIANTS, container, endpoint
 
 HERE = Path("/nowhere")
@@ -179,6 +180,15 @@ def test_cpu_time_of_our_own_cgroup_grows() -> None:
     assert cgroup.cpu_seconds() > before
     with pytest.raises(TareError, match="cgroup cannot be found"):
         cgroup_of(2**22 + 1)
+
+
+def test_when_a_process_began_is_known_to_a_tick() -> None:
+    before = time.monotonic()
+    with subprocess.Popen(["sleep", "60"]) as child:
+        after = time.monotonic()
+        moment = began(child.pid)
+        child.kill()
+    assert before - 0.011 <= moment <= after
 
 
 def test_a_process_without_docker_has_no_shim() -> None:

@@ -8,12 +8,20 @@ from jinja2 import UndefinedError
 from lxml import etree
 
 from harness.errors import TareError
-from harness.model import Accelerator, NetworkPlace, RootForms, Shape
+from harness.model import Accelerator, NetworkPlace, RootForms, Shape, SystemForm
 from harness.runtimes.base import Entry, Place, Prepared
-from harness.runtimes.guests.boot import command_line, mac_of
+from harness.runtimes.guests import firmware
+from harness.runtimes.guests.boot import command_line, credential, mac_of
 from harness.runtimes.libvirt import Libvirt
 from harness.runtimes.libvirt.description import describe, facts
-from harness.runtimes.libvirt.domain import SCHEMAS, Domain, check, labels_of, render
+from harness.runtimes.libvirt.domain import SCHEMAS, DirectKernel, Domain, check, labels_of, render
+
+
+@pytest.fixture(autouse=True)
+def there_is_uefi(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Firmware that need not be installed."""
+    monkeypatch.setattr(firmware, "UEFI", ((Path(__file__), Path(__file__)),))
+
 
 HOSTILE = "a'\"><evil x='&lt;]]>&amp;"
 NETWORK = NetworkPlace(
@@ -36,6 +44,7 @@ ROOT = RootForms(
     kernel=Path("/k"),
     initramfs=Path("/i"),
     kernel_release="6.1",
+    system=SystemForm(digest="sha256:1", disk=Path("/s.raw"), kernel_release="6.2"),
 )
 SHAPE = Shape(cpus=(1, 3), memory_mib=512)
 
@@ -61,7 +70,8 @@ def test_every_variant_fits_libvirts_schema(variant: str) -> None:
 
 
 def test_hostile_text_stays_text() -> None:
-    hostile = replace(domain(), labels={HOSTILE: HOSTILE}, kernel=Path("/tmp") / HOSTILE)
+    kernel = DirectKernel(kernel=Path("/tmp") / HOSTILE, initramfs=Path("/i"), command_line="")
+    hostile = replace(domain(), labels={HOSTILE: HOSTILE}, boot=kernel)
     tree = etree.fromstring(render(hostile).encode())
     assert tree.findtext("os/kernel") == f"/tmp/{HOSTILE}"
     assert not tree.findall(".//evil")
@@ -106,6 +116,27 @@ def test_variants_turn_one_knob_each() -> None:
     assert plain.uuid != qcow2.uuid and plain.mac == mac_of(plain.uuid)
 
 
+def test_a_full_system_is_booted_by_its_firmware_from_a_disk_of_its_own() -> None:
+    bios, uefi = domain("libvirt/tcg-system"), domain("libvirt/kvm-system-uefi")
+    assert bios.disks[0].base == uefi.disks[0].base == Path("/s.raw") and domain().disks[0].base == Path("/r.raw")
+    assert bios.boot.firmware == "bios" and not bios.files[2:]
+    assert uefi.boot.firmware == "uefi" and uefi.files[2] == Path("/run/x/uefi-variables")
+    tree = etree.fromstring(render(uefi).encode())
+    assert tree.find("os/kernel") is None
+    loader = tree.find("os/loader")
+    assert loader is not None and loader.get("readonly") == "yes"
+    assert [disk.get("order") for disk in tree.findall("devices/disk/boot")] == ["1"]
+    assert tree.findtext("sysinfo/oemStrings/entry") == credential("agent", True, NETWORK)
+    assert facts(uefi, prepared("libvirt/kvm-system-uefi"))["kernel_release"] == "6.2"
+
+
+def test_a_full_system_that_was_not_made_is_an_error() -> None:
+    bare = replace(prepared("libvirt/tcg-system"), root=replace(ROOT, system=None))
+    place = Place(name="tare-x", directory=Path("/run/x"), entry="agent", shape=SHAPE)
+    with pytest.raises(TareError, match="full system"):
+        describe(bare, place, {})
+
+
 def test_facts_tell_what_the_description_settles() -> None:
     known = facts(domain("libvirt/tcg-qcow2"), prepared("libvirt/tcg-qcow2"))
     assert known["cpu_model"] == "maximum,-la57"
@@ -119,6 +150,12 @@ def test_the_kernel_is_told_entry_scratch_and_address() -> None:
     assert not any(
         word.startswith(("tare.scratch", "tare.address")) for word in command_line("beacon", False, None).split()
     )
+
+
+def test_a_guest_can_be_without_a_serial_console() -> None:
+    boots = [domain(f"libvirt/kvm{flavour}").boot for flavour in ("", "-no-console")]
+    lines = [boot.command_line for boot in boots if boot.firmware == "none"]
+    assert lines[0].replace("console=ttyS0", "console=tty0") == lines[1] != lines[0]
 
 
 def test_a_kernel_argument_cannot_smuggle_another_in() -> None:
