@@ -121,7 +121,7 @@ def test_a_microvm_works_serves_its_peer_and_has_a_data_disk(bench: Bench) -> No
         assert "events per second" in run("sysbench", "cpu", "--time=1", "--threads=1", "run")
         assert guest.counters()["vcpu"] - before["vcpu"] > 0.5
         slept = guest.start(Command(argv=("sleep", "3")), Deadline.after(30)).wait(Deadline.after(60))
-        assert slept.inner_end - slept.inner_begin == pytest.approx(slept.end - slept.begin, rel=0.02), "its clock"
+        assert slept.inner_end - slept.inner_begin == pytest.approx(slept.end - slept.begin, rel=0.1), "its clock"
         run("dd", "if=/dev/zero", "of=/scratch/x", "bs=1M", "count=16", "oflag=direct")
         server = guest.start(Command(argv=("python3", "-c", SERVE), listen=PORT), Deadline.after(30))
         where = guest.endpoint()
