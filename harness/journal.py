@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 NAME = "journal.jsonl"
 LONGEST_LINE = 32 * 2**20
 _CRC = re.compile(rb',"crc":"([0-9a-f]{8})"}\n\Z')
+_TWO = re.compile(rb'"crc":"[0-9a-f]{8}"\}.\{"seq":', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,8 +206,9 @@ def _scan(path: Path) -> Iterator[tuple[Event, int]]:
             try:
                 event = _event(line)
             except (ValueError, RecursionError) as error:
-                # Only one event is ever in flight, so a torn write is one line with nothing after it.
-                if handle.read(1):
+                # Only one event is ever in flight, so a torn write is one line with nothing after it. Two events in a
+                # line are no torn write: the end of the first one is damaged.
+                if handle.read(1) or _TWO.search(line):
                     _damaged(path, number, str(error))
                 return
             if event.seq != number:
