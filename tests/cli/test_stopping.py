@@ -22,8 +22,8 @@ def blocks(tare: Tare) -> Counter[str]:
 
 
 def test_precision_asks_for_what_the_pilots_spread_needs(tare: Tare) -> None:
-    done = tare.run(*ONE, "--precision", "0.5%")
-    assert "blocks for ±0.50%" in done.stderr
+    done = tare.run(*ONE, "--precision", "0.3%")
+    assert "blocks for ±0.30%" in done.stderr
     (count,) = blocks(tare).values()
     assert count > 10
     assert manifest(tare)["stopping"]["second_stage"] == 10
@@ -80,4 +80,4 @@ def test_a_plan_tells_blocks_and_time_from_the_hosts_own_noise(tare: Tare) -> No
     assert steady["half_width"] <= 0.005
     assert steady["blocks"] >= 10
     assert steady["seconds"] > 0
-    assert "by this host's noise" in tare(*words, *ONE, "--precision", "0.5%").stdout
+    assert "by this host's noise" in tare(*words, *ONE, "--precision", "0.3%").stdout
