@@ -138,7 +138,7 @@ def _picture(guest: Lab) -> Sequence[str]:
     """What a run could leave: processes, links, name spaces, mounts, control groups."""
     script = (
         "ps --ppid 2 -p 2 --deselect -o comm= | sort; ls /sys/class/net; cut -d' ' -f5 /proc/self/mountinfo; "
-        "find /sys/fs/cgroup -type d; ls /run/netns /var/lib/tare/scratch /run/tare/i 2>/dev/null || true"
+        "find /sys/fs/cgroup -type d; find /run/netns /var/lib/tare/scratch /run/tare/i -mindepth 1 2>/dev/null || true"
     )
     return guest.shell(script, seconds=60).splitlines()
 
