@@ -15,7 +15,7 @@ from tests.lab.guest import Lab
 ENVIRONMENT = {"PYTHONPATH": "/payload/source:/payload/packages", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/root"}
 TARE = ("python3", "-m", "harness")
 RESULTS = "/root/results"
-STEP_SECONDS = 900.0
+STEP_SECONDS = 1200.0
 DEEP_SECONDS = 5400.0
 VARIANTS = ("native", "docker/bridge", "libvirt/kvm")
 WORKLOADS = ("cpu.sysbench", "network.tcp-in", "disk.rand-read-qd1", "boot.ready")
