@@ -8,16 +8,17 @@ import argparse
 import signal
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import paths
 from harness.deadline import Deadline
-from harness.errors import DeadlineExceeded, ExitCode, TareError
+from harness.errors import ExitCode, TareError
 from tests.lab import payload, steps
 from tests.lab.guest import BUILD_SECONDS, Lab, lab, recipes
 
 TRIES = 2
-"""An emulated guest has hung before, and guests in it met soft lockups (QEMU 7.2, under load): once more, no oftener."""
+"""An emulated guest has hung, and guests in it met soft lockups (QEMU 7.2, under load): once more, and no oftener."""
 
 
 def main() -> int:
@@ -34,11 +35,12 @@ def main() -> int:
                 steps.prepare(guest)
                 if arguments.shell:
                     return _shell(guest)
-                if steps.take(guest, arguments.out, deep=arguments.deep) == 0:
+                if steps.take(guest, arguments.out / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", deep=arguments.deep) == 0:
                     return 0
             print(f"lab: try {attempt} of {TRIES} failed", file=sys.stderr, flush=True)
-        except DeadlineExceeded as late:
-            print(f"lab: try {attempt} of {TRIES} hung: {late.brief}\n{late.details}", file=sys.stderr, flush=True)
+        except TareError as error:
+            said = f"{error.brief}\n{error.details}\n{error.hint}".rstrip()
+            print(f"lab: try {attempt} of {TRIES} broke off: {said}", file=sys.stderr, flush=True)
     return 1
 
 
@@ -56,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--deep", action="store_true", help="also shadow paging and the ladder (an hour)")
     parser.add_argument("--shell", action="store_true", help="run commands from stdin instead")
     out = paths.data("results") / "lab"
-    parser.add_argument("--out", type=Path, default=out, metavar="DIR", help="where the runs go (default: results/lab)")
+    parser.add_argument("--out", type=Path, default=out, metavar="DIR", help="where folders of runs go (default: results/lab)")
     return parser
 
 
