@@ -58,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--deep", action="store_true", help="also shadow paging and the ladder (an hour)")
     parser.add_argument("--shell", action="store_true", help="run commands from stdin instead")
     out = paths.data("results") / "lab"
-    parser.add_argument("--out", type=Path, default=out, metavar="DIR", help="where folders of runs go (default: results/lab)")
+    parser.add_argument(
+        "--out", type=Path, default=out, metavar="DIR", help="where folders of runs go (default: results/lab)"
+    )
     return parser
 
 
