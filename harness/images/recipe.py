@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from annotated_types import Ge, Gt, Le, Len, Predicate
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -84,12 +84,18 @@ class Recipe:
 
 
 _ADAPTER = TypeAdapter(Recipe)
+_Recipe = TypeVar("_Recipe")
 
 
 def read(path: Path) -> Recipe:
     """The recipe in a TOML file; raises a bad-input TareError that names file and field."""
+    return parsed(path, _ADAPTER)
+
+
+def parsed(path: Path, adapter: TypeAdapter[_Recipe]) -> _Recipe:
+    """A TOML file as one kind of recipe; raises a bad-input TareError that names file and field."""
     try:
-        return _ADAPTER.validate_python(tomllib.loads(path.read_text("utf-8")))
+        return adapter.validate_python(tomllib.loads(path.read_text("utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise bad_input(str(path), str(error), "correct the recipe, or `git checkout` it") from error
     except ValidationError as error:

@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import time
-import tomllib
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +20,7 @@ from annotated_types import Ge, Le, Len
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from harness.deadline import Deadline
-from harness.errors import TareError, bad_input
+from harness.errors import TareError
 from harness.images import forms, manifest, packages, partitions, recipe, store
 from harness.images.cpio import Archive
 from harness.images.manifest import MANIFEST, Form
@@ -88,14 +87,7 @@ _MANIFEST = TypeAdapter(SystemManifest)
 
 def read(path: Path) -> SystemRecipe:
     """The recipe in a TOML file; raises a bad-input TareError that names file and field."""
-    try:
-        return _RECIPE.validate_python(tomllib.loads(path.read_text("utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise bad_input(str(path), str(error), "correct the recipe, or `git checkout` it") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise bad_input(f"{path}: {field}", first["msg"], "correct this field of the recipe") from error
+    return recipe.parsed(path, _RECIPE)
 
 
 def with_system(root: RootForms, recipe_file: Path, folder: Path, deadline: Deadline, say: Say) -> RootForms:
