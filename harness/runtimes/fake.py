@@ -67,7 +67,10 @@ class Fake:
 
 
 class FakeInstance:
-    """An instance whose numbers are drawn from its place's name, times the variant's `factor`."""
+    """An instance whose numbers are drawn from its place's name, times the variant's `factor`.
+
+    With TARE_FAKE_SEED set they are drawn from that and the name's running number, so that a run can be had again.
+    """
 
     def __init__(self, place: Place, factor: float) -> None:
         self.name = place.name
@@ -76,7 +79,8 @@ class FakeInstance:
         self.last = Mark.READY
         self._place = place
         self._factor = factor
-        self._generator = random.Random(place.name)
+        run, _, number = place.name.rpartition("-")
+        self._generator = random.Random(f"{os.environ.get('TARE_FAKE_SEED', run)}-{number}")
         self._used = 0.0
         asked = time.monotonic()
         pace = factor * self._generator.lognormvariate(0, 0.01)

@@ -25,6 +25,7 @@ class Tare:
 
     home: Path
     children: list["subprocess.Popen[str]"] = field(default_factory=list)
+    fake_seed: str = ""
 
     @property
     def results(self) -> Path:
@@ -42,6 +43,7 @@ class Tare:
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
             "TARE_FAKE": "1",
+            **({"TARE_FAKE_SEED": self.fake_seed} if self.fake_seed else {}),
             "TARE_STATE": str(self.home / "state"),
             "TARE_RUNTIME": str(self.home / "run"),
             "CI": "1",
