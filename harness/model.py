@@ -33,6 +33,8 @@ Scale = Literal["log", "linear"]
 Summary = Literal["median", "mean", "min", "max"]
 Phase = Literal["warmup", "measured"]
 Resource = Literal["cpu", "memory", "network", "disk", "boot"]
+SOFTWARE = frozenset({"tcg", "qemu", "emulated"})
+"""What a host runs on when it is itself emulated."""
 
 
 class Mark(StrEnum):

@@ -22,7 +22,7 @@ from harness.host.facts import HostFacts, gather
 from harness.journal import Journal
 from harness.measures.base import Measure
 from harness.measures.validity import frequency_moved, overloaded
-from harness.model import Block, Case, Role, Sample, Workload
+from harness.model import SOFTWARE, Block, Case, Role, Sample, Workload
 from harness.plan import Plan, case_seconds, extended, make_plan
 from harness.requests import Request
 from harness.rig.cpus import choose_shape
@@ -31,6 +31,8 @@ from harness.stage import Stage, open_stage
 
 IDLE_SECONDS = 0.3
 CASE_SECONDS = 900.0
+EMULATED_PATIENCE = 4.0
+"""How often its usual time everything may take on a host that is itself emulated."""
 PEER_RUNTIME = "native"
 
 
@@ -88,7 +90,7 @@ def execute(request: Request, progress: Progress) -> Outcome:
         if earlier:
             earlier.check(opened)
         progress.plan(plan)
-        stage.workloads, stage.limits = plan.workloads, request.suite.limits
+        stage.workloads, stage.limits = _patient(plan.workloads, facts), request.suite.limits
         if earlier:
             plan = dataclasses.replace(plan, blocks=(*plan.blocks, *earlier.further))
         return _Loop(request, stage, plan, facts, progress, time.monotonic() - began).run(opened, earlier)
@@ -106,6 +108,7 @@ class _Loop:
         self._facts = facts
         self._progress = progress
         self._opening = opening
+        self._patience = _patience(facts)
         self._measures: dict[str, Measure] = {e.name: e.load()() for e in entry_points(group="tare.measures")}
         self._done = 0
         self._mhz: list[float] = []
@@ -179,7 +182,8 @@ class _Loop:
         voids: list[str] = []
         reason: str | None = None
         try:
-            for one in self._measures[workload.measure].measure(case, self._stage, Deadline.after(CASE_SECONDS)):
+            deadline = Deadline.after(self._patience * CASE_SECONDS)
+            for one in self._measures[workload.measure].measure(case, self._stage, deadline):
                 self._keep(case, workload, one)
                 if one.mhz is not None and one.phase == "measured":
                     self._mhz.append(one.mhz)
@@ -211,6 +215,17 @@ class _Loop:
         done = sum(costs[: self._done])
         factor = self._spent / done if done and self._spent else 1.0
         return factor * sum(costs[self._done :])
+
+
+def _patience(facts: HostFacts) -> float:
+    """How often its usual time everything may take on this host."""
+    return EMULATED_PATIENCE if facts.host_virtualized in SOFTWARE else 1.0
+
+
+def _patient(workloads: Mapping[str, Workload], facts: HostFacts) -> dict[str, Workload]:
+    """The workloads with the time-outs that this host needs."""
+    factor = _patience(facts)
+    return {name: dataclasses.replace(one, timeout=factor * one.timeout) for name, one in workloads.items()}
 
 
 def _needed(catalog: Catalog, request: Request) -> Catalog:

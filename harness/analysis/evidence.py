@@ -10,12 +10,10 @@ from harness.analysis.blocks import block_values
 from harness.analysis.intervals import Estimate, through, two_stage
 from harness.analysis.overhead import ACCELERATOR_WORDS, FEW_BLOCKS, NO_VERDICT, Declared, Overhead, overheads
 from harness.claims import Claim
+from harness.model import SOFTWARE
 
 CONFIDENCE = 0.90
 """Two one-sided tests at 5 % (see harness.analysis.verdicts)."""
-
-SOFTWARE = frozenset({"tcg", "qemu", "emulated"})
-"""What a host runs on when it is itself emulated."""
 
 HARDWARE = ("none", "kvm", "")
 """Accelerators that enter verdicts; a case that failed before its instance proved one has none."""

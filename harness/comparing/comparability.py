@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from harness.comparing.sides import Side
 from harness.errors import bad_input
 from harness.manifest import fact
+from harness.model import SOFTWARE
 
-SOFTWARE = frozenset({"tcg", "qemu", "emulated"})
-"""What `host_virtualized` says of a host whose own processor is emulated."""
 HOST_FACTS = ("os", "kernel", "cpu_model", "mitigations", "clocksource", "governor", "smt", "thp", "cgroup")
 COLUMNS = ("accelerator", "shape", "kernel")
 LONGEST = 200

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.analysis.evidence import SOFTWARE, Evidence
+from harness.analysis.evidence import Evidence
 from harness.analysis.verdicts import Figure, Verdict, counts, verdicts
 from harness.claims import Claim, load_claims
 from harness.errors import TareError, bad_input
+from harness.model import SOFTWARE
 from harness.paths import data
 from harness.report import figures
 from harness.report.stored import Stored, load

@@ -4,14 +4,13 @@ from collections.abc import Iterator, Sequence
 
 from harness.analysis.intervals import estimate, geometric
 from harness.analysis.overhead import Overhead
+from harness.model import SOFTWARE
 from harness.report import figures
 from harness.report.boot import boot_values
 from harness.report.stored import Stored
 
 PILOT = 10
 """Blocks of Stein's first stage: below it intervals are exploratory."""
-
-SOFTWARE = frozenset({"tcg", "qemu", "emulated"})
 
 
 def sentences(stored: Stored) -> list[str]:
