@@ -1,5 +1,6 @@
 """The report's tables as rows of text, the same for terminal, Markdown and HTML."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -212,9 +213,20 @@ def parity_table(stored: Stored, *, shared: bool = True) -> Table:
         if len(held) > 1 if shared else len(held) == len(runtimes) == 1:
             rows = tuple(("", value, ", ".join(variants)) for value, variants in held.items())
             sections.append(Section(title="", rows=((fact, *rows[0][1:]), *rows[1:])))
+    if shared and (strayed := tuple(_clocks(stored))):
+        rows = tuple(("", *row) for row in strayed[1:])
+        sections.append(Section(title="", rows=(("clock strayed from the host's", *strayed[0]), *rows)))
     group = Group(title="", sections=tuple(sections))
     title = "Parity" if shared else "Facts of one runtime only"
     return Table(title=title, columns=("fact", "value", "variants"), numeric=frozenset(), groups=(group,))
+
+
+def _clocks(stored: Stored) -> Iterable[tuple[str, str]]:
+    """By variant: how far the clock of what ran its commands strayed from the host's at most, as far as it was read."""
+    for variant, one in stored.mapping("clocks").items():
+        ppm = one.get("ppm") if isinstance(one, dict) else None
+        if isinstance(ppm, int | float) and math.isfinite(ppm):
+            yield f"{figures.digits(ppm)} ppm at most, in {_said(one.get('instances'))} instances", str(variant)
 
 
 def skips_table(stored: Stored) -> Table:

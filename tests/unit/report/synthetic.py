@@ -135,6 +135,7 @@ def manifest() -> dict[str, Any]:
             "cpu_model": "AMD EPYC 7B13", "logical_cpus": 2, "memory_mib": 24576, "host_virtualized": "kvm",
         },
         "instances": instances,
+        "clocks": {"native": {"ppm": 0.4, "instances": 6}, "libvirt/tcg": {"ppm": -812.5, "instances": 6}},
         "skips": [
             {"what": "libvirt/kvm", "reason": "no guest kernel boots on /dev/kvm here", "fix": "use a host with VT-x"},
             {"what": "cpu.zstd-all", "reason": "the shape has 1 vCPU; all-thread workloads need 2", "fix": ""},

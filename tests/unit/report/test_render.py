@@ -81,7 +81,7 @@ def test_host_cost_is_no_overhead_of_the_workload(rendered: Path) -> None:
 def test_parity_shows_what_two_runtimes_recorded_differently(rendered: Path) -> None:
     run = load(rendered)
     facts = {row[0] for section in tables.parity_table(run).groups[0].sections for row in section.rows if row[0]}
-    assert facts == {"clocksource", "cpu-model", "kernel", "seccomp"}
+    assert facts == {"clock strayed from the host's", "clocksource", "cpu-model", "kernel", "seccomp"}
     lone = tables.parity_table(run, shared=False).groups[0].sections
     assert [section.rows[0][:2] for section in lone] == [("runc_version", "1.1.5")]
 
@@ -96,6 +96,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     facts["skips"] = [{"what": HOSTILE, "reason": HOSTILE, "fix": HOSTILE}]
     facts["instances"] = {HOSTILE: {HOSTILE: HOSTILE}, "b": {HOSTILE: "other"}, "c": {HOSTILE: "one"}}
     facts["host"] = {HOSTILE: HOSTILE}
+    facts["clocks"] = {HOSTILE: {"ppm": 1.0, "instances": HOSTILE}, "b": {"ppm": HOSTILE}}
     samples = pd.DataFrame(rows)
     samples["value"] = pd.to_numeric(samples["value"])
     run = stored(tmp_path, samples, facts)
