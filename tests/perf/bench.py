@@ -17,6 +17,7 @@ from harness.rig.lock import SHARED, host_lock
 from harness.rig.network import Network, open_network
 from harness.runtimes.base import Place
 from harness.runtimes.libvirt import Libvirt
+from harness.runtimes.qemu import Microvm
 
 NAME = "tareperf"
 LABELS = {"tare.install": NAME, "tare.run": NAME, "tare.boot": NAME}
@@ -34,6 +35,7 @@ class Bench:
     folder: Path
     accelerator: Accelerator
     guests: Libvirt
+    microvms: Microvm
     shape: Shape = field(default_factory=lambda: Shape(cpus=(max(os.sched_getaffinity(0)),), memory_mib=512))
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -70,8 +72,9 @@ def open_bench() -> Iterator[Bench]:
         for one in (folder, sockets):
             one.mkdir(mode=0o711, parents=True, exist_ok=True)
             stack.callback(shutil.rmtree, one)
-        guests = Libvirt()
+        guests, microvms = Libvirt(), Microvm()
         accelerator = guests.prove(root, deadline)
+        microvms.prove(root, deadline)
         daemons = stack.enter_context(
             open_daemons(
                 sockets,
@@ -87,4 +90,12 @@ def open_bench() -> Iterator[Bench]:
             open_network(daemons.netns, NAME, daemons.docker_url, deadline, peer=f"{NAME}-peer", labels=LABELS)
         )
         stack.callback(guests.close)
-        yield Bench(root=root, daemons=daemons, network=network, folder=folder, accelerator=accelerator, guests=guests)
+        yield Bench(
+            root=root,
+            daemons=daemons,
+            network=network,
+            folder=folder,
+            accelerator=accelerator,
+            guests=guests,
+            microvms=microvms,
+        )

@@ -1,18 +1,21 @@
-"""launch → ready → gone of a guest: tare's libvirt runtime against QEMU started by hand with the same machine."""
+"""launch → ready → gone of a guest: tare's runtimes against QEMU started by hand with the same machine."""
 
 import subprocess
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from harness.deadline import Deadline
 from harness.model import Accelerator, Mark
 from harness.process import kill_group, run, spawn
 from harness.runtimes.agent import Channel
-from harness.runtimes.base import Place, Prepared
+from harness.runtimes.base import Place, Prepared, Runtime
 from harness.runtimes.guests.instance import MOMENTS
+from harness.runtimes.guests.ticks import counter_khz
 from harness.runtimes.libvirt.description import describe
-from harness.runtimes.libvirt.domain import Domain
+from harness.runtimes.qemu import machine
 from tests.perf.bench import LABELS, Bench
 from tests.perf.pairs import Times, alternate, table
 
@@ -20,56 +23,86 @@ BOOT_SECONDS = 120.0
 STEP_SECONDS = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A variant that is ready to launch, and QEMU's command line for the same machine in a place, on a tap."""
+
+    runtime: Runtime
+    prepared: Prepared
+    by_hand: Callable[[Prepared, Place, str], list[str]]
+
+
 def compare(bench: Bench, pairs: int) -> str:
-    """The table, or why there is none."""
+    """A table for each runtime, or why there is none."""
     if bench.daemons.libvirt_uri is None:
         return f"guest: skipped, {bench.daemons.reasons.get('libvirt')}"
     bench.guests.connect(bench.daemons.libvirt_uri)
     kind = "tcg" if bench.accelerator is Accelerator.TCG else "kvm"
-    variant = next(one for one in bench.guests.variants if one.name == f"libvirt/{kind}")
-    prepared = bench.guests.prepare(variant, bench.shape, bench.root, Deadline.after(60))
-    rounds = alternate(lambda: _by_tare(bench, prepared), lambda: _by_hand(bench, prepared), pairs)
-    return table(f"guest on {bench.accelerator}: launch to ready to gone", ("tare", "plain QEMU"), rounds)
+    subjects = [
+        _subject(bench, bench.guests, f"libvirt/{kind}", _libvirt_machine),
+        _subject(bench, bench.microvms, f"qemu/microvm-{kind}", _microvm),
+    ]
+    return "\n".join(_compare(bench, subject, pairs) for subject in subjects)
 
 
-def _by_tare(bench: Bench, prepared: Prepared) -> Times:
+def _subject(
+    bench: Bench, runtime: Runtime, name: str, by_hand: Callable[[Prepared, Place, str], list[str]]
+) -> Subject:
+    variant = next(one for one in runtime.variants if one.name == name)
+    return Subject(runtime, runtime.prepare(variant, bench.shape, bench.root, Deadline.after(60)), by_hand)
+
+
+def _compare(bench: Bench, subject: Subject, pairs: int) -> str:
+    rounds = alternate(lambda: _by_tare(bench, subject), lambda: _by_hand(bench, subject), pairs)
+    title = f"{subject.prepared.variant.name} on {bench.accelerator}: launch to ready to gone"
+    return table(title, ("tare", "plain QEMU"), rounds)
+
+
+def _by_tare(bench: Bench, subject: Subject) -> Times:
     deadline = Deadline.after(BOOT_SECONDS)
     with bench.place() as place:
         begin = time.monotonic()
-        with bench.guests.launch(prepared, place, LABELS, deadline) as guest:
+        with subject.runtime.launch(subject.prepared, place, LABELS, deadline) as guest:
             ready = guest.wait(Mark.READY, deadline)
             early = guest.marks[Mark.USERSPACE]
         return {"userspace": early - begin, "ready": ready - begin, "gone": time.monotonic() - begin}
 
 
-def _by_hand(bench: Bench, prepared: Prepared) -> Times:
+def _by_hand(bench: Bench, subject: Subject) -> Times:
     """The overlay is in the time, as it is in tare's; the tap is made before, which favours QEMU."""
     deadline = Deadline.after(BOOT_SECONDS)
     with bench.place() as place, _tap(place) as tap:
         channel = Channel(place.directory)
         channel.watch(MOMENTS)
-        domain = describe(prepared, place, LABELS)
-        overlay = domain.disks[0]
+        overlay, root = machine.root_disk(place), subject.prepared.root.disk
+        argv = subject.by_hand(subject.prepared, place, tap)
         try:
             begin = time.monotonic()
-            run(
-                ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(overlay.base), "-F", "raw", overlay.path],
-                deadline,
-            )
-            child = spawn(_argv(domain, place, tap), stderr=subprocess.PIPE)
+            run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", root, "-F", "raw", overlay], deadline)
+            child = spawn(argv, stderr=subprocess.PIPE)
             try:
                 ready = channel.wait_ready(deadline, lambda: _ended(child))
             finally:
                 kill_group(child)
-            overlay.path.unlink()
+            overlay.unlink()
             early, _ = channel.stamps["userspace"]
             return {"userspace": early - begin, "ready": ready - begin, "gone": time.monotonic() - begin}
         finally:
             channel.close()
 
 
-def _argv(domain: Domain, place: Place, tap: str) -> list[str]:
+def _microvm(prepared: Prepared, place: Place, tap: str) -> list[str]:
+    """The runtime's own command line, less the monitor, which nobody answers here."""
+    emulated = prepared.accelerator is Accelerator.TCG
+    khz = counter_khz() if emulated else 0
+    argv = machine.command(prepared, place, str(uuid.uuid4()), tap, vhost=False, counter_khz=khz)
+    monitored = [number for number, word in enumerate(argv) if "monitor" in word]
+    return [word for number, word in enumerate(argv) if number not in monitored and number + 1 not in monitored]
+
+
+def _libvirt_machine(prepared: Prepared, place: Place, tap: str) -> list[str]:
     """The machine of vm-templates/guest.xml.j2, as one would type it."""
+    domain = describe(prepared, place, LABELS)
     assert place.network is not None and domain.boot.firmware == "none"
     without = "".join(f",{name}=off" for name in domain.cpu_without)
     enter = ["nsenter", f"--net=/run/netns/{place.network.netns}"] if place.network.netns else []
