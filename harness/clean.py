@@ -16,7 +16,7 @@ from harness.preview import answers
 from harness.rig.sweep import RigSweep
 
 REMOVE_SECONDS = 30.0
-STATE_FOLDERS = ("images", "docker", "libvirt")
+STATE_FOLDERS = ("images", "docker", "libvirt", "lab")
 
 
 class Sweeper(Protocol):

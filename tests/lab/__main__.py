@@ -14,8 +14,9 @@ from pathlib import Path
 from harness import paths
 from harness.deadline import Deadline
 from harness.errors import ExitCode, TareError
+from harness.model import RootForms
 from tests.lab import payload, steps
-from tests.lab.guest import BUILD_SECONDS, Lab, lab, recipes
+from tests.lab.guest import BUILD_SECONDS, Lab, build, lab, with_system
 
 TRIES = 2
 """An emulated guest has hung, and guests in it met soft lockups (QEMU 7.2, under load): once more, and no oftener."""
@@ -25,8 +26,8 @@ def main() -> int:
     """Build what is missing, boot the lab, take the steps; one more try after a hang or a failure."""
     arguments = _parser().parse_args()
     deadline = Deadline.after(BUILD_SECONDS)
-    root, image = recipes(deadline)
-    disk = payload.make(paths.state() / "lab", root, deadline)
+    image = build(paths.data("images") / "lab.toml", deadline)
+    disk = payload.make(paths.state() / "lab", *_root(arguments.deep, deadline), deadline)
     for attempt in range(1, TRIES + 1):
         begun = time.monotonic()
         try:
@@ -44,6 +45,15 @@ def main() -> int:
     return 1
 
 
+def _root(deep: bool, deadline: Deadline) -> tuple[Path, RootForms]:
+    """The root that is weighed in the lab, and its recipe."""
+    if not deep:
+        slim = paths.data("images") / "slim.toml"
+        return slim, build(slim, deadline)
+    whole = paths.data("images") / "root.toml"
+    return whole, with_system(build(whole, deadline), deadline)
+
+
 def _shell(guest: Lab) -> int:
     """Commands from stdin, one a line, until its end; there is no terminal in the lab."""
     print("lab: one command a line, Ctrl-D ends the lab", flush=True)
@@ -55,7 +65,7 @@ def _shell(guest: Lab) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
-    parser.add_argument("--deep", action="store_true", help="also shadow paging and the ladder (an hour)")
+    parser.add_argument("--deep", action="store_true", help="also microVMs, full systems, shadow paging, the ladder")
     parser.add_argument("--shell", action="store_true", help="run commands from stdin instead")
     out = paths.data("results") / "lab"
     parser.add_argument(

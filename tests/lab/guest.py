@@ -60,11 +60,14 @@ class Lab:
             archive.extractall(target, filter="data")
 
 
-def recipes(deadline: Deadline) -> tuple[RootForms, RootForms]:
-    """The root that is measured in the lab, and the lab's own; built where they are not yet."""
-    store = paths.state() / "images"
-    root = images.ensure(paths.data("images") / "root.toml", store, deadline, _say)
-    return root, images.ensure(paths.data("images") / "lab.toml", store, deadline, _say)
+def build(recipe: Path, deadline: Deadline) -> RootForms:
+    """The root of a recipe, built where it is not yet."""
+    return images.ensure(recipe, paths.state() / "images", deadline, _say)
+
+
+def with_system(root: RootForms, deadline: Deadline) -> RootForms:
+    """The root with the full system made of it."""
+    return images.with_system(root, paths.data("images") / "system.toml", paths.state() / "images", deadline, _say)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What the lab's guest is handed on a disk: this checkout, its Python packages and the root's build."""
+"""What the lab's guest is handed on a disk: this checkout, its Python packages and the builds of the root."""
 
 import hashlib
 import json
@@ -25,26 +25,30 @@ MIB = 2**20
 FREE_MIB = 64
 
 
-def make(folder: Path, root: RootForms, deadline: Deadline) -> Path:
+def make(folder: Path, recipe: Path, root: RootForms, deadline: Deadline) -> Path:
     """An ext4 disk `payload.raw` in `folder` with `source`, `packages`, `images` and `setup.sh`. Raises TareError.
 
+    `recipe` is the root's, which the lab takes for its own; the full system comes along where the root has one.
     `folder` is on the file system of the root's builds, so that these are linked and not copied.
     """
+    builds = [root.tar.parent, *([root.system.disk.parent] if root.system else [])]
     folder.mkdir(parents=True, exist_ok=True)
     disk = folder / "payload.raw"
     with tempfile.TemporaryDirectory(dir=folder, prefix="payload-") as name:
         tree = Path(name)
         _source(tree / "source")
+        shutil.copyfile(recipe, tree / "source/images/root.toml")
         shutil.copyfile(paths.CHECKOUT / "tests/lab/setup.sh", tree / "setup.sh")
         run(["cp", "-al", _packages(folder, deadline), tree / "packages"], deadline)
         shutil.copytree(_distribution(), tree / "source" / _distribution().name)
         (tree / "images").mkdir()
-        build = root.tar.parent
-        run(["cp", "-al", build, tree / "images" / build.name], deadline)
+        for build in builds:
+            run(["cp", "-al", build, tree / "images" / build.name], deadline)
         mib = int(run(["du", "-sm", tree], deadline).stdout.split()[0]) * 11 // 10 + FREE_MIB
         disk.unlink(missing_ok=True)
         run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", tree, disk, f"{mib}M"], deadline)
-    _seal(disk, build, deadline)
+    for build in builds:
+        _seal(disk, build, deadline)
     disk.chmod(0o644)
     return disk
 
@@ -56,7 +60,7 @@ def _seal(disk: Path, build: Path, deadline: Deadline) -> None:
     """
     inside = f"/images/{build.name}"
     seal = {}
-    for name in manifest.FILES:
+    for name in json.loads((build / manifest.SEAL).read_text()):
         said = run(["debugfs", "-R", f"stat {inside}/{name}", disk], deadline).stdout
         inode = re.search(r"Inode: (\d+)", said)
         assert inode is not None, said
