@@ -65,7 +65,9 @@ def _shell(guest: Lab) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
-    parser.add_argument("--deep", action="store_true", help="also microVMs, full systems, shadow paging, the ladder")
+    parser.add_argument(
+        "--deep", action="store_true", help="instead: the ladder, microVMs, full systems, shadow paging"
+    )
     parser.add_argument("--shell", action="store_true", help="run commands from stdin instead")
     out = paths.data("results") / "lab"
     parser.add_argument(
