@@ -19,6 +19,7 @@ from harness.deadline import Deadline
 from harness.errors import ExitCode, TareError
 from harness.model import NetworkPlace, Skip
 from harness.rig.links import NETNS, alias, docker_client, inside, interface_facts, ip, ip_json, namespaces
+from harness.rig.rules import open_rules
 
 BRIDGE = "tare0"
 PEER = "tare-peer"
@@ -248,17 +249,8 @@ def _own_accept(netns: str, run: str, deadline: Deadline) -> Iterator[None]:
     if not filtered or _forward_policy(netns, deadline) != "DROP":
         yield
         return
-    rule = accept_rule(run)
-    try:
-        process.run(inside(netns, "iptables", "-w", "-I", *rule), deadline)
+    with open_rules(netns, run, deadline, f"filter FORWARD -i {BRIDGE} -o {BRIDGE} -j ACCEPT"):
         yield
-    finally:
-        process.run(inside(netns, "iptables", "-w", "-D", *rule), Deadline.after(UNDO_SECONDS), check=False)
-
-
-def accept_rule(run: str) -> tuple[str, ...]:
-    """The words of our accept rule after -I or -D; its comment is its label."""
-    return ("FORWARD", "-i", BRIDGE, "-o", BRIDGE, "-m", "comment", "--comment", alias(run), "-j", "ACCEPT")
 
 
 def remove_interface(netns: str, interface: str) -> None:

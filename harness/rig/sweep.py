@@ -1,6 +1,5 @@
 """What a killed run leaves of the rig: found by label, removed by label."""
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +8,9 @@ from harness import process
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.model import Leftover
-from harness.rig import scratch
-from harness.rig.links import ALIAS, NETNS, docker_client, inside, ip_json
-from harness.rig.network import BRIDGE, PEER, accept_rule, remove_docker_networks, remove_interface, remove_namespace
+from harness.rig import rules, scratch
+from harness.rig.links import ALIAS, NETNS, docker_client, ip_json
+from harness.rig.network import BRIDGE, PEER, remove_docker_networks, remove_interface, remove_namespace
 
 LOOK_SECONDS = 20.0
 
@@ -32,7 +31,7 @@ class RigSweep:
             yield from _docker_networks(self.docker_url, deadline)
         if not process.have("ip", "nsenter"):
             if not self.netns or (NETNS / self.netns).exists():
-                yield from _rules(self.netns, deadline)
+                yield from rules.leftovers(self.netns, deadline)
                 yield from _interfaces(self.netns, deadline)
             yield from self._namespace(deadline)
         yield from scratch.leftovers(self.scratch)
@@ -47,8 +46,8 @@ class RigSweep:
         match leftover.kind:
             case "docker-network":
                 remove_docker_networks(self.docker_url or "", leftover.run)
-            case "packet-filter-rule":
-                process.run(inside(self.netns, "iptables", "-w", "-D", *accept_rule(leftover.run)), deadline)
+            case rules.KIND:
+                rules.remove(self.netns, leftover, deadline)
             case "interface":
                 remove_interface(self.netns, leftover.name)
             case "network-namespace":
@@ -83,16 +82,6 @@ def _docker_networks(url: str, deadline: Deadline) -> Iterator[Leftover]:
         for network in client.networks.list(names=[f"^{BRIDGE}$"], filters={"label": "tare.run"}):
             labels = network.attrs.get("Labels") or {}
             yield Leftover(kind="docker-network", name=str(network.name), run=str(labels.get("tare.run", "")))
-
-
-def _rules(netns: str, deadline: Deadline) -> Iterator[Leftover]:
-    if process.have("iptables"):
-        return
-    said = process.run(inside(netns, "iptables", "-w", "-S", "FORWARD"), deadline, check=False).stdout
-    for words in map(shlex.split, said.splitlines()):
-        comment = words[words.index("--comment") + 1] if "--comment" in words else ""
-        if comment.startswith(ALIAS) and BRIDGE in words:
-            yield Leftover(kind="packet-filter-rule", name=" ".join(words), run=comment.removeprefix(ALIAS))
 
 
 def _interfaces(netns: str, deadline: Deadline) -> Iterator[Leftover]:

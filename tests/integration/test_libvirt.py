@@ -86,8 +86,9 @@ class Bench:
         return self.runtime.launch(prepared, place, LABELS, Deadline.after(60))
 
 
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+@contextlib.contextmanager
+def open_bench(state: Path) -> Iterator[Bench]:
+    """A bench on a libvirtd of its own, which keeps its state in that folder."""
     deadline = Deadline.after(600)
     root = ensure(paths.data("images") / "root.toml", paths.state() / "images", deadline, print)
     run_dir = Path(f"/run/{NAME}")
@@ -96,7 +97,6 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         for one in (run_dir, folder):
             one.mkdir(mode=0o711, parents=True, exist_ok=True)
             stack.callback(shutil.rmtree, one)
-        state = tmp_path_factory.mktemp("state")
         daemons = stack.enter_context(
             open_daemons(run_dir, state, ["libvirt"], deadline, print, kvm="hidden", netns=NAME)
         )
@@ -109,6 +109,12 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         runtime.connect(daemons.libvirt_uri)
         stack.callback(runtime.close)
         yield Bench(runtime, root, network, folder)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    with open_bench(tmp_path_factory.mktemp("state")) as made:
+        yield made
 
 
 def test_a_guest_boots_to_the_beacon_and_goes(bench: Bench) -> None:

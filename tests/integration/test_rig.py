@@ -22,6 +22,7 @@ from harness import process
 from harness.deadline import Deadline
 from harness.errors import ExitCode, TareError
 from harness.rig.network import BRIDGE, Network, open_network
+from harness.rig.publish import published
 from harness.rig.sweep import RigSweep
 
 pytestmark = [
@@ -200,6 +201,21 @@ def test_without_docker_a_dropping_forward_chain_is_opened_for_the_bridge_only(r
     assert state() == before
 
 
+def test_a_guest_is_published_where_the_host_forwards_nothing(rig_namespace: str) -> None:
+    for table, chain, policy in (("filter", "FORWARD", "DROP"), ("nat", "OUTPUT", "ACCEPT")):
+        words = ("iptables", "-t", table, "-P", chain, policy)
+        process.run(("nsenter", f"--net=/run/netns/{RIG}", *words), Deadline.after(10))
+    before, deadline = state(), Deadline.after(60)
+    with open_network(rig_namespace, "run3", None, deadline, peer=PEER) as network, guest(network) as address:
+        place = network.place("guest")
+        ip("-n", GUEST, "route", "add", "default", "via", place.host_address)
+        within = state()
+        with published(place, 5000, "run3", deadline), server(GUEST, address):
+            assert received(place.nat_address, 5000) == BYTES
+        assert state() == within
+    assert state() == before
+
+
 def test_taken_addresses_and_names_are_refused_and_nothing_is_made(rig_namespace: str) -> None:
     ip("-n", RIG, "route", "add", "blackhole", "198.18.0.0/15")
     before = state()
@@ -230,12 +246,16 @@ def test_sweep_finds_what_a_killed_run_left_and_only_that(rig_namespace: str, do
 import os
 from harness.deadline import Deadline
 from harness.rig.network import open_network
-with open_network({RIG!r}, "killed", {docker_url!r}, Deadline.after(20), peer={PEER!r}):
-    os.kill(os.getpid(), 9)
+from harness.rig.publish import published
+deadline = Deadline.after(20)
+with open_network({RIG!r}, "killed", {docker_url!r}, deadline, peer={PEER!r}) as network:
+    with published(network.place("x"), 5000, "killed", deadline):
+        os.kill(os.getpid(), 9)
 """
     assert process.run((sys.executable, "-c", code), Deadline.after(30), check=False).status == -9
     found = list(sweep.leftovers())
-    assert [leftover.kind for leftover in found] == ["docker-network", *["interface"] * 3, "network-namespace"]
+    kinds = ["docker-network", *["packet-filter-rule"] * 5, *["interface"] * 3, "network-namespace"]
+    assert [leftover.kind for leftover in found] == kinds
     assert {leftover.run for leftover in found} == {"killed"}
     assert sweep.clear(Deadline.after(20)) == found
     assert list(sweep.leftovers()) == []

@@ -33,6 +33,8 @@ if [ "$devices" != same-dev ]; then
     mkdir "$scratch/dev"
     mount -n -t tmpfs -o mode=0755 tare "$scratch/dev"
     cp -ax /dev/. "$scratch/dev"
+    # Of the host's macvtaps: one of ours may have the same number, which each network namespace counts for itself.
+    rm -f "$scratch"/dev/tap[0-9]*
     if [ "$devices" = kvm-hidden ]; then
         rm -f "$scratch/dev/kvm"
     elif [ -e "$scratch/dev/kvm" ]; then

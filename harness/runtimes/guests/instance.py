@@ -1,8 +1,8 @@
 """One guest behind a QEMU process, however that was started: its marks, its counters, its end and its last words."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.deadline import Deadline
@@ -27,7 +27,7 @@ TAIL_BYTES = 1500
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launched:
     """What a launch settled: `asked` and `created` on the host's monotonic clock, what is known of the guest for the
-    parity table, the files that go with it, and its last mark."""
+    parity table, and its last mark."""
 
     place: Place
     channel: Channel
@@ -36,19 +36,17 @@ class Launched:
     asked: float
     created: float
     known: Mapping[str, str]
-    disks: Iterable[Path] = field(default=())
     last: Mark = Mark.READY
 
 
 class QemuGuest(AgentInstance):
-    """A running guest; leaving it ends QEMU and removes its disks. Runtimes say how QEMU is found, asked and ended."""
+    """A running guest; leaving it ends QEMU. Runtimes say how QEMU is found, asked and ended with all that it had."""
 
     def __init__(self, launched: Launched) -> None:
         super().__init__(launched.place.name, launched.channel, launched.accelerator, launched.kernel, launched.asked)
         self._marks[Mark.CREATED] = launched.created
         self._place = launched.place
         self._known = launched.known
-        self._disks = tuple(launched.disks)
         self._qemu: Qemu | None = None
         self.last = launched.last
 
@@ -62,7 +60,7 @@ class QemuGuest(AgentInstance):
 
     @abstractmethod
     def _end(self) -> None:
-        """End QEMU; one that is gone already is fine."""
+        """End QEMU, with its disks; one that is gone already is fine."""
 
     def wait(self, mark: Mark, deadline: Deadline) -> float:
         """The moment of `mark`; a guest that died or never came gets the end of its console quoted.
@@ -140,8 +138,6 @@ class QemuGuest(AgentInstance):
         finally:
             if self._qemu is not None:
                 self._qemu.close()
-            for disk in self._disks:
-                disk.unlink(missing_ok=True)
 
 
 def tail(console: Path) -> str:

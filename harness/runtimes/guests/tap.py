@@ -1,11 +1,11 @@
-"""A guest's own port on the rig's bridge, for runtimes that start their guests themselves."""
+"""A guest's own port on the rig's bridge, where the harness makes it: a tap, or a macvtap behind a veth pair."""
 
 import contextlib
 from collections.abc import Iterator
 
 from harness.deadline import Deadline
 from harness.model import NetworkPlace
-from harness.rig.links import alias, ip
+from harness.rig.links import alias, ip, ip_json
 from harness.rig.network import remove_interface
 
 
@@ -31,3 +31,27 @@ def open_tap(name: str, network: NetworkPlace, run: str, deadline: Deadline) -> 
         yield name
     finally:
         remove_interface(network.netns, name)
+
+
+@contextlib.contextmanager
+def open_macvtap(name: str, mac: str, network: NetworkPlace, run: str, deadline: Deadline) -> Iterator[int]:
+    """A macvtap of that MAC address on the bridge, gone at the end; yields the number N of its device, /dev/tapN.
+
+    A port of a bridge carries no macvtap: its lower interface is one end of a veth pair, whose other end is the port.
+    All carry the run's label. Raises TareError.
+    """
+    lower, port = f"{name}l", f"{name}p"
+    try:
+        ip(
+            network.netns,
+            deadline,
+            f"link add name {lower} type veth peer name {port}",
+            f"link set dev {lower} alias {alias(run)} up",
+            f"link set dev {port} alias {alias(run)}",
+            f"link set dev {port} master {network.bridge} up",
+            f"link add link {lower} name {name} address {mac} type macvtap mode bridge",
+            f"link set dev {name} alias {alias(run)} up",
+        )
+        yield int(ip_json(network.netns, "link", deadline, "show", "dev", name)[0]["ifindex"])
+    finally:
+        remove_interface(network.netns, lower)

@@ -10,8 +10,10 @@ from harness.runtimes.base import Place, Prepared
 from harness.runtimes.guests.boot import command_line, credential, mac_of
 from harness.runtimes.guests.firmware import uefi
 from harness.runtimes.guests.instance import CONSOLE, MOMENTS
+from harness.runtimes.guests.tap import tap_name
 from harness.runtimes.libvirt.domain import DirectKernel, Disk, Domain, FullSystem
 from harness.runtimes.libvirt.knobs import Knobs
+from harness.runtimes.libvirt.network import inner
 
 VHOST: Mapping[str, Literal["", "vhost", "qemu"]] = {"auto": "", "on": "vhost", "off": "qemu"}
 """libvirt's names of the network card's drivers."""
@@ -30,6 +32,7 @@ def describe(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> Dom
     identity = str(uuid.uuid4())
     kvm = knobs.accelerator == "kvm"
     model, *features = _cpu(knobs)
+    network = place.network
     return Domain(
         type="kvm" if kvm else "qemu",
         name=place.name,
@@ -48,8 +51,9 @@ def describe(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> Dom
         pinned=knobs.pinned == "yes",
         preallocate=place.entry == "agent" and knobs.memory != "lazy",
         huge=knobs.memory == "huge",
-        bridge=place.network.bridge if place.network else "",
-        mac=mac_of(identity) if place.network else "",
+        mac=mac_of(identity) if network else "",
+        bridge=network.bridge if network and knobs.network in ("bridge", "nat") else "",
+        macvtap=tap_name(identity) if network and knobs.network == "macvtap" else "",
         queues=place.shape.vcpus if knobs.queues == "all" else 1,
         vhost=VHOST[knobs.vhost],
     )
@@ -65,12 +69,12 @@ def system_of(prepared: Prepared) -> SystemForm | None:
 
 
 def _boot(prepared: Prepared, place: Place, knobs: Knobs) -> DirectKernel | FullSystem:
-    scratch = bool(place.scratch_mib)
+    scratch, network = bool(place.scratch_mib), inner(knobs.network, place.network)
     if knobs.firmware == "none":
         console = knobs.console == "serial"
-        words = command_line(place.entry, scratch, place.network, knobs.kernel, console=console)
+        words = command_line(place.entry, scratch, network, knobs.kernel, console=console)
         return DirectKernel(kernel=prepared.root.kernel, initramfs=prepared.root.initramfs, command_line=words)
-    told = (credential(place.entry, scratch, place.network),)
+    told = (credential(place.entry, scratch, network),)
     if knobs.firmware == "bios":
         return FullSystem(firmware="bios", told=told)
     if (files := uefi()) is None:
@@ -112,6 +116,7 @@ def facts(domain: Domain, prepared: Prepared) -> dict[str, str]:
         "cpu_model": _words(domain),
         "vcpus_pinned": "yes" if domain.pinned else "no",
         "memory_preallocated": "huge pages" if domain.huge else "yes" if domain.preallocate else "no",
+        "network": Knobs.of(prepared.variant.options).network if domain.mac else "none",
         "network_queues": str(domain.queues),
         "image": prepared.image,
         "kernel_release": kernel_of(prepared),

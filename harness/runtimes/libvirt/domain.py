@@ -14,6 +14,7 @@ from harness.errors import TareError
 from harness.runtimes.libvirt.knobs import Cache
 
 NAMESPACE = "urn:tare-bench:domain:1"
+RUN_LABEL = "tare.run"
 SCHEMAS = (Path("/usr/share/libvirt/schemas/domain.rng"), Path("/usr/local/share/libvirt/schemas/domain.rng"))
 TEMPLATE = "guest.xml.j2"
 CPU_MODES = ("host-passthrough", "host-model", "maximum")
@@ -69,7 +70,8 @@ class Domain:
     `cpus` are host CPU numbers, within which all of QEMU's threads stay; `pinned` ties vCPU i to the i-th. `cpu_model`
     is libvirt's mode, the name of a QEMU model, or "" for QEMU's default; `cpu_with` and `cpu_without` name features
     to add and hide. `preallocate` touches all RAM before the guest starts, `huge` takes it from the host's pool of
-    huge pages. `vhost` is the network card's driver, "" for what the host has.
+    huge pages. The network card, where it has a `mac`, is a port of `bridge`, or the macvtap `macvtap` that is there
+    already, or without either of QEMU's user-mode network. `vhost` is its driver, "" for what the host has.
     """
 
     type: Literal["kvm", "qemu"]
@@ -90,8 +92,9 @@ class Domain:
     pinned: bool = True
     preallocate: bool = False
     huge: bool = False
-    bridge: str = ""
     mac: str = ""
+    bridge: str = ""
+    macvtap: str = ""
     queues: int = 1
     vhost: Literal["", "vhost", "qemu"] = ""
 

@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 import libvirt
 import libvirt_qemu
 
 from harness.deadline import Deadline
+from harness.runtimes.base import Endpoint
 from harness.runtimes.guests.instance import Launched, QemuGuest
 from harness.runtimes.guests.qemu import Qemu
+from harness.runtimes.libvirt.knobs import Network
+from harness.runtimes.libvirt.network import outer
 from harness.runtimes.libvirt.session import bounded
 
 MONITOR_SECONDS = 10.0
@@ -16,12 +20,20 @@ DESTROY_SECONDS = 30.0
 
 
 class Guest(QemuGuest):
-    """A running domain; leaving it destroys the domain and removes its disks."""
+    """A running domain; leaving it closes `resources`: the domain and all that was made for it."""
 
-    def __init__(self, launched: Launched, identity: str, handle: "libvirt.virDomain") -> None:
+    def __init__(
+        self, launched: Launched, identity: str, handle: "libvirt.virDomain", network: Network, resources: ExitStack
+    ) -> None:
         super().__init__(launched)
         self._identity = identity
         self._handle = handle
+        self._network = network
+        self._resources = resources
+
+    def endpoint(self) -> Endpoint:
+        """The guest's own static address, or that of the host's which stands for it."""
+        return outer(self._network, self._place.network, super().endpoint())
 
     def _find(self) -> Qemu | None:
         return Qemu.find(self._identity)
@@ -37,11 +49,11 @@ class Guest(QemuGuest):
         return returned if isinstance(returned, dict) else {}
 
     def _end(self) -> None:
-        end(self._handle, Deadline.after(DESTROY_SECONDS))
+        self._resources.close()
 
 
-def end(handle: "libvirt.virDomain", deadline: Deadline) -> None:
-    """Destroy a domain; one that is gone already is fine. Raises TareError when libvirt cannot."""
+def end(handle: "libvirt.virDomain", deadline: Deadline | None = None) -> None:
+    """Destroy a domain, in 30 s unless told; one that is gone already is fine. Raises TareError when libvirt cannot."""
 
     def destroy() -> None:
         try:
@@ -50,4 +62,4 @@ def end(handle: "libvirt.virDomain", deadline: Deadline) -> None:
             if error.get_error_code() not in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):
                 raise
 
-    bounded("destroy a domain", deadline, destroy)
+    bounded("destroy a domain", deadline or Deadline.after(DESTROY_SECONDS), destroy)

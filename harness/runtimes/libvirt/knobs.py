@@ -8,6 +8,7 @@ from harness.model import Variant
 
 Cache = Literal["none", "writeback", "writethrough", "directsync", "unsafe"]
 Firmware = Literal["none", "bios", "uefi"]
+Network = Literal["bridge", "nat", "user", "macvtap"]
 CACHES: tuple[Cache, ...] = ("none", "writeback", "writethrough", "directsync", "unsafe")
 UNCACHED = ("none", "directsync")
 """QEMU does native asynchronous I/O only past the host's page cache."""
@@ -25,7 +26,8 @@ class Knobs:
     `kernel` are further words on the guest kernel's command line; `root_cache` is the root disk's cache mode; `paging`
     shadow asks for a host whose KVM keeps shadow page tables, since a guest cannot choose. Without `firmware` QEMU
     loads the kernel itself and the root is all there is; with one, that boots a full system from disk, whose own files
-    settle its `console` and its kernel's words.
+    settle its `console` and its kernel's words. `network` is how the peer reaches the guest: a tap on the rig's bridge,
+    that tap through NAT, QEMU itself (its user-mode network) or a macvtap.
     """
 
     accelerator: Literal["kvm", "tcg"]
@@ -43,6 +45,7 @@ class Knobs:
     paging: Literal["host", "shadow"] = "host"
     firmware: Firmware = "none"
     console: Literal["serial", "none"] = "serial"
+    network: Network = "bridge"
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Self:
@@ -55,6 +58,12 @@ class Knobs:
 
 
 KINDS: Mapping[Literal["kvm", "tcg"], str] = {"kvm": "a guest on KVM", "tcg": "a guest that QEMU emulates (no KVM)"}
+NETWORKS: Mapping[Network, str] = {
+    "nat": "reached by a published port, through NAT",
+    "user": "QEMU's user-mode network (slirp) with forwarded ports",
+    "macvtap": "its network card a macvtap instead of a bridge's tap",
+}
+"""The ways besides the bridge, in words."""
 UNTUNED: Mapping[str, str] = {
     "cpu": "default",
     "pinned": "no",
@@ -99,6 +108,8 @@ def _of(kind: Literal["kvm", "tcg"]) -> Iterator[Variant]:
     yield _variant("no-console", replace(base, console="none"), "without a serial console")
     yield _variant("system", replace(base, firmware="bios"), "a full system: BIOS, GRUB, Debian's kernel, systemd")
     yield _variant("system-uefi", replace(base, firmware="uefi"), "a full system, by UEFI")
+    for network, words in NETWORKS.items():
+        yield _variant(network, replace(base, network=network), words)
     turned = {"accelerator": kind, **UNTUNED}
     for name, step, words in LADDER:
         turned |= step

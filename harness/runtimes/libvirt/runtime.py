@@ -19,12 +19,12 @@ from harness.runtimes.guests.disks import make_data, make_overlay
 from harness.runtimes.guests.firmware import uefi
 from harness.runtimes.guests.instance import MOMENTS, Launched
 from harness.runtimes.libvirt.description import describe, facts, kernel_of, system_of
-from harness.runtimes.libvirt.domain import NAMESPACE, labels_of, render
+from harness.runtimes.libvirt.domain import NAMESPACE, RUN_LABEL, labels_of, render
 from harness.runtimes.libvirt.instance import Guest, end
 from harness.runtimes.libvirt.knobs import Knobs, variants
+from harness.runtimes.libvirt.network import attached, forward, obstacle
 from harness.runtimes.libvirt.session import Session, bounded
 
-RUN_LABEL = "tare.run"
 LIST_SECONDS = 20.0
 VHOST_NET = Path("/dev/vhost-net")
 HUGE_PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
@@ -77,7 +77,7 @@ class Libvirt:
             return Available(
                 ok=False, reason="no libvirtd answers", fix="make bench (it starts one), or start libvirtd"
             )
-        return Available(ok=True)
+        return obstacle(knobs.network) or Available(ok=True)
 
     def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
         """Make sure that the variant can run and that libvirt's user can read the root's forms."""
@@ -99,9 +99,9 @@ class Libvirt:
         return replace(made, image=system.digest) if system else made
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Guest:
-        """Start one guest. The data disk is made before `asked`; the overlay over the root belongs to the launch."""
+        """Start one guest. The data disk is made before `asked`; overlay and network belong to the launch."""
         connection = self._session.connection(deadline)
-        domain = describe(prepared, place, labels)
+        domain, network = describe(prepared, place, labels), Knobs.of(prepared.variant.options).network
         text = render(domain)
         root, *data = (disk for disk in domain.disks if not disk.medium)
         with ExitStack() as undo:
@@ -117,26 +117,22 @@ class Libvirt:
             asked = time.monotonic()
             assert root.base is not None
             make_overlay(root.base, root.path, deadline)
-            handle = bounded(
-                "create a domain",
-                deadline,
-                lambda: connection.createXML(text, libvirt.VIR_DOMAIN_START_AUTODESTROY),
-                late=lambda made: made.destroy(),
-            )
+            undo.enter_context(attached(network, domain, place, self.uri or "", deadline))
+            handle = _create(connection, text, deadline)
+            undo.callback(end, handle)
+            created = time.monotonic()
+            forward(network, handle, place, deadline)
             launched = Launched(
                 place=place,
                 channel=channel,
                 accelerator=prepared.accelerator,
                 kernel=kernel_of(prepared),
                 asked=asked,
-                created=time.monotonic(),
+                created=created,
                 known=facts(domain, prepared),
-                disks=domain.files,
                 last=Mark.READY if domain.boot.firmware == "none" else Mark.SERVICE,
             )
-            guest = Guest(launched, domain.uuid, handle)
-            undo.pop_all()
-            return guest
+            return Guest(launched, domain.uuid, handle, network, undo.pop_all())
 
     def leftovers(self) -> Iterable[Leftover]:
         """Every domain with labels of ours, of any run; empty without a libvirtd."""
@@ -180,6 +176,15 @@ class Libvirt:
         except TareError as error:
             fix = "chgrp kvm /dev/kvm; chmod 660 /dev/kvm"
             raise TareError("libvirtd offers no KVM", details=error.details, hint=fix) from error
+
+
+def _create(connection: "libvirt.virConnect", text: str, deadline: Deadline) -> "libvirt.virDomain":
+    return bounded(
+        "create a domain",
+        deadline,
+        lambda: connection.createXML(text, libvirt.VIR_DOMAIN_START_AUTODESTROY),
+        late=lambda made: made.destroy(),
+    )
 
 
 def _lacking(knobs: Knobs, memory_mib: int) -> Available | None:

@@ -9,12 +9,15 @@ from lxml import etree
 
 from harness.errors import TareError
 from harness.model import Accelerator, NetworkPlace, RootForms, Shape, SystemForm
-from harness.runtimes.base import Entry, Place, Prepared
+from harness.runtimes.base import Endpoint, Entry, Place, Prepared
 from harness.runtimes.guests import firmware
 from harness.runtimes.guests.boot import command_line, credential, mac_of
+from harness.runtimes.guests.tap import tap_name
 from harness.runtimes.libvirt import Libvirt
 from harness.runtimes.libvirt.description import describe, facts
 from harness.runtimes.libvirt.domain import SCHEMAS, DirectKernel, Domain, check, labels_of, render
+from harness.runtimes.libvirt.knobs import NETWORKS, Network
+from harness.runtimes.libvirt.network import outer
 
 
 @pytest.fixture(autouse=True)
@@ -156,6 +159,31 @@ def test_a_guest_can_be_without_a_serial_console() -> None:
     boots = [domain(f"libvirt/kvm{flavour}").boot for flavour in ("", "-no-console")]
     lines = [boot.command_line for boot in boots if boot.firmware == "none"]
     assert lines[0].replace("console=ttyS0", "console=tty0") == lines[1] != lines[0]
+
+
+def test_each_network_has_its_card_its_address_inside_and_its_own_outside() -> None:
+    own = Endpoint(address=NETWORK.address, port=5201, bind=NETWORK.address)
+    expected: dict[Network, tuple[str, str, str, str]] = {
+        "bridge": ("bridge", "10.1.2.9/24,10.1.2.1", "10.1.2.9", "10.1.2.9"),
+        "nat": ("bridge", "10.1.2.9/24,10.1.2.1", "10.1.3.1", "10.1.2.9"),
+        "user": ("user", "10.0.2.15/24,10.0.2.2", "10.1.2.1", "10.0.2.15"),
+        "macvtap": ("ethernet", "10.1.2.9/24,10.1.2.1", "10.1.2.9", "10.1.2.9"),
+    }
+    assert expected.keys() == {"bridge", *NETWORKS}
+    for kind, (card, told, address, bind) in expected.items():
+        name = "libvirt/tcg" if kind == "bridge" else f"libvirt/tcg-{kind}"
+        made = domain(name)
+        tree = etree.fromstring(render(made).encode())
+        interface = tree.find("devices/interface")
+        assert interface is not None and interface.get("type") == card
+        assert [one.get("address") for one in interface.findall("mac")] == [made.mac]
+        assert [one.get("bridge") for one in interface.findall("source")] == ["tare0"] * (card == "bridge")
+        targets = [(one.get("dev"), one.get("managed")) for one in interface.findall("target")]
+        assert targets == [(tap_name(made.uuid), "no")] * (kind == "macvtap")
+        assert f"tare.address={told}" in (tree.findtext("os/cmdline") or "").split()
+        assert outer(kind, NETWORK, own) == Endpoint(address=address, port=5201, bind=bind)
+        assert facts(made, prepared(name))["network"] == kind
+        assert etree.fromstring(render(domain(name, network=None)).encode()).find("devices/interface") is None
 
 
 def test_a_kernel_argument_cannot_smuggle_another_in() -> None:

@@ -1,5 +1,6 @@
 """The runtime against libvirt's own test driver: our labels decide what is ours; calls on libvirt are bounded."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from harness.model import Leftover
 from harness.runtimes.guests import accel
 from harness.runtimes.libvirt import Libvirt
 from harness.runtimes.libvirt.domain import NAMESPACE
+from harness.runtimes.libvirt.knobs import NETWORKS
+from harness.runtimes.libvirt.network import obstacle
 from harness.runtimes.libvirt.session import bounded
 
 URI = "test:///default"  # one per process: every connection of this process sees the same domains
@@ -80,6 +83,24 @@ def test_kvm_is_not_believed_before_a_guest_has_booted_on_it() -> None:
     answer = runtime.available(next(one for one in runtime.variants if one.name == "libvirt/kvm"))
     assert not answer.ok and answer.reason and answer.fix
     assert runtime.accelerator() == "tcg"
+
+
+def test_a_network_that_cannot_be_made_is_missing_with_the_reason_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for program in ("unshare", accel.EMULATOR):
+        refusing = tmp_path / program
+        refusing.write_text("#!/bin/sh\necho refused by $0 >&2\nexit 1\n")
+        refusing.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    obstacle.cache_clear()
+    try:
+        assert obstacle("bridge") is None
+        for kind in NETWORKS:
+            found = obstacle(kind)
+            assert found is not None and f"refused by {tmp_path}" in found.reason and found.fix
+    finally:
+        obstacle.cache_clear()
 
 
 def test_a_libvirt_that_does_not_answer_is_an_error_with_its_words() -> None:

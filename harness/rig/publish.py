@@ -1,0 +1,37 @@
+"""A guest published to the peer by NAT, as Docker publishes a container: at the routed leg's address."""
+
+import contextlib
+from collections.abc import Iterator
+
+from harness import process
+from harness.deadline import Deadline
+from harness.model import NetworkPlace
+from harness.rig.links import inside
+from harness.rig.network import BRIDGE, LEG_ROUTED
+from harness.rig.rules import open_rules
+
+PROTOCOLS = ("tcp", "udp")
+
+
+@contextlib.contextmanager
+def published(network: NetworkPlace, port: int, run: str, deadline: Deadline) -> Iterator[None]:
+    """`port` (TCP and UDP) of the instance at `network` answers at the routed leg too, until the end.
+
+    What the instance sends out by that leg gets the leg's address. The rig's own interfaces alone are told to forward,
+    which goes with them: the host's own setting stays as it was. Raises TareError.
+    """
+    for interface in (BRIDGE, LEG_ROUTED):
+        setting = f"/proc/sys/net/ipv4/conf/{interface}/forwarding"
+        process.run(inside(network.netns, "tee", setting), deadline, stdin="1")
+    address, bound = network.address, f"-d {network.nat_address} --dport {port}"
+    rules = (
+        f"filter FORWARD -i {LEG_ROUTED} -o {BRIDGE} -d {address} -j ACCEPT",
+        f"filter FORWARD -i {BRIDGE} -o {LEG_ROUTED} -s {address} -j ACCEPT",
+        f"nat POSTROUTING -o {LEG_ROUTED} -s {address} -j MASQUERADE",
+    )
+    dnat = (
+        f"nat PREROUTING -i {LEG_ROUTED} -p {protocol} {bound} -j DNAT --to-destination {address}:{port}"
+        for protocol in PROTOCOLS
+    )
+    with open_rules(network.netns, run, deadline, *rules, *dnat):
+        yield

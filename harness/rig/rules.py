@@ -1,0 +1,59 @@
+"""Packet-filter rules of ours: each carries its run's label as a comment, by which it is found and removed."""
+
+import contextlib
+import shlex
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+
+from harness import process
+from harness.deadline import Deadline
+from harness.model import Leftover
+from harness.rig.links import ALIAS, alias, inside
+
+KIND = "packet-filter-rule"
+UNDO_SECONDS = 30.0
+
+
+@contextlib.contextmanager
+def open_rules(netns: str, run: str, deadline: Deadline, *rules: str) -> Iterator[None]:
+    """Rules such as `filter FORWARD -i tare0 -j ACCEPT` (table and chain first), before all others until the end.
+
+    Raises TareError, and then leaves none of them.
+    """
+    with ExitStack() as undo:
+        for rule in rules:
+            table, chain, *words = rule.split()
+            labelled = (chain, "-m", "comment", "--comment", alias(run), *words)
+            undo.callback(_undo, netns, table, labelled)
+            process.run(_iptables(netns, table, "-I", labelled), deadline)
+        yield
+
+
+def leftovers(netns: str, deadline: Deadline) -> Iterator[Leftover]:
+    """Every rule with our label, of any table and run; none without iptables."""
+    if process.have("iptables-save"):
+        return
+    table = ""
+    for line in process.run(inside(netns, "iptables-save"), deadline, check=False).stdout.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        if line.startswith("-A") and ALIAS in line:
+            words = shlex.split(line)
+            comment = words[words.index("--comment") + 1] if "--comment" in words else ""
+            if comment.startswith(ALIAS):
+                yield Leftover(kind=KIND, name=" ".join((table, *words)), run=comment.removeprefix(ALIAS))
+
+
+def remove(netns: str, leftover: Leftover, deadline: Deadline) -> None:
+    """Remove a rule that `leftovers` found. Raises TareError."""
+    table, _, *words = leftover.name.split()
+    process.run(_iptables(netns, table, "-D", words), deadline)
+
+
+def _undo(netns: str, table: str, words: Iterable[str]) -> None:
+    """One that is gone already, or never came, is fine."""
+    process.run(_iptables(netns, table, "-D", words), Deadline.after(UNDO_SECONDS), check=False)
+
+
+def _iptables(netns: str, table: str, action: str, words: Iterable[str]) -> tuple[str, ...]:
+    return inside(netns, "iptables", "-w", "-t", table, action, *words)
