@@ -33,6 +33,21 @@ def tag(digest: str) -> str:
     return f"{REPOSITORY}:{digest.rpartition(':')[2][:12]}"
 
 
+def folders(daemon: Daemon, image: str, deadline: Deadline) -> tuple[Path, ...]:
+    """The folders in which the daemon keeps an image's layers. Raises TareError where there are none to be seen."""
+    with daemon.call("say where an image is", deadline) as api:
+        driver = api.inspect_image(image).get("GraphDriver") or {}
+    data = driver.get("Data") or {}
+    # overlay2 names every layer but the topmost in LowerDir.
+    named = [data.get("UpperDir") or "", *(data.get("LowerDir") or "").split(":")]
+    found = tuple(Path(name) for name in named if name)
+    if not found or not all(folder.is_dir() for folder in found):
+        details = f"storage driver {driver.get('Name') or 'unknown'}: {', '.join(map(str, found)) or 'no folders'}"
+        hint = "a cold start of containers needs overlay2 and a data root that can be read here"
+        raise TareError("Docker does not say where an image's files are", details=details, hint=hint)
+    return found
+
+
 def _find(daemon: Daemon, digest: str, deadline: Deadline) -> str | None:
     """The image's id; one under our tag with another digest is not ours to use."""
     try:
