@@ -89,14 +89,17 @@ def resident(descriptor: int) -> int:
 
 
 def files_below(paths: Iterable[Path]) -> Iterator[Path]:
-    """Regular files among `paths` and below the folders among them, each once by its inode."""
+    """Regular files among `paths` and below the folders among them, each once by its inode. Raises OSError."""
     seen: set[tuple[int, int]] = set()
     for path in paths:
-        found = (
-            (Path(folder, name) for folder, _, names in os.walk(path) for name in names) if path.is_dir() else [path]
-        )
+        walk = os.walk(path, onerror=_refuse)
+        found = (Path(folder, name) for folder, _, names in walk for name in names) if path.is_dir() else [path]
         for one in found:
             status = one.lstat()
             if stat.S_ISREG(status.st_mode) and (status.st_dev, status.st_ino) not in seen:
                 seen.add((status.st_dev, status.st_ino))
                 yield one
+
+
+def _refuse(error: OSError) -> None:
+    raise error

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,17 +35,17 @@ def tag(digest: str) -> str:
 
 
 def folders(daemon: Daemon, image: str, deadline: Deadline) -> tuple[Path, ...]:
-    """The folders in which the daemon keeps an image's layers. Raises TareError where there are none to be seen."""
+    """The folders in which the daemon keeps an image's layers. Raises TareError where none can be read."""
     with daemon.call("say where an image is", deadline) as api:
         driver = api.inspect_image(image).get("GraphDriver") or {}
     data = driver.get("Data") or {}
     # overlay2 names every layer but the topmost in LowerDir.
     named = [data.get("UpperDir") or "", *(data.get("LowerDir") or "").split(":")]
     found = tuple(Path(name) for name in named if name)
-    if not found or not all(folder.is_dir() for folder in found):
+    if not found or not all(os.access(folder, os.R_OK | os.X_OK) for folder in found):
         details = f"storage driver {driver.get('Name') or 'unknown'}: {', '.join(map(str, found)) or 'no folders'}"
-        hint = "a cold start of containers needs overlay2 and a data root that can be read here"
-        raise TareError("Docker does not say where an image's files are", details=details, hint=hint)
+        hint = "a cold start of containers needs overlay2, and to be root"
+        raise TareError("an image's files cannot be found or read", details=details, hint=hint)
     return found
 
 

@@ -137,7 +137,8 @@ def containerd_of(daemon: Daemon, deadline: Deadline) -> Path | None:
     address = (daemon.about(deadline).get("Containerd") or {}).get("Address")  # since Docker 27
     beside = Path(daemon.url.removeprefix(UNIX)).parent / OWN_SOCKET
     candidates = [*([Path(address)] if address else []), beside, *SYSTEM_SOCKETS]
-    return next((path for path in candidates if path.exists()), None)
+    # os.access, since a folder that may not be entered is no error here.
+    return next((path for path in candidates if os.access(path, os.F_OK)), None)
 
 
 def unheard(containerd: Path | None) -> str:

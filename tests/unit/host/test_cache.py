@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,20 @@ def test_what_cannot_be_dropped_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(DeadlineExceeded):
         drop([tmp_path], Deadline.after(-1))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take up another user's id")
+def test_a_folder_that_may_not_be_read_is_said_and_not_passed_over() -> None:
+    # pytest's own folders let no other user through.
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        hidden = Path(name, "hidden")
+        hidden.mkdir(mode=0o700)
+        (hidden / "file").write_bytes(b"x")
+        os.seteuid(65534)
+        try:
+            with pytest.raises(TareError, match="cannot be dropped") as caught:
+                drop([Path(name)], Deadline.after(10))
+        finally:
+            os.seteuid(0)
+    assert "hidden" in caught.value.details
