@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args
 
 from harness.documents import Document, FieldPath, read_document
 from harness.errors import TareError, bad_input
-from harness.model import Limits, Metric, Resource, Server, Suite, Workload, is_name
+from harness.model import Limits, Mark, Metric, Resource, Server, Suite, Workload, is_name
 
 BUILTINS = ("threads", "memory_mib", "scratch", "address", "port")
 """Placeholders that the harness fills in; `address` and `port` are those of the workload's server."""
@@ -206,8 +206,24 @@ def _check_measure(document: Document, workload: Workload) -> None:
         for field in ("argv", "reader"):
             if not getattr(workload, field):
                 raise bad_input(document.where((field,)), "is missing", f"a command workload needs {field} = …")
-    if workload.measure == "boot" and workload.server:
-        raise bad_input(document.where(("server",)), "a boot workload serves nothing", "remove that table")
+        if workload.cache == "cold":
+            fix = 'remove that line, or write measure = "boot"'
+            raise bad_input(document.where(("cache",)), "only a boot workload launches anew each time", fix)
+    if workload.measure == "boot":
+        if workload.server:
+            raise bad_input(document.where(("server",)), "a boot workload serves nothing", "remove that table")
+        for index, metric in enumerate(workload.metrics):
+            _check_span(document, index, metric.source)
+
+
+def _check_span(document: Document, index: int, source: str) -> None:
+    where = document.where(("metrics", index, "source"))
+    marks = source.split("-")
+    if len(marks) != 2:
+        raise bad_input(where, f"{_short(source)} is no span between two marks", "write one such as ready-asked")
+    for mark in marks:
+        if mark not in list(Mark):
+            raise bad_input(where, f"{mark} is no mark", suggest(mark, list(Mark)))
 
 
 def _check_metrics(document: Document, workload: Workload) -> None:

@@ -41,15 +41,21 @@ class Mark(StrEnum):
     """A named moment of an instance on the host's monotonic clock, in the order in which they come.
 
     Only a full system has `loader` (its firmware has started the boot loader), `loaded` (kernel and initramfs are in
-    memory) and `service` (all that it starts at boot is there).
+    memory) and `service` (all that it starts at boot is there). Only a container has those that its daemons tell:
+    `network` (it is connected), `container` (containerd has its record), `task` (`runc create` is done: namespaces,
+    cgroup, root and a waiting process) and `started` (`runc start` has returned; that may come after `ready`).
     """
 
     ASKED = "asked"
     CREATED = "created"
+    NETWORK = "network"
+    CONTAINER = "container"
     LOADER = "loader"
     LOADED = "loaded"
     KERNEL = "kernel"
     USERSPACE = "userspace"
+    TASK = "task"
+    STARTED = "started"
     READY = "ready"
     SERVICE = "service"
 
@@ -98,7 +104,8 @@ class Workload:
 
     `argv`, `prepare` and `server` may hold `{parameter}`, and besides `{threads}`, `{memory_mib}`, `{scratch}`,
     `{address}` and `{port}`. `threads` is `one` or `all` (every vCPU of the shape). `timeout` bounds one iteration
-    and `prepare`, in seconds. `scratch_mib` is the disk space that the workload writes.
+    and `prepare`, in seconds. `scratch_mib` is the disk space that the workload writes. `cache` says whether a launch
+    finds its files in the host's page cache (`warm`: as the launch before left it; only boot workloads may be `cold`).
     """
 
     name: Name
@@ -115,6 +122,7 @@ class Workload:
     iterations: Annotated[int, Gt(0), Le(1000)] = 3
     timeout: Annotated[float, Gt(0), Le(3600)] = 60.0
     scratch_mib: Annotated[int, Ge(0), Le(65536)] = 0
+    cache: Literal["warm", "cold"] = "warm"
     definition: str = ""
 
     @property

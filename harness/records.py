@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from harness.errors import TareError, bad_input
@@ -129,6 +130,8 @@ def manifest(events: Iterable[Event]) -> dict[str, Any]:
         "status": closed[-1].data["status"] if closed else "interrupted",
         "instances": facts,
         "clocks": _clocks(events),
+        "beacon": _beacons(events),
+        "cache": _caches(events),
         "voids": voids,
         "failures": failures,
     }
@@ -141,6 +144,36 @@ def _clocks(events: Iterable[Event]) -> dict[str, dict[str, float]]:
         if event.event == "clock" and "slope" in event.data:
             found.setdefault(event.data["variant"], []).append(1e6 * (event.data["slope"] - 1))
     return {name: {"ppm": max(ppm, key=abs), "instances": len(ppm)} for name, ppm in found.items()}
+
+
+def _beacons(events: Iterable[Event]) -> dict[str, Any]:
+    """By variant: what telling each mark cost, or why that is not known, as it was measured last."""
+    return {
+        e.data["variant"]: {"costs": e.data["costs"], "failed": e.data["failed"]} for e in events if e.event == "beacon"
+    }
+
+
+def _caches(events: Iterable[Event]) -> dict[str, dict[str, dict[str, float]]]:
+    """By workload and variant, over its cold launches: the median of the bytes that were cached before and dropped, and
+    the largest share of them that stayed."""
+    workloads: dict[str, str] = {}
+    found: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+    for event in events:
+        if event.event == "case-opened":
+            workloads[event.data["case"]] = event.data["workload"]
+        elif event.event == "cache" and (workload := workloads.get(event.data["case"])):
+            found.setdefault(workload, {}).setdefault(event.data["variant"], []).append(event.data)
+    return {
+        workload: {
+            variant: {
+                "dropped": median(one["before"] for one in launches),
+                "stayed": max(one["stayed"] for one in launches),
+                "launches": len(launches),
+            }
+            for variant, launches in by_variant.items()
+        }
+        for workload, by_variant in found.items()
+    }
 
 
 def _stopped(opened: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 import secrets
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -152,6 +152,11 @@ class Stage:
                 self.instances[case.id] = instance
             yield instance
         self.journal.append("done", kind="instance", name=name)
+
+    def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
+        """What a launch of the case's subject reads through the host's page cache."""
+        prepared = self._prepare(case.variant, Role.SUBJECT)
+        return self.catalog.runtimes[prepared.variant.runtime].files(prepared, deadline)
 
     def meter(self) -> HostMeter:
         """Start metering the host."""

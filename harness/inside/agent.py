@@ -4,8 +4,9 @@ It runs from the root, alone: nothing of the harness is importable there. Usage:
 socket to connect to or a character device. Both sides speak one JSON object a line.
 
 Host to agent: `{"op": "start", "id", "argv", "env", "listen"}`, `{"op": "kill", "id"}`, `{"op": "facts", "id"}`,
-`{"op": "ping", "id"}`. Agent to host: `hello`, `start`, `end` (frames that the host stamps on its own clock),
-`result`, `facts`, `pong`. Clocks are CLOCK_MONOTONIC in seconds. When the channel closes, every process that it started
+`{"op": "ping", "id"}`, `{"op": "tell", "id", "lines", "pause", "device"}`. Agent to host: `hello`, `start`, `end`,
+`tell` (frames that the host stamps on its own clock), `result`, `facts`, `pong`, `told`. Clocks are CLOCK_MONOTONIC in
+seconds. When the channel closes, every process that it started
 is killed.
 """
 
@@ -33,6 +34,7 @@ LISTEN_POLL_SECONDS = 0.005
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/tmp", "OMP_NUM_THREADS": "1"}
 OPEN_FILES = 4096
 PR_SET_CHILD_SUBREAPER = 36
+DEVICE_FLAGS = os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY
 
 
 class Job:
@@ -152,6 +154,30 @@ class Agent:
             self.send("facts", id=number, facts=facts())
         elif request["op"] == "ping":
             self.send("pong", id=number, clock=time.monotonic())
+        elif request["op"] == "tell":
+            self.tell(number, request)
+
+    def tell(self, number: int, request: dict[str, Any]) -> None:
+        """Tell lines as long as the beacon's, over the channel or a `device`; then how long each write took.
+
+        The boot's id says whose clock this is: whoever has the same one shares it.
+        """
+        line = json.dumps({"event": "tell", "id": number}, separators=(",", ":")).encode() + b"\n"
+        try:
+            channel = os.open(request["device"], DEVICE_FLAGS) if request["device"] else self.channel
+        except OSError as error:
+            self.send("refused", id=number, reason=str(error))
+            return
+        begins, ends = [], []
+        for _ in range(request["lines"]):
+            begins.append(time.monotonic())
+            os.write(channel, line)
+            ends.append(time.monotonic())
+            if request["pause"]:
+                time.sleep(request["pause"])
+        if channel != self.channel:
+            os.close(channel)
+        self.send("told", id=number, begins=begins, ends=ends, boot=read_text("/proc/sys/kernel/random/boot_id"))
 
     def start(self, number: int, request: dict[str, Any]) -> None:
         """Start a job and say so: at once, or for a server once its port is open."""

@@ -1,7 +1,8 @@
 """The protocols of measuring: what a measure is, and the stage that it finds."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Protocol
 
 from harness.deadline import Deadline
@@ -29,6 +30,10 @@ class Stage(Protocol):
 
     def launch(self, case: Case, role: Role, entry: Entry, deadline: Deadline) -> AbstractContextManager[Instance]:
         """A fresh instance for a role of the case, carrying the run's labels; ended with the context."""
+        ...
+
+    def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
+        """What a launch of the case's subject reads through the host's page cache; see Runtime.files."""
         ...
 
     def meter(self) -> HostMeter:

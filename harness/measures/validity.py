@@ -11,6 +11,9 @@ from harness.model import Limits
 PROXY_SECONDS = 0.05
 """Most CPU seconds of docker-proxy in an iteration over a published port: beyond it, it was no NAT sample."""
 
+CACHED_SHARE = 0.05
+"""Most of what the host had cached of a variant's files that may stay so before a launch that is called cold."""
+
 
 def overloaded(busy: float, cpus: int, limits: Limits) -> str:
     """Why a block is void before it begins, or "": `busy` CPUs of `cpus` had other work."""
@@ -30,6 +33,13 @@ def stolen(share: float, limits: Limits) -> str:
     if share <= limits.steal:
         return ""
     return f"steal: {share:.0%} of the CPU's time was taken by the layer below (limit {limits.steal:.0%})"
+
+
+def not_cold(stayed: float) -> str:
+    """Why a launch is void as a cold one, or "": `stayed` is the share of what was cached that could not be dropped."""
+    if stayed <= CACHED_SHARE:
+        return ""
+    return f"cache: {stayed:.0%} of the variant's cached files stayed in memory (limit {CACHED_SHARE:.0%})"
 
 
 def void_reason(clock: Clock, steal: float, proxy: float, limits: Limits) -> str:

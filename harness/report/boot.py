@@ -1,10 +1,14 @@
 """Boot samples: which metric is which mark, and how long each phase between marks took."""
 
+import math
 import re
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
 from harness.model import Mark
+from harness.report import figures
 from harness.report.stored import Stored
 
 MARKS = tuple(mark.value for mark in Mark)
@@ -39,6 +43,79 @@ def boot_values(stored: Stored) -> pd.DataFrame:
 
 
 def phases(rows: pd.DataFrame) -> dict[str, float]:
-    """Seconds from the mark before to each mark, by median block value, for one variant's rows."""
-    medians = rows.groupby("mark", sort=False)["value"].median()
+    """Seconds from the mark before to each mark, by median block value, for one variant's rows, as time has them.
+
+    That may not be the marks' own order: a container's daemons say that it has started after its first word.
+    """
+    medians = rows.groupby("mark", sort=False)["value"].median().sort_values(kind="stable")
     return dict(zip(medians.index, medians.diff().fillna(medians).tolist(), strict=True))
+
+
+def last_mark(rows: pd.DataFrame) -> str:
+    """The mark that ends one variant's boot: `service`, else `ready`, else what came last."""
+    seen = list(phases(rows))
+    return next((mark for mark in ("service", "ready") if mark in seen), seen[-1])
+
+
+def until_last(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows without the marks that came after the one that ends their variant's boot."""
+    kept = []
+    for _, own in rows.groupby(["variant", "accelerator"], sort=False):
+        marks = list(phases(own))
+        kept.append(own[own["mark"].isin(marks[: marks.index(last_mark(own)) + 1])])
+    return pd.concat(kept) if kept else rows
+
+
+def notes(stored: Stored) -> list[str]:
+    """What must be known beside the boot table: what was subtracted, what is not there and why, how cold it was."""
+    return [*_beacons(stored), *_unheard(stored), *_cold(stored)]
+
+
+def _beacons(stored: Stored) -> Iterator[str]:
+    known, failed = [], []
+    for variant, told in _ordered(stored, stored.mapping("beacon")):
+        costs = told.get("costs") if isinstance(told, dict) else None
+        ready = costs.get("ready") if isinstance(costs, dict) else None
+        if isinstance(ready, dict) and (found := numbers(ready, "seconds", "low", "high")):
+            middle, low, high = (figures.humane(one, "s") for one in found)
+            known.append(f"{variant} {middle} (readings from {low} to {high})")
+        elif isinstance(told, dict):
+            failed.append(f"{variant} ({told.get('failed') or 'no figure'})")
+    if known:
+        yield f"The beacon's own cost is subtracted from the time to ready: {'; '.join(known)}."
+    if failed:
+        yield f"What the beacon costs could not be measured, and nothing is subtracted: {'; '.join(failed)}."
+
+
+def _unheard(stored: Stored) -> Iterator[str]:
+    booted = set(boot_values(stored)["variant"])
+    for variant, facts in stored.mapping("instances").items():
+        said = facts.get("containerd_events") if isinstance(facts, dict) else None
+        if variant in booted and said not in (None, "heard"):
+            yield f"The marks container, task and started of {variant} are not available: {said}."
+
+
+def _cold(stored: Stored) -> Iterator[str]:
+    for workload, variants in stored.mapping("cache").items():
+        said = []
+        for variant, found in _ordered(stored, variants if isinstance(variants, dict) else {}):
+            if isinstance(found, dict) and (known := numbers(found, "dropped", "stayed")):
+                cached = figures.humane(known[0], "bytes")
+                said.append(f"{variant} {cached}, of which at most {100 * known[1]:.1f} % stayed")
+        if said:
+            yield (
+                f"{workload} is cold: before each launch the variant's own files were dropped from the host's page "
+                f"cache. What of them had been in it (median): {'; '.join(said)}. Programs of the host stay warm."
+            )
+
+
+def _ordered(stored: Stored, table: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """By variant, the baseline first, as in the table."""
+    return sorted(table.items(), key=lambda item: (item[0] != stored.baseline, item[0]))
+
+
+def numbers(table: Mapping[str, object], *names: str) -> list[float]:
+    """These finite numbers from 0 up of a table that anybody may have written; none unless all are there."""
+    found = [table.get(name) for name in names]
+    good = [float(one) for one in found if isinstance(one, int | float) and 0 <= one < math.inf]
+    return good if len(good) == len(names) else []

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from harness.report import boot, style, tables
 from harness.report import claims as ledger
-from harness.report import style, tables
 from harness.report.headline import sentences
 from harness.report.plots import Plot
 from harness.report.stored import Stored
@@ -39,6 +39,7 @@ def page(stored: Stored, plots: Sequence[Plot]) -> str:
             plots=plots,
             picture=inline,
             boot=tables.boot_table(stored),
+            boot_notes=boot.notes(stored),
             together=tables.together_table(stored),
             claims=ledger.judged_table(verdicts),
             open_claims=ledger.open_table(verdicts),

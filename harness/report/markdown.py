@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from harness.analysis.verdicts import Verdict
+from harness.report import boot, tables
 from harness.report import claims as ledger
-from harness.report import tables
 from harness.report.headline import sentences
 from harness.report.html import command_line
 from harness.report.plots import Plot
@@ -71,6 +71,7 @@ def _lines(stored: Stored, plots: Sequence[Plot], picture: str) -> Iterator[str]
             yield f"\n## {title}\n"
             yield from _pictures(plots, kind, picture)
             yield from table(one)
+            yield from (f"{escape(note)}\n" for note in (boot.notes(stored) if kind == "boot" else ()))
     yield ""
     yield from (f"- {escape(str(note))}" for note in stored.entries("notes"))
     if command := command_line(stored):

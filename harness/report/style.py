@@ -26,10 +26,14 @@ people with colour-vision deficiency as well, and every mark also carries its va
 
 PHASES = {
     "created": "#dde6ef",
-    "loader": "#c4d5e7",
+    "network": "#cfdeed",
+    "container": "#c4d5e7",
+    "loader": "#b6cce3",
     "loaded": "#a9c4e0",
     "kernel": "#84acd4",
-    "userspace": "#4f86bd",
+    "userspace": "#689ac9",
+    "task": "#4f86bd",
+    "started": "#376ba0",
     "ready": "#1f4e82",
     "service": "#12304f",
 }

@@ -188,11 +188,11 @@ def _boot_sections(stored: Stored, rows: pd.DataFrame) -> Iterable[Section]:
         own = rows[(rows["variant"] == variant) & (rows["accelerator"] == accelerator)]
         spans = phases(own)
         cells: list[tuple[str, ...]] = []
-        for mark, seconds in own.groupby("mark", sort=False):
-            result = geometric(seconds["value"].tolist(), stored.confidence)
+        for mark, phase in spans.items():
+            result = geometric(own[own["mark"] == mark]["value"].tolist(), stored.confidence)
             name = str(variant) if not cells else ""
             n = str(result.n if result else 0)
-            cells.append((name, str(mark), figures.estimated(result, "s"), figures.humane(spans[str(mark)], "s"), n))
+            cells.append((name, mark, figures.estimated(result, "s"), figures.humane(phase, "s"), n))
         yield Section(title="", rows=tuple(cells))
 
 

@@ -10,9 +10,10 @@ from matplotlib.patheffects import withStroke
 
 from harness.analysis.intervals import geometric
 from harness.report import figures, style
-from harness.report.boot import phases
+from harness.report.boot import last_mark, phases, until_last
 
 LINE = 0.42
+LEGEND_COLUMNS, LEGEND_LINE = 6, 0.2
 
 
 def timeline(workload: str, rows: pd.DataFrame, baseline: str, confidence: float) -> Figure | None:
@@ -23,13 +24,15 @@ def timeline(workload: str, rows: pd.DataFrame, baseline: str, confidence: float
     seen.sort(key=lambda pair: figures.order(pair[0], pair[1], baseline))
     split = ([pair for pair in seen if figures.emulated(pair[1]) == apart] for apart in (False, True))
     parts = [part for part in split if part]
-    above, axis, top = 0.98, 0.6, 0.32
+    rows = until_last(rows)
+    marks = [mark for mark in style.PHASES if mark in set(rows["mark"])]
+    above, axis, top = 0.98 + LEGEND_LINE * ((len(marks) - 1) // LEGEND_COLUMNS), 0.6, 0.32
     apart = [top if figures.emulated(part[0][1]) else 0.0 for part in parts]
     height = above + sum(len(part) * LINE + axis + extra for part, extra in zip(parts, apart, strict=True))
     figure = Figure(figsize=(style.WIDTH, height))
     note = f"segments: median phases; whisker: {100 * confidence:g} % interval of the last mark over n blocks"
     style.head(figure, f"{style.short(workload, 50)}: seconds from asked to each mark", note)
-    _legend(figure, rows, 1 - 0.55 / height)
+    _legend(figure, marks, 1 - 0.55 / height)
     left = (0.25 + 0.08 * max(len(style.short(variant, 24)) for variant, _ in seen)) / style.WIDTH
     at = height - above
     for part, extra in zip(parts, apart, strict=True):
@@ -43,14 +46,15 @@ def timeline(workload: str, rows: pd.DataFrame, baseline: str, confidence: float
     return figure
 
 
-def _legend(figure: Figure, rows: pd.DataFrame, top: float) -> None:
-    marks = [mark for mark in style.PHASES if mark in set(rows["mark"])]
+def _legend(figure: Figure, marks: list[str], top: float) -> None:
     patches = [Patch(fc=style.PHASES[mark], ec=style.INK, lw=0.4, label=f"until {mark}") for mark in marks]
+    # A legend fills its columns one by one, and is read line by line.
+    patches = [one for column in range(LEGEND_COLUMNS) for one in patches[column::LEGEND_COLUMNS]]
     figure.legend(
         handles=patches,
         loc="upper left",
         bbox_to_anchor=(0.0, top),
-        ncols=max(len(patches), 1),
+        ncols=max(min(len(patches), LEGEND_COLUMNS), 1),
         frameon=False,
         handlelength=1.2,
         columnspacing=1.4,
@@ -68,7 +72,7 @@ def _bars(axes: Axes, rows: pd.DataFrame, part: list[tuple[str, str]], confidenc
             edge = style.PAPER if hatch else style.INK
             axes.barh(line, seconds, left=begin, height=0.5, color=style.PHASES[mark], hatch=hatch, ec=edge, lw=0.4)
             begin += seconds
-        last = own[own["mark"] == own["mark"].iloc[-1]]
+        last = own[own["mark"] == last_mark(own)]
         whole = geometric(last["value"].astype(float).tolist(), confidence)
         end = whole.high if whole and whole.high is not None else begin
         if whole and whole.low is not None:

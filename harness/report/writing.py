@@ -5,7 +5,7 @@ from pathlib import Path
 
 from harness.errors import bad_input
 from harness.journal import atomic_write
-from harness.report import FORMATS, claims, html, markdown, plots, tables, terminal
+from harness.report import FORMATS, boot, claims, html, markdown, plots, tables, terminal
 from harness.report.headline import sentences
 from harness.report.stored import load
 
@@ -41,6 +41,7 @@ def overview(run_directory: Path, width: int, confidence: float) -> str:
         terminal.wrapped(sentences(stored), width),
         terminal.text(tables.overhead_table(stored), width),
         terminal.text(tables.boot_table(stored), width),
+        terminal.wrapped(boot.notes(stored), width),
         terminal.text(tables.skips_table(stored), width),
         terminal.text(tables.voids_table(stored), width),
         claims.text([one for one in verdicts if one.word in claims.JUDGED], width),

@@ -2,8 +2,6 @@
 
 import json
 import selectors
-import socket
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,76 +10,15 @@ from typing import Any, Self
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.model import Accelerator, Mark
-from harness.runtimes.base import Command, Counters, Endpoint, RawOutput
+from harness.runtimes.base import BeaconCost, Command, Counters, Endpoint, RawOutput
+from harness.runtimes.line import Line
+from harness.runtimes.telling import Told, beacon_cost
 
 DEATH_POLL_SECONDS = 0.5
-LINE_CAP = 32 * 2**20
 STOP_SECONDS = 10.0
+EARLY = (Mark.KERNEL, Mark.USERSPACE, Mark.SERVICE)
+"""What the beacon tells over a serial port: `kernel` is counted back from `userspace`."""
 Dead = Callable[[], str | None]
-
-
-class Line:
-    """One listening unix socket and the lines that its first connection sends, each stamped on arrival."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._listener: socket.socket | None = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(path))
-        path.chmod(0o666)
-        self._listener.listen(1)
-        self._connection: socket.socket | None = None
-        self._pending = bytearray()
-        self.lines: list[tuple[float, str]] = []
-        self.closed = False
-
-    def socket(self) -> socket.socket:
-        """What to select on: the connection, or until there is one the listener."""
-        chosen = self._connection or self._listener
-        assert chosen is not None
-        return chosen
-
-    def take(self) -> None:
-        """Accept the one connection, or read and stamp what has come."""
-        if self._connection is None:
-            assert self._listener is not None
-            self._connection, _ = self._listener.accept()
-            self._listener.close()
-            self._listener = None
-            return
-        try:
-            data = self._connection.recv(1 << 18)
-        except ConnectionError:
-            data = b""
-        now = time.monotonic()
-        if not data:
-            self.closed = True
-            return
-        self._pending += data
-        if b"\n" in data:
-            *whole, rest = bytes(self._pending).split(b"\n")
-            self.lines += [(now, line.decode("utf-8", "replace").strip("\r")) for line in whole]
-            self._pending = bytearray(rest)
-        if len(self._pending) > LINE_CAP:
-            raise TareError("an instance sent a line without an end", details=str(self.path))
-
-    def send(self, data: bytes, deadline: Deadline) -> None:
-        """Send all of `data`; raises TareError when the other end is gone."""
-        if self._connection is None:
-            raise TareError("nothing has connected to the channel", details=str(self.path))
-        self._connection.settimeout(max(deadline.left, 0.001))
-        try:
-            self._connection.sendall(data)
-        except OSError as error:
-            raise TareError("the channel to an instance broke", details=f"{self.path}: {error}") from error
-        finally:
-            self._connection.settimeout(None)
-
-    def close(self) -> None:
-        """Close both sockets and remove the path."""
-        for one in (self._connection, self._listener):
-            if one is not None:
-                one.close()
-        self.path.unlink(missing_ok=True)
 
 
 class Channel:
@@ -151,18 +88,39 @@ class Channel:
         _, frame = self.frame(self._number, "facts", deadline)
         return {str(key): str(value) for key, value in frame["facts"].items()}
 
-    def frame(self, number: int, event: str, deadline: Deadline) -> tuple[float, dict[str, Any]]:
-        """The `event` frame of a request, with its stamp. Raises TareError when the agent refused the request."""
+    def tell(self, lines: int, deadline: Deadline, *, pause: float = 0.0, device: str = "", watched: str = "") -> Told:
+        """Have the agent tell `lines` lines with a `pause` after each: over the channel, or over a `device` of the
+        instance that ends in the socket `watched`. Raises TareError when it cannot."""
+        self._number += 1
+        line = self._watched[watched] if device else self._main
+        seen = len(line.lines)
+        self._send(deadline, op="tell", lines=lines, pause=pause, device=device)
+        if device:
+            _, frame = self.frame(self._number, "told", deadline, line)
+            while len(line.lines) < seen + lines:
+                self._turn(deadline, "an instance's lines did not come", (self._main, line))
+            stamps = [at for at, _ in line.lines[seen:]]
+        else:
+            stamps = [self.frame(self._number, "tell", deadline)[0] for _ in range(lines)]
+            _, frame = self.frame(self._number, "told", deadline)
+        begins, ends = map(float, frame["begins"]), map(float, frame["ends"])
+        return Told(stamps=tuple(stamps), begins=tuple(begins), ends=tuple(ends), boot=str(frame["boot"]))
+
+    def frame(self, number: int, event: str, deadline: Deadline, *beside: Line) -> tuple[float, dict[str, Any]]:
+        """The `event` frame of a request, with its stamp; lines that come `beside` it are stamped meanwhile.
+
+        Raises TareError when the agent refused the request.
+        """
         while True:
             for index, (stamp, frame) in enumerate(self._frames):
                 if frame.get("id") != number:
                     continue
                 if frame.get("event") == "refused":
-                    raise TareError("a command cannot be started in an instance", details=str(frame["reason"]))
+                    raise TareError("something cannot be started in an instance", details=str(frame["reason"]))
                 if frame.get("event") == event:
                     del self._frames[index]
                     return stamp, frame
-            self._turn(deadline, f"no {event} came from an instance", (self._main,))
+            self._turn(deadline, f"no {event} came from an instance", (self._main, *beside))
             self._frames += [(stamp, _decode(line)) for stamp, line in self._main.lines]
             self._main.lines.clear()
 
@@ -224,6 +182,8 @@ class AgentInstance(ABC):
     """What the instances of all runtimes share: marks by the channel, jobs by the agent, an end."""
 
     last: Mark = Mark.READY
+    early: tuple[str, str] | None = None
+    """The device inside, and the watched socket where it ends, by which EARLY marks are told where there is one."""
 
     def __init__(self, name: str, channel: Channel, accelerator: Accelerator, kernel: str, asked: float) -> None:
         self.name = name
@@ -252,6 +212,15 @@ class AgentInstance(ABC):
     def start(self, command: Command, deadline: Deadline) -> AgentJob:
         """Start a command through the agent; returns once its START frame came."""
         return self._channel.start(command, deadline)
+
+    def beacon_costs(self, deadline: Deadline) -> Mapping[Mark, BeaconCost]:
+        """What telling costs, by the marks that are told. Raises TareError when that cannot be measured."""
+        costs = {Mark.READY: beacon_cost(self._channel, deadline)}
+        if self.early is None:
+            return costs
+        device, watched = self.early
+        early = beacon_cost(self._channel, deadline, device=device, watched=watched)
+        return {**dict.fromkeys(EARLY, early), **costs}
 
     def facts(self, deadline: Deadline) -> Mapping[str, str]:
         """What the instance says of itself, then what its host side says."""

@@ -102,6 +102,21 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BeaconCost:
+    """How much later the host stamps a mark because of the way it is told, in seconds; see harness.runtimes.telling.
+
+    `seconds` is the median of `readings`, `low` and `high` the least and the most of them; `method` says how each came
+    about: `clock` (one clock on both ends) or `interval` (between lines told one after another).
+    """
+
+    seconds: float
+    low: float
+    high: float
+    readings: int
+    method: Literal["clock", "interval"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
     """A variant made ready, untimed: `image` is the digest or id that its instances start from."""
 
@@ -134,6 +149,13 @@ class Instance(Protocol):
 
     def start(self, command: Command, deadline: Deadline) -> Job:
         """Start a command through the agent; returns once its START frame came."""
+        ...
+
+    def beacon_costs(self, deadline: Deadline) -> Mapping[Mark, BeaconCost]:
+        """What telling costs, by the marks that are told, measured in an instance of entry `agent`.
+
+        Raises TareError when that cannot be measured.
+        """
         ...
 
     def counters(self) -> Counters:
@@ -178,6 +200,13 @@ class Runtime(Protocol):
 
     def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
         """Untimed: import the image, fill in the template. Raises TareError."""
+        ...
+
+    def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
+        """The variant's own files and folders, made from the root, that a launch reads through the host's page cache.
+
+        Raises TareError where they cannot be found.
+        """
         ...
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Instance:

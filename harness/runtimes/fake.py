@@ -4,12 +4,13 @@ import os
 import random
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Self
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.model import Accelerator, Available, Leftover, Mark, RootForms, Shape, Variant
-from harness.runtimes.base import Command, Counters, Endpoint, Place, Prepared, RawOutput
+from harness.runtimes.base import BeaconCost, Command, Counters, Endpoint, Place, Prepared, RawOutput
 
 SLOW_FACTOR = 1.25
 """What `fake/slow` costs: rates are divided by it, times multiplied."""
@@ -47,6 +48,10 @@ class Fake:
     def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
         """Nothing to do."""
         return Prepared(variant=variant, shape=shape, root=root, image="fake", accelerator=Accelerator.NONE)
+
+    def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
+        """None are read."""
+        return ()
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> "FakeInstance":
         """An instance, unless the variant is broken."""
@@ -102,6 +107,11 @@ class FakeInstance:
         if command.argv[0] != "fake":
             raise TareError(f"{command.argv[0]} cannot be started in an instance", details="only `fake` is there")
         return FakeJob(self, _words(command.argv[1:]))
+
+    def beacon_costs(self, deadline: Deadline) -> Mapping[Mark, BeaconCost]:
+        """A tenth of a millisecond."""
+        cost = BeaconCost(seconds=1e-4, low=1e-4, high=1e-4, readings=1, method="clock")
+        return {Mark.READY: cost}
 
     def counters(self) -> Counters:
         """Seconds that jobs have taken so far."""

@@ -64,6 +64,10 @@ class Native:
         """Nothing to do: the root's directory is there."""
         return Prepared(variant=variant, shape=shape, root=root, image=root.digest, accelerator=Accelerator.NONE)
 
+    def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
+        """The root's directory."""
+        return (prepared.root.directory,)
+
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> "Process":
         """Start the agent or the beacon in the root."""
         scratch = _scratch(place)

@@ -45,6 +45,29 @@ def test_failing_cases_are_rows_and_the_run_goes_on(tare: Tare) -> None:
     assert any(row["value"] for row in rows if row["workload"] == "cpu.steady")
 
 
+def test_a_cold_boot_says_what_was_dropped_and_subtracted(tare: Tare) -> None:
+    path = tare.workloads / "boot.fake.toml"
+    path.write_text(path.read_text().replace('measure = "boot"', 'measure = "boot"\ncache = "cold"'))
+    done = tare.run("--suite", "smoke", "--workload", "boot", "--blocks", "2")
+    words = " ".join(done.stdout.split())
+    assert "boot.fake is cold: before each launch the variant's own files were dropped" in words
+    assert "The beacon's own cost is subtracted from the time to ready: " in words
+    for variant in ("fake/baseline", "fake/slow"):
+        assert f"{variant} 100.0 µs (readings from 100.0 µs to 100.0 µs)" in words
+    events = tare.events()
+    data = {name: [one["data"] for one in events if one["event"] == name] for name in ("beacon", "cache", "marks")}
+    assert {one["variant"]: one["failed"] for one in data["beacon"]} == {"fake/baseline": "", "fake/slow": ""}
+    assert len(data["beacon"]) == 2 and len(data["cache"]) == len(data["marks"]) == 4
+    assert {(one["before"], one["after"], one["stayed"]) for one in data["cache"]} == {(0, 0, 0.0)}
+    with (tare.only_run() / "samples.csv").open(newline="") as file:
+        ready = [row for row in csv.DictReader(file) if row["metric"] == "ready"]
+    values = {(row["variant"], row["block"]): float(row["value"]) for row in ready}
+    for one in data["marks"]:
+        block = one["case"].split("_")[2].removeprefix("b").lstrip("0") or "0"
+        stamped = one["marks"]["ready"] - one["marks"]["asked"]
+        assert math.isclose(values[one["variant"], block], stamped - 1e-4, abs_tol=1e-7)
+
+
 def test_the_outcome_as_json(tare: Tare) -> None:
     done = tare.run("--suite", "smoke", "--workload", "cpu", "--blocks", "1", "--json")
     outcome = json.loads(done.stdout)

@@ -14,12 +14,13 @@ import pytest
 from harness import paths, process
 from harness.deadline import Deadline
 from harness.errors import TareError
+from harness.host import cache
 from harness.host.daemons import Daemons, open_daemons
 from harness.images import ensure
 from harness.model import Leftover, Mark, NetworkPlace, RootForms, Shape
 from harness.rig.network import Network, open_network
 from harness.runtimes.base import Command, Entry, Place, RawOutput
-from harness.runtimes.docker import Docker, instance
+from harness.runtimes.docker import Docker, instance, moments
 from harness.runtimes.docker.specification import VARIANTS
 
 pytestmark = [
@@ -154,6 +155,51 @@ def test_the_beacon_becomes_ready(bench: Bench) -> None:
     assert bench.ours() == []
 
 
+@pytest.mark.parametrize("flavour", ["bridge", "host", "nat"])
+def test_its_daemons_tell_the_moments_of_a_boot_in_order(bench: Bench, flavour: str) -> None:
+    listeners = set()
+    for number in range(2):
+        with bench.launch(flavour, "beacon", f"tare-{NAME}-moments-{flavour}-{number}") as container:
+            container.wait(Mark.READY, Deadline.after(30))
+            marks = container.marks
+            print({mark.value: round(1000 * (at - marks[Mark.ASKED]), 1) for mark, at in marks.items()})
+            order = (Mark.ASKED, Mark.CREATED, Mark.NETWORK, Mark.CONTAINER, Mark.TASK)
+            came = [marks[mark] for mark in order]
+            assert came == sorted(came)
+            assert marks[Mark.TASK] < marks[Mark.READY] and marks[Mark.TASK] < marks[Mark.STARTED]
+            assert container.marks == marks, "asked once"
+        bench.network.release(container.name)
+        assert bench.runtime._listener is not None and not bench.runtime._listener.reason
+        listeners.add(bench.runtime._listener)
+    assert len(listeners) == 1, "one for all launches"
+
+
+def test_what_works_is_not_listened_to_and_says_whether_a_boot_can_be(bench: Bench) -> None:
+    with bench.launch("host", "agent", f"tare-{NAME}-unheard") as container:
+        container.wait(Mark.READY, Deadline.after(30))
+        assert not {Mark.NETWORK, Mark.CONTAINER, Mark.TASK, Mark.STARTED} & set(container.marks)
+        assert container.facts(Deadline.after(20))["containerd_events"] == "heard"
+
+
+def test_a_wall_clock_that_was_set_leaves_no_moments(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    with bench.launch("host", "beacon", f"tare-{NAME}-stepped") as container:
+        container.wait(Mark.READY, Deadline.after(30))
+        there = moments.WallClock.now().ahead
+        monkeypatch.setattr(moments.WallClock, "now", classmethod(lambda cls: cls(there + 10**9)))
+        assert not {Mark.NETWORK, Mark.CONTAINER, Mark.TASK, Mark.STARTED} & set(container.marks)
+        assert Mark.READY in container.marks
+
+
+def test_telling_costs_something_and_a_container_shares_the_hosts_clock(bench: Bench) -> None:
+    with bench.launch("bridge", "agent", f"tare-{NAME}-telling") as container:
+        container.wait(Mark.READY, Deadline.after(30))
+        costs = container.beacon_costs(Deadline.after(30))
+        print(costs)
+        assert set(costs) == {Mark.READY} and costs[Mark.READY].method == "clock"
+        assert 0 < costs[Mark.READY].low <= costs[Mark.READY].seconds <= costs[Mark.READY].high < 30
+    bench.network.release(container.name)
+
+
 def test_a_container_killed_for_memory_is_reported_in_words(bench: Bench) -> None:
     tight = Shape(cpus=(0,), memory_mib=7, pids=64)
     with (
@@ -232,3 +278,17 @@ def test_the_end_is_bounded_while_the_daemon_hangs(bench: Bench, monkeypatch: py
     for leftover in bench.ours():
         bench.runtime.remove(leftover, Deadline.after(20))
     assert bench.ours() == []
+
+
+def test_a_cold_launch_reads_the_images_layers_anew(bench: Bench) -> None:
+    # The last test: in the others, memory limits count on programs that are in the cache already.
+    prepared = bench.runtime.prepare(VARIANTS[0], SHAPE, bench.root, Deadline.after(60))
+    layers = list(bench.runtime.files(prepared, Deadline.after(20)))
+    assert any((layer / "opt/tare/beacon").is_file() for layer in layers)
+    for number in range(2):
+        dropped = cache.drop(layers, Deadline.after(120))
+        print(dropped)
+        assert (dropped.after, dropped.stayed) == (0, 0.0), "nothing of the root is in memory"
+        assert number == 0 or dropped.before > 0, "and the launch before had read of it"
+        with bench.launch("host", "beacon", f"tare-{NAME}-cold-{number}") as container:
+            container.wait(Mark.READY, Deadline.after(60))

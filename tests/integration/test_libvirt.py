@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -179,6 +179,9 @@ class Stage:
     def launch(self, case: Case, role: Role, entry: Entry, deadline: Deadline) -> Iterator[Guest]:
         with self.bench.launch(case.workload, entry, self.variant) as guest:
             yield guest
+
+    def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
+        return ()
 
     def meter(self) -> HostMeter:
         return HostMeter(self.shape.cpus, 0.0)

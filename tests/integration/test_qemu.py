@@ -12,6 +12,7 @@ import pytest
 from harness import paths, process
 from harness.deadline import Deadline
 from harness.errors import TareError
+from harness.host import cache
 from harness.images import ensure
 from harness.model import Accelerator, Leftover, Mark, RootForms, Shape
 from harness.rig.links import ip_json
@@ -133,6 +134,28 @@ def test_a_microvm_works_serves_its_peer_and_has_a_data_disk(bench: Bench) -> No
         assert (facts["query-kvm"], facts["machine"], facts["vhost"]) == ("disabled", "microvm", "no")
         assert facts["data_disk"] == "raw cache=none io=native" and facts["memory_preallocated"] == "yes"
     assert not disk.exists()
+
+
+def test_telling_costs_something_over_channel_and_serial_port(bench: Bench) -> None:
+    with bench.launch("telling", "agent") as guest:
+        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+        costs = guest.beacon_costs(Deadline.after(60))
+        print(costs)
+        assert set(costs) == {Mark.READY, Mark.KERNEL, Mark.USERSPACE, Mark.SERVICE}
+        assert {one.method for one in costs.values()} == {"interval"}, "its clock is its own"
+        assert all(0 < one.seconds < 1 and one.low <= one.seconds <= one.high for one in costs.values())
+
+
+def test_a_cold_launch_reads_disk_kernel_and_initramfs_anew(bench: Bench) -> None:
+    variant = next(one for one in bench.runtime.variants if one.name == "qemu/microvm-tcg")
+    prepared = bench.runtime.prepare(variant, SHAPE, bench.root, Deadline.after(30))
+    files = list(bench.runtime.files(prepared, Deadline.after(10)))
+    for number in range(2):
+        dropped = cache.drop(files, Deadline.after(60))
+        assert (dropped.after, dropped.stayed) == (0, 0.0)
+        assert number == 0 or dropped.before > 2**20, "the launch before had read of it"
+        with bench.launch(f"cold-{number}", "beacon") as guest:
+            guest.wait(Mark.READY, Deadline.after(2 * BOOT_SECONDS))
 
 
 def test_all_of_qemu_stays_on_the_shapes_cpus(bench: Bench) -> None:

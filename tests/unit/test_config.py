@@ -123,6 +123,42 @@ def test_a_bad_workload_is_refused_with_line_and_field(
     assert says in brief
 
 
+BOOT = """\
+name = "boot.x"
+title = "A title"
+measure = "boot"
+cache = "cold"
+[[metrics]]
+name = "ready"
+source = "ready-asked"
+unit = "s"
+direction = "lower"
+primary = true
+"""
+
+
+def test_a_boot_may_be_cold(tmp_path: Path) -> None:
+    assert load_workload(workload(tmp_path, BOOT, "boot.x.toml")).cache == "cold"
+    assert load_workload(workload(tmp_path, BOOT.replace('cache = "cold"\n', ""), "boot.x.toml")).cache == "warm"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "says"),
+    [
+        ('cache = "cold"', 'cache = "hot"', ":4: cache", "'warm' or 'cold'"),
+        ('cache = "cold"', "cache = true", ":4: cache", "'warm' or 'cold'"),
+        ("ready-asked", "ready", ":7: metrics[0].source", "no span between two marks"),
+        ("ready-asked", "ready-asked-created", ":7: metrics[0].source", "no span between two marks"),
+        ("ready-asked", "redy-asked", ":7: metrics[0].source", "redy is no mark"),
+        ('measure = "boot"', 'argv = ["x"]\nreader = "fio"', ":5: cache", "only a boot workload"),
+    ],
+)
+def test_a_bad_boot_is_refused_with_line_and_field(tmp_path: Path, old: str, new: str, where: str, says: str) -> None:
+    brief = refusal(workload(tmp_path, BOOT.replace(old, new, 1), "boot.x.toml")).brief
+    assert where in brief
+    assert says in brief
+
+
 def test_an_unknown_key_suggests_the_right_one(tmp_path: Path) -> None:
     assert refusal(workload(tmp_path, GOOD.replace("timeout", "timout"))).hint == "did you mean timeout?"
 

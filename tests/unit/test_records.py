@@ -89,3 +89,16 @@ def test_the_manifest_says_what_was_void(tmp_path: Path) -> None:
     assert found["voids"] == [{"block": 0, "reason": "native: steal"}]
     assert found["status"] == "interrupted"
     assert found["loads"] == {"0": 0.25, "1": 0.25}
+
+
+def test_the_manifest_says_what_telling_cost_and_what_stayed_in_the_cache(tmp_path: Path) -> None:
+    with Journal.create(tmp_path) as journal:
+        journal.append("run-opened", **OPENED)
+        journal.append("beacon", case="c1", variant="native", costs={}, failed="no agent")
+        journal.append("beacon", case="c1", variant="native", costs={"ready": {"seconds": 1e-4}}, failed="")
+        journal.append("case-opened", case="c1", workload="boot.cold", cast={"subject": "native"})
+        for before, stayed in ((100, 0.0), (300, 0.5), (200, 0.25)):
+            journal.append("cache", case="c1", variant="native", size=999, before=before, after=1, stayed=stayed)
+    found = records.manifest(read(tmp_path))
+    assert found["beacon"] == {"native": {"costs": {"ready": {"seconds": 1e-4}}, "failed": ""}}
+    assert found["cache"] == {"boot.cold": {"native": {"dropped": 200, "stayed": 0.5, "launches": 3}}}

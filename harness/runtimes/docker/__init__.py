@@ -12,6 +12,7 @@ from harness.model import Accelerator, Available, Leftover, RootForms, Shape, Va
 from harness.runtimes.base import Instance, Place, Prepared
 from harness.runtimes.docker import image, instance, remains
 from harness.runtimes.docker.daemon import UNIX, Daemon, chosen_url
+from harness.runtimes.docker.moments import Listener, containerd_of
 from harness.runtimes.docker.specification import VARIANTS
 
 ANSWER_SECONDS = 10.0
@@ -33,6 +34,7 @@ class Docker:
     def __init__(self) -> None:
         self.url: str | None = None
         self._daemon: Daemon | None = None
+        self._listener: Listener | None = None
 
     def prove(self, root: RootForms, deadline: Deadline) -> Accelerator:
         """The host's own processors."""
@@ -58,9 +60,15 @@ class Docker:
         made = image.ensure(self._reach(deadline), root, deadline)
         return Prepared(variant=variant, shape=shape, root=root, image=made, accelerator=Accelerator.NONE)
 
+    def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
+        """The folders of the image's layers. Raises TareError for a storage driver that keeps none."""
+        return image.folders(self._reach(deadline), prepared.image, deadline)
+
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Instance:
-        """Create and start one container. Raises TareError, leaving nothing."""
-        return instance.launch(self._reach(deadline), prepared, place, labels, deadline)
+        """Create and start one container; a boot's events are heard. Raises TareError, leaving nothing."""
+        daemon = self._reach(deadline)
+        listener = self._listening(daemon, deadline) if place.entry == "beacon" else None
+        return instance.launch(daemon, prepared, place, labels, deadline, listener)
 
     def leftovers(self) -> Iterable[Leftover]:
         """Labelled containers, volumes and networks; none where no daemon is."""
@@ -78,6 +86,9 @@ class Docker:
 
     def close(self) -> None:
         """Close the connection; the next call opens one again."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
         if self._daemon is not None:
             self._daemon.close()
             self._daemon = None
@@ -88,6 +99,12 @@ class Docker:
             self.close()
             self._daemon = Daemon(url, deadline)
         return self._daemon
+
+    def _listening(self, daemon: Daemon, deadline: Deadline) -> Listener:
+        """What hears containerd's events, from the first boot on: all other workloads run without it until then."""
+        if self._listener is None:
+            self._listener = Listener(containerd_of(daemon, deadline))
+        return self._listener
 
     def _present(self) -> Daemon | None:
         url = chosen_url(self.url)

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,21 @@ def ensure(daemon: Daemon, root: RootForms, deadline: Deadline) -> str:
 def tag(digest: str) -> str:
     """The image's name: `tare-root:` and twelve digits of the root's digest."""
     return f"{REPOSITORY}:{digest.rpartition(':')[2][:12]}"
+
+
+def folders(daemon: Daemon, image: str, deadline: Deadline) -> tuple[Path, ...]:
+    """The folders in which the daemon keeps an image's layers. Raises TareError where none can be read."""
+    with daemon.call("say where an image is", deadline) as api:
+        driver = api.inspect_image(image).get("GraphDriver") or {}
+    data = driver.get("Data") or {}
+    # overlay2 names every layer but the topmost in LowerDir.
+    named = [data.get("UpperDir") or "", *(data.get("LowerDir") or "").split(":")]
+    found = tuple(Path(name) for name in named if name)
+    if not found or not all(os.access(folder, os.R_OK | os.X_OK) for folder in found):
+        details = f"storage driver {driver.get('Name') or 'unknown'}: {', '.join(map(str, found)) or 'no folders'}"
+        hint = "a cold start of containers needs overlay2, and to be root"
+        raise TareError("an image's files cannot be found or read", details=details, hint=hint)
+    return found
 
 
 def _find(daemon: Daemon, digest: str, deadline: Deadline) -> str | None:

@@ -19,6 +19,7 @@ from harness.runtimes.base import Counters, Endpoint, Place, Prepared
 from harness.runtimes.docker import remains, specification
 from harness.runtimes.docker.cost import Cgroup, Servants, cgroup_of
 from harness.runtimes.docker.daemon import Daemon, Refused
+from harness.runtimes.docker.moments import Listener, Moments, containerd_of, unheard
 
 log = logging.getLogger(__name__)
 CALL_SECONDS = 10.0
@@ -31,9 +32,18 @@ LISTEN_SECONDS = 3600.0
 class Container(AgentInstance):
     """A container; made by `launch` and removed, with its volume, at the end of its context."""
 
-    def __init__(self, daemon: Daemon, prepared: Prepared, place: Place, channel: Channel, asked: float) -> None:
+    def __init__(
+        self,
+        daemon: Daemon,
+        prepared: Prepared,
+        place: Place,
+        channel: Channel,
+        asked: float,
+        moments: Moments | None = None,
+    ) -> None:
         super().__init__(place.name, channel, Accelerator.NONE, platform.release(), asked)
         self._daemon = daemon
+        self._moments = moments
         self._prepared = prepared
         self._place = place
         self._network = prepared.variant.options["network"]
@@ -64,14 +74,17 @@ class Container(AgentInstance):
 
     @property
     def marks(self) -> Mapping[Mark, float]:
-        """The marks so far; once it is ready also `userspace`: when runc made its first process, to 10 ms.
+        """The marks so far; once it is ready also `userspace`, when runc made its first process, to 10 ms, and in a
+        boot those that its daemons tell.
 
-        The daemon is asked for that process only here, so that what is timed pays nothing for it.
+        The daemons are asked only here, so that what is timed pays nothing for it.
         """
         if Mark.READY in self._marks and Mark.USERSPACE not in self._marks:
             with contextlib.suppress(TareError, OSError):
                 pid = int(self._inspect(Deadline.after(CALL_SECONDS))["State"]["Pid"])
                 self._marks[Mark.USERSPACE] = began(pid)
+            if self._moments is not None:
+                self._marks |= self._moments.of(self.handle, self._marks[Mark.ASKED], Deadline.after(CALL_SECONDS))
         return super().marks
 
     def wait(self, mark: Mark, deadline: Deadline) -> float:
@@ -169,6 +182,7 @@ class Container(AgentInstance):
             "docker_version": str(about.get("ServerVersion", "")),
             "containerd_version": _commit(about, "ContainerdCommit"),
             "runc_version": _commit(about, "RuncCommit"),
+            "containerd_events": unheard(containerd_of(self._daemon, deadline)) or "heard",
             "oom_kills": "unknown" if kills is None else str(kills),
             "pid": str(state["State"]["Pid"]),
         }
@@ -187,11 +201,17 @@ class Container(AgentInstance):
 
 
 def launch(
-    daemon: Daemon, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline
+    daemon: Daemon,
+    prepared: Prepared,
+    place: Place,
+    labels: Mapping[str, str],
+    deadline: Deadline,
+    listener: Listener | None = None,
 ) -> Container:
-    """A started container. Raises TareError, leaving nothing."""
+    """A started container, of whose start a `listener` hears. Raises TareError, leaving nothing."""
     channel = Channel(place.directory)
-    instance = Container(daemon, prepared, place, channel, time.monotonic())
+    moments = Moments(daemon, listener) if listener else None
+    instance = Container(daemon, prepared, place, channel, time.monotonic(), moments)
     try:
         instance.create(labels, deadline)
     except BaseException as error:

@@ -7,10 +7,16 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import TareError
+from harness.model import RootForms
 from harness.process import run
 
 MIB = 2**20
 CHUNK = 8 * MIB
+
+
+def kernel_and_disk(root: RootForms) -> tuple[Path, ...]:
+    """What a guest whose kernel is loaded directly reads of the root: its disk, kernel and initramfs."""
+    return (root.disk, root.kernel, root.initramfs)
 
 
 def make_overlay(base: Path, path: Path, deadline: Deadline) -> None:

@@ -11,7 +11,7 @@ from harness.model import Accelerator, Mark
 from harness.runtimes.agent import AgentInstance, Channel
 from harness.runtimes.base import Counters, Endpoint, Place
 from harness.runtimes.guests.accel import nested_paging
-from harness.runtimes.guests.boot import first_marks
+from harness.runtimes.guests.boot import EARLY_DEVICE, first_marks
 from harness.runtimes.guests.qemu import Qemu
 
 MOMENTS = "moments"
@@ -41,6 +41,8 @@ class Launched:
 
 class QemuGuest(AgentInstance):
     """A running guest; leaving it ends QEMU. Runtimes say how QEMU is found, asked and ended with all that it had."""
+
+    early = (EARLY_DEVICE, MOMENTS)
 
     def __init__(self, launched: Launched) -> None:
         super().__init__(launched.place.name, launched.channel, launched.accelerator, launched.kernel, launched.asked)

@@ -15,7 +15,7 @@ from harness.process import have
 from harness.runtimes.agent import Channel
 from harness.runtimes.base import Available, Place, Prepared, RootForms
 from harness.runtimes.guests import accel
-from harness.runtimes.guests.disks import make_data, make_overlay
+from harness.runtimes.guests.disks import kernel_and_disk, make_data, make_overlay
 from harness.runtimes.guests.firmware import uefi
 from harness.runtimes.guests.instance import MOMENTS, Launched
 from harness.runtimes.libvirt.description import describe, facts, kernel_of, system_of
@@ -94,9 +94,14 @@ class Libvirt:
             accelerator = self.accelerator()
         made = Prepared(variant=variant, shape=shape, root=root, image=root.digest, accelerator=accelerator)
         system = system_of(made)
-        for path in (system.disk,) if system else (root.disk, root.kernel, root.initramfs):
+        for path in (system.disk,) if system else kernel_and_disk(root):
             _readable(path)
         return replace(made, image=system.digest) if system else made
+
+    def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
+        """The full system's disk, or the root's with kernel and initramfs; firmware is the host's own."""
+        system = system_of(prepared)
+        return (system.disk,) if system else kernel_and_disk(prepared.root)
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Guest:
         """Start one guest. The data disk is made before `asked`; overlay and network belong to the launch."""

@@ -13,7 +13,7 @@ from harness.model import Accelerator, Mark
 from harness.process import kill_group
 from harness.runtimes.agent import AgentInstance, Channel
 from harness.runtimes.base import Counters, Endpoint, Place
-from harness.runtimes.guests.boot import first_marks
+from harness.runtimes.guests.boot import EARLY_DEVICE, first_marks
 
 USERSPACE = "userspace"
 CONSOLE = "console"
@@ -24,6 +24,8 @@ DYING_SECONDS = 2.0
 
 class Guest(AgentInstance):
     """A running kernel with its processes; leaving it kills them and undoes what launch made."""
+
+    early = (EARLY_DEVICE, USERSPACE)
 
     def __init__(
         self,

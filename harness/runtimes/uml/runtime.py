@@ -75,6 +75,10 @@ class Uml:
         memory_room(shape.memory_mib)
         return Prepared(variant=variant, shape=shape, root=root, image=root.digest, accelerator=Accelerator.NONE)
 
+    def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
+        """The root's disk; the kernel is a program of the host's, which stays as it is."""
+        return (prepared.root.disk,)
+
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Guest:
         """Start one guest. The data disk and the tap are made before `asked`; the kernel makes its COW file itself."""
         guest = describe(prepared, place)

@@ -1,6 +1,8 @@
-"""What the boot measure does with marks: a span for each that an instance has, and a full system's own account once."""
+"""What the boot measure does with marks: a span for each that an instance has, without what telling it cost; a full
+system's own account once; cold launches."""
 
-from collections.abc import Iterator, Mapping
+import mmap
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,15 +11,16 @@ from harness.config import load_workloads
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.cost import HostMeter
-from harness.measures.boot import ACCOUNT, BootMeasure
+from harness.measures.boot import ACCOUNT, BootMeasure, span
 from harness.model import Case, Limits, Mark, Role, Shape, Workload
 from harness.paths import data
-from harness.runtimes.base import Command, Entry, Instance, Place, RawOutput
+from harness.runtimes.base import BeaconCost, Command, Entry, Instance, Place, RawOutput
 from harness.runtimes.fake import FakeInstance
 
 FULL = {mark: float(number) for number, mark in enumerate(Mark)}
 BARE = {mark: FULL[mark] for mark in (Mark.ASKED, Mark.CREATED, Mark.READY)}
 SHAPE = Shape(cpus=(0,), memory_mib=64)
+COSTS = {mark: BeaconCost(seconds=0.25, low=0.2, high=0.5, readings=5, method="interval") for mark in (Mark.READY,)}
 
 
 class Booted(FakeInstance):
@@ -33,14 +36,26 @@ class Booted(FakeInstance):
         self.jobs.append(command)
         raise TareError("no systemd here")
 
+    def beacon_costs(self, deadline: Deadline) -> Mapping[Mark, BeaconCost]:
+        return COSTS
+
+
+class Mute(Booted):
+    """One whose agent cannot tell."""
+
+    def beacon_costs(self, deadline: Deadline) -> Mapping[Mark, BeaconCost]:
+        raise TareError("its lines did not come")
+
 
 class Stage:
     """What a measure finds, without a host."""
 
     shape, limits = SHAPE, Limits()
 
-    def __init__(self, marks: Mapping[Mark, float]) -> None:
+    def __init__(self, marks: Mapping[Mark, float], kind: type[Booted] = Booted, files: Iterable[Path] = ()) -> None:
         self.marks = marks
+        self.kind = kind
+        self.kept = files
         self.entries: list[Entry] = []
         self.events: list[tuple[str, dict[str, object]]] = []
 
@@ -50,7 +65,10 @@ class Stage:
     @contextmanager
     def launch(self, case: Case, role: Role, entry: Entry, deadline: Deadline) -> Iterator[Instance]:
         self.entries.append(entry)
-        yield Booted(Place(name="x", directory=Path(), entry=entry, shape=SHAPE), self.marks)
+        yield self.kind(Place(name="x", directory=Path(), entry=entry, shape=SHAPE), self.marks)
+
+    def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
+        return self.kept
 
     def meter(self) -> HostMeter:
         return HostMeter(SHAPE.cpus, 0.0)
@@ -61,9 +79,12 @@ class Stage:
     def keep(self, case: Case, iteration: int, output: RawOutput, counters: Mapping[str, float]) -> None:
         raise AssertionError("there is no output")
 
+    def said(self, event: str) -> list[dict[str, object]]:
+        return [fields for name, fields in self.events if name == event]
 
-def case(block: int = 3) -> Case:
-    return Case(block=block, position=0, attempt=1, workload="boot.ready", cast={Role.SUBJECT: "libvirt/tcg-system"})
+
+def case(block: int = 3, workload: str = "boot.ready") -> Case:
+    return Case(block=block, position=0, attempt=1, workload=workload, cast={Role.SUBJECT: "libvirt/tcg-system"})
 
 
 def test_a_mark_that_an_instance_has_not_makes_no_sample() -> None:
@@ -71,16 +92,59 @@ def test_a_mark_that_an_instance_has_not_makes_no_sample() -> None:
     samples = list(BootMeasure().measure(case(), stage, Deadline.after(60)))
     assert {one.metric for one in samples} - {"host-cpu"} == {"created", "ready"}
     assert {one.elapsed for one in samples} == {FULL[Mark.READY]}
-    assert set(stage.entries) == {"beacon"}
+    assert stage.entries == ["agent", *["beacon"] * 4], "it is asked once, before the first launch"
+
+
+def test_the_beacons_own_cost_is_subtracted_and_the_marks_stay_as_they_were_stamped() -> None:
+    stage, measure = Stage(BARE), BootMeasure()
+    samples = list(measure.measure(case(), stage, Deadline.after(60)))
+    values = {one.metric: one.value for one in samples if one.metric != "host-cpu"}
+    assert values == {"created": FULL[Mark.CREATED], "ready": FULL[Mark.READY] - 0.25}
+    assert stage.said("marks")[0]["marks"] == {mark.value: at for mark, at in BARE.items()}
+    told = {"seconds": 0.25, "low": 0.2, "high": 0.5, "readings": 5, "method": "interval"}
+    assert stage.said("beacon") == [{"costs": {"ready": told}, "failed": ""}]
+
+
+def test_a_cost_that_cannot_be_measured_is_said_and_not_subtracted() -> None:
+    stage, measure = Stage(BARE, Mute), BootMeasure()
+    for block in (1, 2):
+        samples = list(measure.measure(case(block), stage, Deadline.after(60)))
+        assert {one.value for one in samples if one.metric == "ready"} == {FULL[Mark.READY]}
+    assert stage.said("beacon") == [{"costs": {}, "failed": "its lines did not come"}], "for the whole run alike"
+
+
+def test_no_span_is_zero_or_less() -> None:
+    marks = {Mark.ASKED: 1.0, Mark.USERSPACE: 1.1, Mark.READY: 1.2}
+    assert span("ready-asked", marks, COSTS) == marks[Mark.READY] - 1.0, "a cost as large as the span is none"
+    assert span("ready-asked", {**marks, Mark.READY: 2.0}, COSTS) == 0.75
+    assert span("ready-userspace", {**marks, Mark.READY: 2.1}, {**COSTS, Mark.USERSPACE: COSTS[Mark.READY]}) == 1.0
+    assert span("service-asked", marks, COSTS) is None
+
+
+def test_before_each_cold_launch_the_files_are_dropped_and_what_stayed_voids_it(tmp_path: Path) -> None:
+    path = tmp_path / "root"
+    path.write_bytes(b"x" * 2**20)
+    stage = Stage(BARE, files=[tmp_path])
+    samples = list(BootMeasure().measure(case(workload="boot.cold"), stage, Deadline.after(60)))
+    assert stage.entries == ["agent", "beacon"]
+    (cold,) = stage.said("cache")
+    assert cold["before"] == 2**20
+    if not cold["stayed"]:  # a file system in memory keeps what it has
+        assert all(one.valid for one in samples)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert sum(mapped[:: mmap.PAGESIZE]) > 0
+        samples = list(BootMeasure().measure(case(workload="boot.cold"), stage, Deadline.after(60)))
+    assert {one.reason for one in samples} == {"cache: 100% of the variant's cached files stayed in memory (limit 5%)"}
 
 
 def test_a_full_systems_marks_are_spans_and_it_is_asked_for_its_account_once() -> None:
     stage, measure = Stage(FULL), BootMeasure()
     samples = list(measure.measure(case(), stage, Deadline.after(60)))
-    values = {one.metric: one.value for one in samples if one.metric != "host-cpu"}
-    assert values == {mark.value: FULL[mark] for mark in Mark if mark is not Mark.ASKED}
+    values = {one.metric: one.value for one in samples if one.metric not in ("host-cpu", "ready")}
+    assert values == {mark.value: FULL[mark] for mark in Mark if mark not in (Mark.ASKED, Mark.READY)}
     list(measure.measure(case(4), stage, Deadline.after(60)))
     assert stage.entries.count("agent") == 1
-    facts = [fields["facts"] for event, fields in stage.events if event == "facts"]
-    assert facts == [{"systemd_analyze": "could not be asked: no systemd here"}], "what was measured stands"
+    (facts,) = (fields["facts"] for fields in stage.said("facts"))
+    assert isinstance(facts, dict) and facts["runtime"] == "fake"
+    assert facts["systemd_analyze"] == "could not be asked: no systemd here", "what was measured stands"
     assert "systemd-analyze blame" in ACCOUNT.argv[-1]

@@ -32,7 +32,10 @@ SPECIAL = {
 }
 BOOT = {
     "native": {"created": 0.002, "userspace": 0.004, "ready": 0.005},
-    "docker/bridge": {"created": 0.11, "userspace": 0.33, "ready": 0.34},
+    "docker/bridge": {
+        "created": 0.11, "network": 0.21, "container": 0.22, "userspace": 0.30, "task": 0.32, "ready": 0.34,
+        "started": 0.35,
+    },
     "docker/host": {"created": 0.10, "userspace": 0.15, "ready": 0.16},
     "libvirt/tcg": {"created": 0.41, "kernel": 0.9, "userspace": 4.3, "ready": 4.6},
     "libvirt/tcg-system": {
@@ -122,7 +125,11 @@ def manifest() -> dict[str, Any]:
             "cpu-model": "QEMU TCG CPU version 2.5+" if "tcg" in variant else "AMD EPYC 7B13",
             "thp": "madvise", "seccomp": "filter" if "docker" in variant else "none", "vhost": "no",
             "pid": str(len(variant)),
-        } | ({"runc_version": "1.1.5"} if "docker" in variant else {})
+        } | (
+            {"runc_version": "1.1.5", "containerd_events": "no socket" if variant == "docker/host" else "heard"}
+            if "docker" in variant
+            else {}
+        )
         for variant in COST
     }  # fmt: skip
     return {
@@ -140,6 +147,11 @@ def manifest() -> dict[str, Any]:
             {"what": "libvirt/kvm", "reason": "no guest kernel boots on /dev/kvm here", "fix": "use a host with VT-x"},
             {"what": "cpu.zstd-all", "reason": "the shape has 1 vCPU; all-thread workloads need 2", "fix": ""},
         ],
+        "beacon": {
+            "native": {"costs": {"ready": {"seconds": 6.1e-5, "low": 4.8e-5, "high": 1.02e-4}}, "failed": ""},
+            "libvirt/tcg": {"costs": {}, "failed": "its lines did not come"},
+        },
+        "cache": {"boot.ready": {"native": {"dropped": 24576, "stayed": 0.0125, "launches": 6}}},
         "voids": [{"workload": "cpu.sysbench", "block": 3, "reason": "steal of 4.1 %, limit 2 %"}],
         "notes": ["The peer shares CPU 0 with the harness: this host has 2 CPUs."],
         "versions": {"tare": "0.1.0", "docker": "20.10.24", "libvirt": "9.0.0", "qemu": "7.2.15", "sysbench": "1.0.20"},

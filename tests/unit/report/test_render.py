@@ -16,6 +16,7 @@ from harness.errors import ExitCode, TareError
 from harness.report import html as report_html
 from harness.report import markdown as report_markdown
 from harness.report import plots, tables, terminal
+from harness.report.boot import boot_values, last_mark, notes, phases, until_last
 from harness.report.stored import load, stored
 from tests.unit.report import synthetic
 
@@ -78,10 +79,47 @@ def test_host_cost_is_no_overhead_of_the_workload(rendered: Path) -> None:
     assert "host-cpu-per-op" in (rendered / "plots" / "host-cost.svg").read_text()
 
 
+def test_boot_says_what_was_subtracted_what_is_missing_and_how_cold_it_was(rendered: Path) -> None:
+    markdown = (rendered / "report.md").read_text().replace("\\", "")
+    for said in (
+        "own cost is subtracted from the time to ready: native 61.00 µs (readings from 48.00 µs to 102.0 µs).",
+        "could not be measured, and nothing is subtracted: libvirt/tcg (its lines did not come).",
+        "The marks container, task and started of docker/host are not available: no socket.",
+        "What of them had been in it (median): native 24.58 kB, of which at most 1.2 % stayed.",
+    ):
+        assert said in text_of(rendered)
+        assert said in markdown
+
+
+def test_phases_follow_time_and_a_boot_ends_with_ready_or_service(rendered: Path) -> None:
+    rows = boot_values(load(rendered))
+    docker = rows[rows["variant"] == "docker/bridge"]
+    order = ["created", "network", "container", "userspace", "task", "ready", "started"]
+    assert list(phases(docker)) == order and min(phases(docker).values()) > 0
+    assert last_mark(docker) == "ready" and last_mark(rows[rows["variant"] == "libvirt/tcg-system"]) == "service"
+    shown = until_last(rows)
+    assert "started" not in set(shown["mark"]) and "service" in set(shown["mark"])
+    drawn = (rendered / "plots" / "boot-boot.ready.svg").read_text()
+    assert "until task" in drawn and "until started" not in drawn
+
+
+def test_notes_of_a_foreign_manifest_are_no_error(rendered: Path) -> None:
+    run = load(rendered)
+    odd = {
+        "beacon": {"a": 3, "b": {"costs": {"ready": {"seconds": "x"}}}},
+        "cache": {"w": 1, "v": {"a": {"stayed": -1}}},
+    }
+    assert notes(stored(rendered, run.samples, odd)) == [
+        "What the beacon costs could not be measured, and nothing is subtracted: b (no figure)."
+    ]
+    assert notes(stored(rendered, run.samples, {})) == []
+
+
 def test_parity_shows_what_two_runtimes_recorded_differently(rendered: Path) -> None:
     run = load(rendered)
     facts = {row[0] for section in tables.parity_table(run).groups[0].sections for row in section.rows if row[0]}
-    assert facts == {"clock strayed from the host's", "clocksource", "cpu-model", "kernel", "seccomp"}
+    own = {"clocksource", "containerd_events", "cpu-model", "kernel", "seccomp"}
+    assert facts == own | {"clock strayed from the host's"}
     lone = tables.parity_table(run, shared=False).groups[0].sections
     assert [section.rows[0][:2] for section in lone] == [("runc_version", "1.1.5")]
 

@@ -1,9 +1,12 @@
 """The agent and the host's end of its channel, as two real processes."""
 
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
+import tty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +18,10 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.runtimes.agent import Channel
 from harness.runtimes.base import Command
+from harness.runtimes.telling import beacon_cost
 
 AGENT = Path(inside.__file__).parent / "agent.py"
+TOLD = b'{"event":"tell","id":1}\n'
 
 
 @pytest.fixture
@@ -27,6 +32,12 @@ def channel(tmp_path: Path) -> Iterator[Channel]:
         yield channel
         channel.close()
         assert agent.wait(timeout=20) == 0
+
+
+def relayed(source: int, line: socket.socket, size: int) -> None:
+    """Pass bytes on one by one, as an emulated serial port does."""
+    for _ in range(size):
+        line.sendall(os.read(source, 1))
 
 
 def sh(script: str) -> Command:
@@ -126,6 +137,43 @@ def test_watched_lines_are_known_by_their_first_words_and_later_ones_are_waited_
             channel.wait_stamp("never", Deadline.after(0.1), lambda: None)
         guest.kill()
     channel.close()
+
+
+def test_lines_are_told_and_timed_on_both_clocks_and_jobs_go_on_after_them(channel: Channel) -> None:
+    told = channel.tell(5, Deadline.after(20), pause=0.01)
+    assert len(told.stamps) == len(told.begins) == len(told.ends) == 5
+    assert all(begin <= end for begin, end in zip(told.begins, told.ends, strict=True))
+    assert all(begin <= stamp for begin, stamp in zip(told.begins, told.stamps, strict=True)), (
+        "here both clocks are one"
+    )
+    cost = beacon_cost(channel, Deadline.after(20))
+    assert cost.method == "clock" and 0 < cost.low <= cost.seconds <= cost.high < 10
+    assert channel.start(sh("echo on"), Deadline.after(20)).wait(Deadline.after(20)).stdout == "on\n"
+
+
+def test_lines_over_a_device_are_stamped_where_it_ends(tmp_path: Path) -> None:
+    channel = Channel(tmp_path)
+    moments = channel.watch("moments")
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    with (
+        subprocess.Popen([sys.executable, str(AGENT), str(channel.path)]) as agent,
+        socket.socket(socket.AF_UNIX) as line,
+    ):
+        channel.wait_ready(Deadline.after(20), lambda: None)
+        line.connect(str(moments))
+        relay = threading.Thread(target=relayed, args=(ours, line, 3 * len(TOLD)))
+        relay.start()
+        told = channel.tell(3, Deadline.after(20), device=os.ttyname(theirs), watched="moments")
+        relay.join()
+        assert len(told.stamps) == 3 and list(told.stamps) == sorted(told.stamps)
+        with pytest.raises(TareError) as caught:
+            channel.tell(1, Deadline.after(20), device="/dev/nowhere", watched="moments")
+        assert "/dev/nowhere" in caught.value.details
+        channel.close()
+        assert agent.wait(timeout=20) == 0
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_what_is_no_frame_is_refused(tmp_path: Path) -> None:

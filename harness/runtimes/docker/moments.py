@@ -1,0 +1,197 @@
+"""The moments of a container's start that its daemons tell of themselves: events of Docker and of containerd.
+
+Nothing is put between them. Docker keeps its last 256 events and is asked for them afterwards. containerd keeps none:
+one `ctr events` for all launches of a connection listens from the first boot on and writes to memory, which is read
+only once a container is ready.
+"""
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.model import Mark
+from harness.process import have, kill_group, spawn
+from harness.runtimes.docker.daemon import UNIX, Daemon
+
+TOPICS = {"/containers/create": Mark.CONTAINER, "/tasks/create": Mark.TASK, "/tasks/start": Mark.STARTED}
+"""containerd's events: the record is there; `runc create` is done; `runc start` is done."""
+EVENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?:\.(\d{1,9}))? \+0000 UTC \S+ (/\S+) (\{.*\})")
+"""A line of `ctr events`: time, namespace, topic, and the event as JSON."""
+SYSTEM_SOCKETS = (Path("/run/docker/containerd/containerd.sock"), Path("/run/containerd/containerd.sock"))
+OWN_SOCKET = Path("exec/containerd/containerd.sock")
+"""A private dockerd's, beside its own socket (see harness.host.daemons.private)."""
+LISTENING_SECONDS = 5.0
+SUBSCRIBING_SECONDS = 0.2
+ARRIVING_SECONDS = 2.0
+LOOK_SECONDS = 0.01
+STEP_NS = 100_000
+"""How far the wall clock may move against the monotonic one during a launch: beyond it somebody has set it. A rate that
+NTP steers is the same in both."""
+
+
+@dataclass(frozen=True, slots=True)
+class WallClock:
+    """How far CLOCK_REALTIME, in which daemons stamp, was ahead of CLOCK_MONOTONIC at some moment, in nanoseconds."""
+
+    ahead: int
+
+    @classmethod
+    def now(cls) -> "WallClock":
+        """Read between two readings of the monotonic clock, of five tries the one that these bracket closest."""
+        tries = [(time.monotonic_ns(), time.time_ns(), time.monotonic_ns()) for _ in range(5)]
+        first, wall, last = min(tries, key=lambda one: one[2] - one[0])
+        return cls(wall - (first + last) // 2)
+
+    def agrees(self, later: "WallClock") -> bool:
+        """Whether nobody has set the wall clock between the two."""
+        return abs(later.ahead - self.ahead) <= STEP_NS
+
+    def monotonic(self, wall: int) -> float:
+        """Seconds of CLOCK_MONOTONIC for nanoseconds of CLOCK_REALTIME."""
+        return (wall - self.ahead) / 1e9
+
+
+class Listener:
+    """`ctr events` on one containerd until `close`; `reason` says why it does not listen, "" while it does."""
+
+    def __init__(self, containerd: Path | None) -> None:
+        self.reason = unheard(containerd)
+        self._child: subprocess.Popen[bytes] | None = None
+        self._file = os.memfd_create("tare-events")
+        if not self.reason and containerd is not None:
+            self._listen(containerd)
+
+    def of(self, container: str) -> dict[Mark, int]:
+        """Wall-clock nanoseconds of each moment that containerd has told of a container; waits briefly for the last."""
+        until = time.monotonic() + ARRIVING_SECONDS
+        while True:
+            found = heard(self._text().splitlines(), container)
+            alive = self._child is not None and self._child.poll() is None
+            if Mark.STARTED in found or not alive or time.monotonic() > until:
+                return found
+            time.sleep(LOOK_SECONDS)
+
+    def close(self) -> None:
+        """End it."""
+        if self._child is not None:
+            kill_group(self._child)
+        os.close(self._file)
+
+    def _listen(self, containerd: Path) -> None:
+        topics = [f'topic=="{topic}"' for topic in TOPICS]
+        # It ends with the thread that starts it: a containerd that is not ours would keep it for ever.
+        argv = ["setpriv", "--pdeathsig", "KILL", "ctr", "--address", str(containerd), "events", *topics]
+        self._child = spawn(argv, stdout=self._file)
+        until = time.monotonic() + LISTENING_SECONDS
+        while self._child.poll() is None and not connected(self._child.pid) and time.monotonic() < until:
+            time.sleep(LOOK_SECONDS)
+        # It does not say when it has subscribed, which follows at once.
+        time.sleep(SUBSCRIBING_SECONDS)
+        if self._child.poll() is not None:
+            self.reason = f"ctr ended with status {self._child.returncode}"
+
+    def _text(self) -> str:
+        size = os.fstat(self._file).st_size
+        return os.pread(self._file, size, 0).decode("utf-8", "replace")
+
+
+class Moments:
+    """What the daemons will tell of one container's start; made just before it is asked for."""
+
+    def __init__(self, daemon: Daemon, listener: Listener) -> None:
+        self._daemon = daemon
+        self._listener = listener
+        self._clock = WallClock.now()
+
+    def of(self, container: str, asked: float, deadline: Deadline) -> dict[Mark, float]:
+        """The marks that were told of a ready container, in seconds of CLOCK_MONOTONIC.
+
+        None where the wall clock was set meanwhile: it cannot be said when they were then.
+        """
+        told = self._listener.of(container)
+        with contextlib.suppress(TareError):
+            since = self._clock.ahead + int(asked * 1e9)
+            if (at := network_connected(self._daemon, container, since, deadline)) is not None:
+                told[Mark.NETWORK] = at
+        if not self._clock.agrees(WallClock.now()):
+            return {}
+        marks = {mark: self._clock.monotonic(wall) for mark, wall in told.items()}
+        return {mark: at for mark, at in marks.items() if asked <= at <= time.monotonic()}
+
+
+def containerd_of(daemon: Daemon, deadline: Deadline) -> Path | None:
+    """The socket of the containerd behind a dockerd, None where none is found. Raises TareError.
+
+    A wrong one does no harm: it tells nothing of our containers.
+    """
+    address = (daemon.about(deadline).get("Containerd") or {}).get("Address")  # since Docker 27
+    beside = Path(daemon.url.removeprefix(UNIX)).parent / OWN_SOCKET
+    candidates = [*([Path(address)] if address else []), beside, *SYSTEM_SOCKETS]
+    # os.access, since a folder that may not be entered is no error here.
+    return next((path for path in candidates if os.access(path, os.F_OK)), None)
+
+
+def unheard(containerd: Path | None) -> str:
+    """Why the events of a containerd cannot be heard; "" where they can."""
+    if missing := have("ctr", "setpriv"):
+        return f"not installed: {', '.join(missing)}"
+    if containerd is None:
+        return "containerd's socket was not found"
+    if not os.access(containerd, os.R_OK | os.W_OK):
+        return f"{containerd} may not be opened"
+    return ""
+
+
+def heard(lines: Iterable[str], container: str) -> dict[Mark, int]:
+    """The moments of one container among lines of `ctr events`, in nanoseconds of the wall clock."""
+    found: dict[Mark, int] = {}
+    for line in lines:
+        if container not in line or not (event := EVENT.fullmatch(line)) or event[3] not in TOPICS:
+            continue
+        told = json.loads(event[4])
+        if container in (told.get("id"), told.get("container_id")):
+            seconds = datetime.fromisoformat(event[1]).replace(tzinfo=UTC).timestamp()
+            found.setdefault(TOPICS[event[3]], int(seconds) * 10**9 + int((event[2] or "").ljust(9, "0")))
+    return found
+
+
+def network_connected(daemon: Daemon, container: str, since: int, deadline: Deadline) -> int | None:
+    """When Docker had connected a container to its network, in nanoseconds of the wall clock; None if it does not say.
+
+    Asked afterwards, from `since` (the same nanoseconds) to now: of the past Docker answers at once. Raises TareError.
+    """
+    spans = {"since": _timestamp(since), "until": _timestamp(time.time_ns())}
+    filters = json.dumps({"type": ["network"], "event": ["connect"]})
+    with daemon.call("tell its events", deadline) as api:
+        # The SDK's own `events` waits without a deadline.
+        url = f"{api.base_url}/v{api.api_version}/events"
+        answer = api.get(url, params={**spans, "filters": filters}, timeout=api.timeout)
+        answer.raise_for_status()
+    events = [json.loads(line) for line in answer.text.splitlines() if line]
+    return next((int(event["timeNano"]) for event in events if _about(event) == container), None)
+
+
+def _about(event: Mapping[str, Any]) -> str:
+    return str(((event.get("Actor") or {}).get("Attributes") or {}).get("container"))
+
+
+def _timestamp(nanoseconds: int) -> str:
+    return f"{nanoseconds // 10**9}.{nanoseconds % 10**9:09d}"
+
+
+def connected(pid: int) -> bool:
+    """Whether a process has opened a socket."""
+    try:
+        return any(str(path.readlink()).startswith("socket:") for path in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False

@@ -1,0 +1,59 @@
+"""What telling costs, from the stamps and clocks of lines that were told."""
+
+import pytest
+
+from harness.deadline import Deadline
+from harness.runtimes.telling import BOOT_ID, LINES, ROUNDS, Told, beacon_cost, interval
+
+HERE = BOOT_ID.read_text().strip()
+
+
+def told(boot: str, *, apart: float, writing: float, between: float, ahead: float = 0.0) -> Told:
+    """Lines stamped `apart`, whose writes took `writing`, `between` after each, by a clock `ahead` of the host's."""
+    begins = [100.0 + ahead + number * (writing + between) for number in range(LINES)]
+    return Told(
+        stamps=tuple(100.0 + writing + number * apart for number in range(LINES)),
+        begins=tuple(begins),
+        ends=tuple(begin + writing for begin in begins),
+        boot=boot,
+    )
+
+
+class Script:
+    """A channel that answers as it was told to."""
+
+    def __init__(self, *answers: Told) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[float, str, str]] = []
+
+    def tell(self, lines: int, deadline: Deadline, *, pause: float = 0.0, device: str = "", watched: str = "") -> Told:
+        self.asked.append((pause, device, watched))
+        return self.answers.pop(0)
+
+
+def test_one_clock_on_both_ends_shows_each_lines_way() -> None:
+    script = Script(told(HERE, apart=0.006, writing=0.0005, between=0.0055))
+    cost = beacon_cost(script, Deadline.after(10))
+    assert (cost.method, cost.readings) == ("clock", LINES)
+    assert cost.seconds == pytest.approx(0.0005) and cost.low == pytest.approx(cost.high)
+    assert [pause > 0 for pause, _, _ in script.asked] == [True], "one by one, as the beacon's come"
+
+
+def test_a_clock_of_its_own_leaves_the_interval() -> None:
+    way = [told("other", apart=apart, writing=0.001, between=0.0, ahead=-90.0) for apart in (1, 2, 3, 2, 2, 9)]
+    script = Script(*way)
+    cost = beacon_cost(script, Deadline.after(10), device="/dev/ttyS1", watched="moments")
+    assert (cost.method, cost.readings) == ("interval", ROUNDS)
+    assert [cost.low, cost.seconds, cost.high] == pytest.approx([2, 2, 9]), (
+        "the first answer only said whose clock it is"
+    )
+    assert [pause for pause, _, _ in script.asked[1:]] == [0.0] * ROUNDS
+    assert set(script.asked) <= {(pause, "/dev/ttyS1", "moments") for pause, _, _ in script.asked}
+
+
+def test_what_the_teller_did_between_its_writes_is_not_the_lines_cost() -> None:
+    held_up = told("other", apart=0.003, writing=0.001, between=0.002)
+    assert interval(held_up) == pytest.approx(0.001), "the teller was the slowest part: its write is what remains"
+    assert interval(told("other", apart=0.003, writing=0.001, between=0.0)) == pytest.approx(0.003)
+    at_once = told("other", apart=0.0, writing=0.001, between=0.002)
+    assert interval(at_once) == 0.0, "never less than nothing"
