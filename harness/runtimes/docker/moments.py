@@ -116,7 +116,7 @@ class Moments:
     def of(self, container: str, asked: float, deadline: Deadline) -> dict[Mark, float]:
         """The marks that were told of a ready container, in seconds of CLOCK_MONOTONIC.
 
-        None where the wall clock was set meanwhile: it cannot be said when they were then.
+        There are none where the wall clock was set meanwhile: when they were cannot be said then.
         """
         told = self._listener.of(container)
         with contextlib.suppress(TareError):
@@ -158,7 +158,10 @@ def heard(lines: Iterable[str], container: str) -> dict[Mark, int]:
     for line in lines:
         if container not in line or not (event := EVENT.fullmatch(line)) or event[3] not in TOPICS:
             continue
-        told = json.loads(event[4])
+        try:
+            told = json.loads(event[4])
+        except ValueError:  # it is still being written
+            continue
         if container in (told.get("id"), told.get("container_id")):
             seconds = datetime.fromisoformat(event[1]).replace(tzinfo=UTC).timestamp()
             found.setdefault(TOPICS[event[3]], int(seconds) * 10**9 + int((event[2] or "").ljust(9, "0")))

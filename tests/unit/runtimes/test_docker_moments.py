@@ -17,7 +17,7 @@ LINES = [
     f'2026-11-26 03:00:03 +0000 UTC moby /tasks/exit {{"container_id":"{ONE}","pid":7}}',
     f'2026-11-26 03:00:04 +0000 UTC k8s.io /containers/create {{"id":"{OTHER}","labels":{{"of":"{ONE}"}}}}',
     f'2026-11-26 03:00:05 +0000 UTC moby /tasks/create {{"container_id":"{ONE}","pid":9}}',
-    f'2026-11-26 03:00:06 +0000 UTC moby /tasks/start {{"container_id":"{ONE}"',
+    f'2026-11-26 03:00:06 +0000 UTC moby /tasks/start {{"container_id":"{ONE}","half":{{}}',
     f'time="2026-11-26T03:00:00Z" level=warning msg="cannot unmarshal an event of {ONE}"',
 ]
 SECOND = int(datetime(2026, 11, 26, 3, 0, 1, tzinfo=UTC).timestamp()) * 10**9
