@@ -45,6 +45,7 @@ class Journal:
         self._descriptor = descriptor
         # One tuple, so that an interrupt between two assignments cannot part them.
         self._end = (seq, length)
+        self._tried = self._end
         self._broken: TareError | None = None
 
     @classmethod
@@ -103,20 +104,20 @@ class Journal:
             raise self._broken
         if not is_name(event):
             raise ValueError(f"{event!r} cannot name an event")
-        seq, length = self._end
-        made = Event(seq=seq + 1, time=now(), event=event, data=data)
-        line = _line(made)
         try:
-            self._trim(length)
+            seq, length = self._settle()
+            made = Event(seq=seq + 1, time=now(), event=event, data=data)
+            line = _line(made)
             os.lseek(self._descriptor, length, os.SEEK_SET)
+            self._tried = (made.seq, length + len(line))
             _write_all(self._descriptor, line)
             os.fdatasync(self._descriptor)
         except OSError as error:
             self._broken = _cannot_write(self.path, error)
             with contextlib.suppress(OSError):
-                os.ftruncate(self._descriptor, length)
+                os.ftruncate(self._descriptor, self._end[1])
             raise self._broken from error
-        self._end = (made.seq, length + len(line))
+        self._end = self._tried
         return made
 
     def close(self) -> None:
@@ -131,13 +132,17 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _trim(self, length: int) -> None:
-        """Take away what an interrupted append left, which never counted; refuse a file that others shortened."""
+    def _settle(self) -> tuple[int, int]:
+        """The last event that counts and where it ends: what an interrupted append left counts when its line is whole,
+        else it is taken away. A file that others shortened is refused."""
         size = os.fstat(self._descriptor).st_size
-        if size < length:
+        if size == self._tried[1]:
+            self._end = self._tried
+        if size < self._end[1]:
             raise OSError(errno.EIO, "the file was shortened by something else")
-        if size > length:
-            os.ftruncate(self._descriptor, length)
+        if size > self._end[1]:
+            os.ftruncate(self._descriptor, self._end[1])
+        return self._end
 
 
 def read(directory: Path) -> list[Event]:

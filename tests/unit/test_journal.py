@@ -24,6 +24,17 @@ with Journal.create(Path(sys.argv[1])) as journal:
         journal.append("sample", number=number)
         print(number, flush=True)
 """
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from harness.journal import Journal
+with Journal.create(Path(sys.argv[1])) as journal:
+    for number in range(3):
+        try:
+            journal.append("sample", number=number)
+        except KeyboardInterrupt:
+            print(number)
+"""
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
@@ -156,18 +167,31 @@ def test_an_interrupted_append_leaves_no_trace(tmp_path: Path) -> None:
     assert [event.data["number"] for event in read(tmp_path)] == [1, 2]
 
 
+def _with_fault(script: str, directory: Path, fault: str) -> "subprocess.CompletedProcess[str]":
+    call = fault.partition(":")[0]
+    # -P: only calls on the journal count, not the interpreter's own.
+    trace = directory.with_suffix(".trace")
+    argv = ["strace", "-f", "-qq", "-o", str(trace), "-P", str(directory / NAME), "-e", f"trace={call}"]
+    argv += ["-e", f"inject={fault}", sys.executable, "-c", script, str(directory)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    if "ptrace" in done.stderr:
+        pytest.skip("ptrace is not allowed here: run the tests on a host that lets strace attach")
+    return done
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="apt-get install strace")
+def test_an_interrupt_after_a_whole_line_leaves_it(tmp_path: Path) -> None:
+    done = _with_fault(INTERRUPTED, tmp_path / "run", "fdatasync:signal=INT:when=2")
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    assert [event.data["number"] for event in read(tmp_path / "run")] == [0, 1, 2]
+
+
 @pytest.mark.skipif(shutil.which("strace") is None, reason="apt-get install strace")
 @pytest.mark.parametrize("fault", ["fdatasync:signal=KILL", "fdatasync:error=EIO", "write:error=ENOSPC"])
 @pytest.mark.parametrize("when", [1, 3])
 def test_killed_or_failing_at_a_system_call_keeps_what_was_acknowledged(tmp_path: Path, fault: str, when: int) -> None:
-    call = fault.partition(":")[0]
     directory = tmp_path / "run"
-    # -P: only calls on the journal count, not the interpreter's own.
-    argv = ["strace", "-f", "-qq", "-o", str(tmp_path / "trace"), "-P", str(directory / NAME), "-e", f"trace={call}"]
-    argv += ["-e", f"inject={fault}:when={when}", sys.executable, "-c", APPEND, str(directory)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-    if "ptrace" in done.stderr:
-        pytest.skip("ptrace is not allowed here: run the tests on a host that lets strace attach")
+    done = _with_fault(APPEND, directory, f"{fault}:when={when}")
     assert done.returncode != 0
     acknowledged = [int(line) for line in done.stdout.split()]
     found = [event.data["number"] for event in read(directory)]
