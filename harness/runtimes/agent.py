@@ -2,8 +2,6 @@
 
 import json
 import selectors
-import socket
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,85 +11,23 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.model import Accelerator, Mark
 from harness.runtimes.base import Command, Counters, Endpoint, RawOutput
+from harness.runtimes.line import Line
 
 DEATH_POLL_SECONDS = 0.5
-LINE_CAP = 32 * 2**20
 STOP_SECONDS = 10.0
 Dead = Callable[[], str | None]
-
-
-class Line:
-    """One listening unix socket and the lines that its first connection sends, each stamped on arrival."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._listener: socket.socket | None = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(path))
-        path.chmod(0o666)
-        self._listener.listen(1)
-        self._connection: socket.socket | None = None
-        self._pending = bytearray()
-        self.lines: list[tuple[float, str]] = []
-        self.closed = False
-
-    def socket(self) -> socket.socket:
-        """What to select on: the connection, or until there is one the listener."""
-        chosen = self._connection or self._listener
-        assert chosen is not None
-        return chosen
-
-    def take(self) -> None:
-        """Accept the one connection, or read and stamp what has come."""
-        if self._connection is None:
-            assert self._listener is not None
-            self._connection, _ = self._listener.accept()
-            self._listener.close()
-            self._listener = None
-            return
-        try:
-            data = self._connection.recv(1 << 18)
-        except ConnectionError:
-            data = b""
-        now = time.monotonic()
-        if not data:
-            self.closed = True
-            return
-        self._pending += data
-        if b"\n" in data:
-            *whole, rest = bytes(self._pending).split(b"\n")
-            self.lines += [(now, line.decode("utf-8", "replace").strip("\r")) for line in whole]
-            self._pending = bytearray(rest)
-        if len(self._pending) > LINE_CAP:
-            raise TareError("an instance sent a line without an end", details=str(self.path))
-
-    def send(self, data: bytes, deadline: Deadline) -> None:
-        """Send all of `data`; raises TareError when the other end is gone."""
-        if self._connection is None:
-            raise TareError("nothing has connected to the channel", details=str(self.path))
-        self._connection.settimeout(max(deadline.left, 0.001))
-        try:
-            self._connection.sendall(data)
-        except OSError as error:
-            raise TareError("the channel to an instance broke", details=f"{self.path}: {error}") from error
-        finally:
-            self._connection.settimeout(None)
-
-    def close(self) -> None:
-        """Close both sockets and remove the path."""
-        for one in (self._connection, self._listener):
-            if one is not None:
-                one.close()
-        self.path.unlink(missing_ok=True)
 
 
 class Channel:
     """The byte channel of one instance: `<directory>/channel`, listening before the instance starts.
 
-    `watch` opens further sockets beside it, whose lines are stamped into `stamps` while the instance comes up.
+    `watch` opens further sockets beside it, whose lines are stamped into `stamps` while the instance comes up. With
+    `dials` it is the instance's side that listens, and `dial` connects before the instance can have said anything.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._main = Line(directory / "channel")
+    def __init__(self, directory: Path, *, dials: bool = False) -> None:
+        self._main = Line(directory / "channel", dials=dials)
+        self._dials = dials
         self._watched: dict[str, Line] = {}
         self._directory = directory
         self._number = 0
@@ -113,9 +49,14 @@ class Channel:
         return {text.split()[0]: (at, text) for at, text in reversed(came) if text.split()}
 
     def watch(self, name: str) -> Path:
-        """Listen on `<directory>/<name>` too."""
-        self._watched[name] = Line(self._directory / name)
+        """Have `<directory>/<name>` too."""
+        self._watched[name] = Line(self._directory / name, dials=self._dials)
         return self._watched[name].path
+
+    def dial(self, deadline: Deadline) -> None:
+        """Connect to every socket; raises TareError where nothing listens."""
+        for line in (self._main, *self._watched.values()):
+            line.dial(deadline)
 
     def wait_ready(self, deadline: Deadline, dead: Dead) -> float:
         """The host's clock at the channel's first line.

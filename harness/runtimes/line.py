@@ -1,0 +1,94 @@
+"""One unix socket of an instance, at the host's end."""
+
+import socket
+import time
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import TareError
+
+LINE_CAP = 32 * 2**20
+
+
+class Line:
+    """One unix socket and the lines that come over it, each stamped on arrival.
+
+    It listens and its first connection sends them; with `dials` it is `dial` that connects, to one that listens.
+    """
+
+    def __init__(self, path: Path, *, dials: bool = False) -> None:
+        self.path = path
+        self._listener: socket.socket | None = None if dials else _listening(path)
+        self._connection: socket.socket | None = None
+        self._pending = bytearray()
+        self.lines: list[tuple[float, str]] = []
+        self.closed = False
+
+    def dial(self, deadline: Deadline) -> None:
+        """Connect to the path. Raises TareError when nothing listens there."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(max(deadline.left, 0.001))
+        try:
+            connection.connect(str(self.path))
+        except OSError as error:
+            connection.close()
+            raise TareError("an instance's channel cannot be reached", details=f"{self.path}: {error}") from error
+        connection.settimeout(None)
+        self._connection = connection
+
+    def socket(self) -> socket.socket:
+        """What to select on: the connection, or until there is one the listener."""
+        chosen = self._connection or self._listener
+        assert chosen is not None
+        return chosen
+
+    def take(self) -> None:
+        """Accept the one connection, or read and stamp what has come."""
+        if self._connection is None:
+            assert self._listener is not None
+            self._connection, _ = self._listener.accept()
+            self._listener.close()
+            self._listener = None
+            return
+        try:
+            data = self._connection.recv(1 << 18)
+        except ConnectionError:
+            data = b""
+        now = time.monotonic()
+        if not data:
+            self.closed = True
+            return
+        self._pending += data
+        if b"\n" in data:
+            *whole, rest = bytes(self._pending).split(b"\n")
+            self.lines += [(now, line.decode("utf-8", "replace").strip("\r")) for line in whole]
+            self._pending = bytearray(rest)
+        if len(self._pending) > LINE_CAP:
+            raise TareError("an instance sent a line without an end", details=str(self.path))
+
+    def send(self, data: bytes, deadline: Deadline) -> None:
+        """Send all of `data`; raises TareError when the other end is gone."""
+        if self._connection is None:
+            raise TareError("nothing has connected to the channel", details=str(self.path))
+        self._connection.settimeout(max(deadline.left, 0.001))
+        try:
+            self._connection.sendall(data)
+        except OSError as error:
+            raise TareError("the channel to an instance broke", details=f"{self.path}: {error}") from error
+        finally:
+            self._connection.settimeout(None)
+
+    def close(self) -> None:
+        """Close both sockets and remove the path."""
+        for one in (self._connection, self._listener):
+            if one is not None:
+                one.close()
+        self.path.unlink(missing_ok=True)
+
+
+def _listening(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    path.chmod(0o666)
+    listener.listen(1)
+    return listener
