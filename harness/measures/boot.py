@@ -10,7 +10,7 @@ from harness.measures.base import Stage
 from harness.measures.command import host_costs, sample
 from harness.measures.validity import stolen
 from harness.model import Case, Mark, Metric, Role, Sample
-from harness.runtimes.base import Command
+from harness.runtimes.base import BESIDE, Command
 
 ACCOUNT = Command(argv=("sh", "-c", "systemd-analyze time; systemd-analyze blame; systemd-analyze critical-chain"))
 """What a full system itself says of its start; by its own clock, so it is kept beside the marks and makes no sample."""
@@ -34,8 +34,10 @@ class BootMeasure:
                 instance.wait(Mark.READY, within)
                 instance.wait(last, within)
                 cost, marks = meter.read(), instance.marks
+                beside = instance.counters().get(BESIDE, 0.0) if instance.accelerator.beside_host else 0.0
             stage.record(case, "marks", iteration=number, marks={mark.value: at for mark, at in marks.items()})
-            exact = dataclasses.replace(cost, elapsed=max(marks.values()) - marks[Mark.ASKED])
+            elapsed = max(marks.values()) - marks[Mark.ASKED]
+            exact = dataclasses.replace(cost, elapsed=elapsed, cpu=cost.cpu + beside)
             reason = stolen(cost.steal_share, stage.limits)
             figures = [(metric, span) for metric in workload.metrics if (span := _span(metric, marks)) is not None]
             for metric, value in itertools.chain(figures, host_costs(figures, exact)):
