@@ -94,7 +94,8 @@ def _reach(kind: str, daemons: Daemons, deadline: Deadline) -> bool:
         answer = ask_docker(docker_url(), deadline.within(5.0))
         daemons.docker_url = answer.where if answer.ok else None
     else:
-        answer = ask_libvirt(libvirt_uri(), deadline.within(10.0))
+        # One that was named is never replaced, and worth waiting for.
+        answer = ask_libvirt(libvirt_uri(), deadline.within(ANSWERING if named(kind) else 10.0))
         daemons.libvirt_uri = answer.where if answer.ok else None
     if answer.ok:
         daemons.notes.append(f"{kind}: {answer.where} answers")
