@@ -1,6 +1,7 @@
 """tare in a guest with a working /dev/kvm: doctor, a small suite on real Docker and real KVM guests, and what is left.
 
-Run by `make lab`, as root: python -m tests.lab [--deep] [--out DIR]; `make lab-shell` runs commands in the lab.
+Run by `make lab`, as root: python -m tests.lab [--deep] [--out DIR]; `make lab-shell` runs commands in the lab. With
+--xen (`make lab-xen`) the guest is one that Xen runs, and the suite is on guests of Xen.
 Exits with 1 when a check fails. The runs are brought out to a folder; none of their figures is a real machine's.
 """
 
@@ -15,7 +16,7 @@ from harness import paths
 from harness.deadline import Deadline
 from harness.errors import ExitCode, TareError
 from tests.lab import payload, steps
-from tests.lab.guest import BUILD_SECONDS, Lab, lab, recipes
+from tests.lab.guest import BUILD_SECONDS, KVM, XEN, Kind, Lab, lab, recipes
 
 TRIES = 2
 """An emulated guest has hung, and guests in it met soft lockups (QEMU 7.2, under load): once more, and no oftener."""
@@ -24,18 +25,20 @@ TRIES = 2
 def main() -> int:
     """Build what is missing, boot the lab, take the steps; one more try after a hang or a failure."""
     arguments = _parser().parse_args()
+    kind = XEN if arguments.xen else KVM
     deadline = Deadline.after(BUILD_SECONDS)
-    root, image = recipes(deadline)
-    disk = payload.make(paths.state() / "lab", root, deadline)
+    root, image = recipes(kind, deadline)
+    disk = payload.make(kind, paths.state() / "lab", root, deadline)
     for attempt in range(1, TRIES + 1):
         begun = time.monotonic()
         try:
-            with lab(image, disk) as guest:
+            with lab(kind, image, disk) as guest:
                 print(f"lab: up after {time.monotonic() - begun:.0f} s", flush=True)
                 steps.prepare(guest)
                 if arguments.shell:
-                    return _shell(guest)
-                if steps.take(guest, arguments.out / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", deep=arguments.deep) == 0:
+                    return _shell(kind, guest)
+                out = arguments.out / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+                if steps.take(kind, guest, out, deep=arguments.deep and kind is KVM) == 0:
                     return 0
             print(f"lab: try {attempt} of {TRIES} failed", file=sys.stderr, flush=True)
         except TareError as error:
@@ -44,17 +47,18 @@ def main() -> int:
     return 1
 
 
-def _shell(guest: Lab) -> int:
+def _shell(kind: Kind, guest: Lab) -> int:
     """Commands from stdin, one a line, until its end; there is no terminal in the lab."""
     print("lab: one command a line, Ctrl-D ends the lab", flush=True)
     while line := sys.stdin.readline():
-        done = guest.run("bash", "-c", line, seconds=3600, env=steps.ENVIRONMENT)
+        done = guest.run("bash", "-c", line, seconds=3600, env=steps.environment(kind))
         print(done.stdout + done.stderr + (f"[status {done.status}]\n" if done.status else ""), end="", flush=True)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
+    parser.add_argument("--xen", action="store_true", help="the lab with guests of Xen")
     parser.add_argument("--deep", action="store_true", help="also shadow paging and the ladder (an hour)")
     parser.add_argument("--shell", action="store_true", help="run commands from stdin instead")
     out = paths.data("results") / "lab"

@@ -14,6 +14,7 @@ from harness.deadline import Deadline
 from harness.images import manifest
 from harness.model import RootForms
 from harness.process import run
+from tests.lab.guest import Kind
 
 LOCK = paths.CHECKOUT / "requirements.lock"
 PYTHON = "3.11"
@@ -25,17 +26,17 @@ MIB = 2**20
 FREE_MIB = 64
 
 
-def make(folder: Path, root: RootForms, deadline: Deadline) -> Path:
-    """An ext4 disk `payload.raw` in `folder` with `source`, `packages`, `images` and `setup.sh`. Raises TareError.
+def make(kind: Kind, folder: Path, root: RootForms, deadline: Deadline) -> Path:
+    """An ext4 disk in `folder` with `source`, `packages`, `images` and `setup.sh`. Raises TareError.
 
     `folder` is on the file system of the root's builds, so that these are linked and not copied.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    disk = folder / "payload.raw"
+    disk = folder / f"{kind.name}.raw"
     with tempfile.TemporaryDirectory(dir=folder, prefix="payload-") as name:
         tree = Path(name)
         _source(tree / "source")
-        shutil.copyfile(paths.CHECKOUT / "tests/lab/setup.sh", tree / "setup.sh")
+        shutil.copyfile(paths.CHECKOUT / "tests/lab" / kind.setup, tree / "setup.sh")
         run(["cp", "-al", _packages(folder, deadline), tree / "packages"], deadline)
         shutil.copytree(_distribution(), tree / "source" / _distribution().name)
         (tree / "images").mkdir()
