@@ -42,6 +42,9 @@ validate-quick: setup ## the same, small, in a few minutes
 lab: setup-tests ## real KVM without hardware: doctor and a small suite in an emulated guest that offers virtualization
 	.venv/bin/python -m tests.lab $(ARGS)
 
+lab-xen: setup-tests ## guests of Xen without hardware: the same in an emulated guest that Xen runs
+	.venv/bin/python -m tests.lab --xen $(ARGS)
+
 lab-shell: setup-tests ## run commands in that guest, one a line
 	@.venv/bin/python -m tests.lab --shell
 
@@ -63,4 +66,4 @@ lock: setup ## resolve the dependencies again
 clean: setup ## remove what interrupted runs left on this host (by label)
 	$(TARE) clean
 
-.PHONY: help setup setup-tests bench test doctor images report compare claims perf validate validate-quick lab lab-shell lint lock clean
+.PHONY: help setup setup-tests bench test doctor images report compare claims perf validate validate-quick lab lab-xen lab-shell lint lock clean

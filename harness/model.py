@@ -74,6 +74,13 @@ class Accelerator(StrEnum):
     KVM = "kvm"
     KVM_NESTED = "kvm-nested"
     TCG = "tcg"
+    XEN_PV = "xen-pv"
+    XEN_PVH = "xen-pvh"
+
+    @property
+    def beside_host(self) -> bool:
+        """Whether guests run beside the host on one hypervisor, so that the host's own clocks do not count them."""
+        return self in (Accelerator.XEN_PV, Accelerator.XEN_PVH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from harness.continuation import first_blocks
 from harness.deadline import Deadline
 from harness.errors import bad_input
 from harness.host.daemons.private import missing_programs
-from harness.host.daemons.reach import LIBVIRT_URI, Answer, ask_docker, ask_libvirt, docker_url
+from harness.host.daemons.reach import Answer, ask_docker, ask_libvirt, docker_url, libvirt_uri, named
 from harness.model import Available, Skip, Stopping, Suite, Variant, Workload
 from harness.plan import Plan, choose_variants, choose_workloads, make_plan
 from harness.rig.cpus import choose_shape
@@ -179,10 +179,13 @@ def _reach(daemon: str) -> tuple[str, Answer]:
     deadline = Deadline.after(ASK_SECONDS)
     if daemon == "docker":
         return docker_url(), ask_docker(docker_url(), deadline)
-    return LIBVIRT_URI, ask_libvirt(LIBVIRT_URI, deadline)
+    return libvirt_uri(), ask_libvirt(libvirt_uri(), deadline)
 
 
 def _startable(daemon: str, reason: str) -> Available:
+    if variable := named(daemon):
+        reason = f"{daemon} does not answer: {reason}"
+        return Available(ok=False, reason=reason, fix=f"start the daemon that {variable} names, or unset {variable}")
     if os.geteuid() != 0:
         return Available(ok=False, reason=f"{daemon} does not answer: {reason}", fix=f"sudo systemctl start {daemon}")
     if missing := missing_programs([daemon]):

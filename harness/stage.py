@@ -247,7 +247,7 @@ def open_stage(
 def _host_kernel(root: RootForms, store: Path, deadline: Deadline) -> tuple[RootForms, str]:
     """The root with the host's own kernel for guests where that boots in one, and which kernel they get, in words."""
     wanted = images.recipe.read(paths.data("images") / "root.toml")
-    own, said = images.adopt(root, wanted.guest.modules, wanted.epoch, store)
+    own, said = images.adopt(root, wanted.guest, wanted.epoch, store)
     if own is root or have(accel.EMULATOR):
         return root, said
     if not accel.boots(own.kernel, own.initramfs, deadline):

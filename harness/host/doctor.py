@@ -13,7 +13,7 @@ import psutil
 from harness import paths
 from harness.deadline import Deadline
 from harness.host.daemons.private import missing_programs
-from harness.host.daemons.reach import LIBVIRT_URI, ask_docker, ask_libvirt, docker_url
+from harness.host.daemons.reach import ask_docker, ask_libvirt, docker_url, libvirt_uri, named
 from harness.host.facts import SBIN, HostFacts, nearest, read
 
 Severity = Literal["fine", "note", "unfit", "missing"]
@@ -102,18 +102,18 @@ def _programs(facts: HostFacts) -> Iterator[Finding]:
 
 def _daemons(facts: HostFacts, deadline: Deadline) -> Iterator[Finding]:
     docker = ask_docker(docker_url(), deadline.within(5.0))
-    libvirt = ask_libvirt(LIBVIRT_URI, deadline.within(10.0))
+    libvirt = ask_libvirt(libvirt_uri(), deadline.within(10.0))
     for kind, answer, unit in (("docker", docker, "docker"), ("libvirt", libvirt, "libvirtd")):
         if answer.ok:
             yield Finding(severity="fine", what=kind, detail=f"{answer.where} answers ({answer.version})")
+        elif variable := named(kind):
+            yield Finding(severity="missing", what=kind, detail=answer.reason, fix=f"unset {variable}")
         elif not facts.privileged:
             fix = f"sudo systemctl start {unit}; sudo usermod -aG {kind} $USER"
             yield Finding(severity="missing", what=kind, detail=answer.reason, fix=fix)
         elif lacking := missing_programs([kind]):
             detail = f"{answer.reason}; cannot be started: no {', '.join(lacking)}"
             yield Finding(severity="missing", what=kind, detail=detail, fix="install what is missing above")
-        elif kind == "docker" and os.environ.get("DOCKER_HOST"):
-            yield Finding(severity="missing", what=kind, detail=answer.reason, fix="unset DOCKER_HOST")
         else:
             how = "its service" if facts.init == "systemd" else f"a private {kind} daemon"
             yield Finding(severity="fine", what=kind, detail=f"does not answer; a run starts {how} and stops it again")

@@ -3,6 +3,7 @@
 import lzma
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,9 @@ APPLETS = (
     *("switch_root", "poweroff"),
 )
 FOLDERS = ("bin", "dev", "proc", "sys", "mnt", "modules")
-DEVICES = {"dev/console": (5, 1), "dev/null": (1, 3), "dev/ttyS1": (4, 65)}
-"""Major and minor numbers (linux/Documentation/admin-guide/devices.txt); ttyS1 is there for the very first byte."""
+DEVICES = {"dev/console": (5, 1), "dev/null": (1, 3), "dev/ttyS1": (4, 65), "dev/hvc1": (229, 1)}
+"""Major and minor numbers (linux/Documentation/admin-guide/devices.txt); ttyS1, under Xen hvc1, is there for the very
+first byte."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,17 +58,17 @@ def initramfs(guest: Guest, unpacked: Unpacked, beacon: bytes, script: bytes, ep
     archive.file("bin/busybox", unpacked.busybox.read_bytes(), 0o755)
     for applet in APPLETS:
         archive.link(f"bin/{applet}", "busybox")
-    loaded = load_order(guest.modules, unpacked.modules)
+    loaded = load_order(guest.modules, unpacked.modules, guest.also)
     for name, data in loaded:
         archive.file(f"modules/{name}.ko", data)
     archive.file("modules.list", "".join(f"{name}.ko\n" for name, _ in loaded).encode())
     return archive.finish()
 
 
-def load_order(wanted: tuple[str, ...], folder: Path) -> list[tuple[str, bytes]]:
+def load_order(wanted: Sequence[str], folder: Path, also: Sequence[str] = ()) -> list[tuple[str, bytes]]:
     """Modules (name, ELF) of `folder` in an order in which `insmod` can load them; built-in ones are left out.
 
-    Raises TareError when the kernel has a wanted module neither as a file nor built in.
+    Raises TareError when the kernel has a wanted module neither as a file nor built in; one of `also` may be missing.
     """
     files = {_plain(file.name.partition(".ko")[0]): file for file in folder.rglob("*.ko*")}
     builtin_list = folder / "modules.builtin"
@@ -84,7 +86,7 @@ def load_order(wanted: tuple[str, ...], folder: Path) -> list[tuple[str, bytes]]
             add(needed)
         order[name] = data
 
-    for name in wanted:
+    for name in (*wanted, *(one for one in also if _plain(one) in files)):
         add(_plain(name))
     return list(order.items())
 

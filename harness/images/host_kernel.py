@@ -9,6 +9,7 @@ from harness.errors import TareError
 from harness.images import manifest
 from harness.images.cpio import Archive
 from harness.images.guest import load_order
+from harness.images.recipe import Guest
 from harness.model import RootForms
 
 BOOT, MODULES = Path("/boot"), Path("/lib/modules")
@@ -17,7 +18,7 @@ NAMES = ("vmlinuz", "vmlinux", "bzImage", "kernel")
 
 def adopt(
     root: RootForms,
-    modules: Sequence[str],
+    guest: Guest,
     epoch: int,
     store: Path,
     *,
@@ -27,7 +28,7 @@ def adopt(
 ) -> tuple[RootForms, str]:
     """The root with the kernel that the host runs, and in words which kernel guests boot and why.
 
-    The initramfs is the root's own with the host's `modules` behind it: the kernel unpacks both, and the later file of
+    The initramfs is the root's own with the host's modules behind it: the kernel unpacks both, and the later file of
     a name stays (linux/Documentation/driver-api/early-userspace/buffer-format.rst). Where the image cannot be read or
     lacks a module the root stays as it is. What is made goes to `store`.
     """
@@ -38,7 +39,7 @@ def adopt(
     # By the build, not the root's digest: init and the list of modules are in the initramfs alone.
     folder = store / f"kernel-{release}-{root.initramfs.parent.name}"
     try:
-        loaded = load_order(tuple(modules), libraries / release)
+        loaded = load_order(guest.modules, libraries / release, guest.also)
         if not (folder / manifest.INITRAMFS).is_file():
             _write(folder, image.read_bytes(), root.initramfs.read_bytes() + _further(loaded, epoch))
     except OSError as error:

@@ -56,12 +56,16 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guest:
-    """What boots the root in a guest: the kernel's and busybox's packages and the modules to load."""
+    """What boots the root in a guest: the kernel's and busybox's packages and the modules to load.
+
+    `also` are modules that some hypervisor's guests need; a kernel may be without them.
+    """
 
     __pydantic_config__ = _FORBID
     kernel: Package
     busybox: Package
     modules: Annotated[tuple[Module, ...], Len(1, 100)]
+    also: tuple[Module, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

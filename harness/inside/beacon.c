@@ -4,7 +4,8 @@
  * to) in one write. Then it becomes PROGRAM or, without one, sleeps until SIGTERM with PATH kept open, so that the
  * other end sees when the instance dies. Nothing that fails stops it: it may be PID 1, which must not exit.
  *
- * Called as /init, the first program of a guest, it is `beacon /dev/ttyS1 userspace /init.sh`.
+ * Called as /init, the first program of a guest, it is `beacon /dev/ttyS1 userspace /init.sh`; where that is no serial
+ * port (a guest of Xen has none) it writes to /dev/hvc1.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -92,7 +93,8 @@ int main(int count, char **arguments)
     signal(SIGPIPE, SIG_IGN);
     if (count == 3)
         signal(SIGTERM, leave);
-    announce(arguments[1], arguments[2]);
+    if (announce(arguments[1], arguments[2]) < 0 && arguments == as_init)
+        announce("/dev/hvc1", arguments[2]);
     if (count > 3) {
         signal(SIGPIPE, SIG_DFL);
         execv(arguments[3], arguments + 3);

@@ -2,7 +2,7 @@
 # The guest's way from its initramfs into the shared root; the beacon has run before it. Busybox alone, and no sleep
 # that is not needed: every millisecond here is in the guest's boot time.
 # Kernel parameters: tare.entry=agent|beacon  tare.scratch=/dev/vdb  tare.address=ADDRESS/BITS[,GATEWAY]
-# tare.channel=/dev/ttyS0, where there is no virtio-serial
+# tare.channel=/dev/ttyS0, where there is no virtio-serial  tare.root=/dev/vda
 # /modules.list names the files in /modules in the order of loading.
 export PATH=/bin
 
@@ -36,10 +36,13 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 while read -r module; do
+    case $module in
+    xen*) [ -e /sys/hypervisor/type ] || continue ;;
+    esac
     insmod "/modules/$module" 2>/dev/null
 done </modules.list
 
-entry=agent scratch='' address='' port=''
+entry=agent scratch='' address='' port='' root=/dev/vda
 read -r words </proc/cmdline
 for word in $words; do
     case $word in
@@ -47,11 +50,12 @@ for word in $words; do
     tare.scratch=*) scratch=${word#*=} ;;
     tare.address=*) address=${word#*=} ;;
     tare.channel=*) port=${word#*=} ;;
+    tare.root=*) root=${word#*=} ;;
     esac
 done
 
-await '[ -b /dev/vda ]' /dev/vda
-mount -t ext4 -o noatime /dev/vda /mnt || die 'cannot mount /dev/vda'
+await "[ -b $root ]" "$root"
+mount -t ext4 -o noatime "$root" /mnt || die "cannot mount $root"
 mount --move /dev /mnt/dev
 mount --move /sys /mnt/sys
 mount --move /proc /mnt/proc
@@ -84,7 +88,9 @@ if [ -n "$scratch" ]; then
 fi
 
 if [ -n "$port" ]; then
-    # A terminal edits and echoes what passes until it is told not to
+    await "[ -c /mnt$port ]" "$port"
+    # A terminal edits and echoes what passes until it is told not to, and Xen's forget that when nobody has them open.
+    exec 3<>"/mnt$port"
     chroot /mnt /bin/stty -F "$port" raw -echo || die "no channel $port"
 else
     await find_port 'virtio-serial port named tare'

@@ -11,7 +11,7 @@ from harness.measures.base import Stage
 from harness.measures.command import host_costs, sample
 from harness.measures.validity import not_cold, stolen
 from harness.model import Case, Mark, Role, Sample
-from harness.runtimes.base import BeaconCost, Command, Instance
+from harness.runtimes.base import BESIDE, BeaconCost, Command, Instance
 
 ACCOUNT = Command(argv=("sh", "-c", "systemd-analyze time; systemd-analyze blame; systemd-analyze critical-chain"))
 """What a full system itself says of its start; by its own clock, so it is kept beside the marks and makes no sample."""
@@ -42,8 +42,10 @@ class BootMeasure:
                 instance.wait(Mark.READY, within)
                 instance.wait(instance.last, within)
                 cost, marks = meter.read(), instance.marks
+                beside = instance.counters().get(BESIDE, 0.0) if instance.accelerator.beside_host else 0.0
             stage.record(case, "marks", iteration=number, marks={mark.value: at for mark, at in marks.items()})
-            exact = dataclasses.replace(cost, elapsed=marks[instance.last] - marks[Mark.ASKED])
+            elapsed = marks[instance.last] - marks[Mark.ASKED]
+            exact = dataclasses.replace(cost, elapsed=elapsed, cpu=cost.cpu + beside)
             reason = warm or stolen(cost.steal_share, stage.limits)
             spans = ((metric, span(metric.source, marks, costs)) for metric in workload.metrics)
             figures = [(metric, seconds) for metric, seconds in spans if seconds is not None]

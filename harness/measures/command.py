@@ -13,7 +13,7 @@ from harness.measures.clock import Clock
 from harness.measures.validity import void_reason
 from harness.model import Case, Mark, Metric, Role, Sample, Workload
 from harness.readers import reader
-from harness.runtimes.base import Command, Instance, RawOutput
+from harness.runtimes.base import BESIDE, Command, Instance, RawOutput
 
 READY_SECONDS = 180.0
 """What an instance may take until its agent speaks: an emulated guest on a loaded host needs half a minute."""
@@ -70,7 +70,7 @@ def _iterate(
     clock.take(output)
     reason = void_reason(clock, cost.steal_share, counters.get("proxy", 0.0), stage.limits)
     figures = [(metric, fields[metric.source]) for metric in workload.metrics]
-    exact = dataclasses.replace(cost, elapsed=output.end - output.begin)
+    exact = dataclasses.replace(cost, elapsed=output.end - output.begin, cpu=cost.cpu + counters.get(BESIDE, 0.0))
     for metric, value in (*figures, *host_costs(figures, exact)):
         yield sample(metric, value, number, workload, exact, reason)
 

@@ -17,7 +17,7 @@ FACTOR_FROM = 1.0
 """An overhead of 100 % and more is written as a factor (2×), its interval too."""
 
 EMULATED = frozenset({"tcg"})
-HARDWARE_GUEST = frozenset({"kvm", "kvm-nested"})
+HARDWARE_GUEST = frozenset({"kvm", "kvm-nested", "xen-pv", "xen-pvh"})
 
 
 def humane(value: float | None, unit: str) -> str:

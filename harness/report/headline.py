@@ -98,6 +98,9 @@ def _emulated(stored: Stored) -> Iterator[str]:
     nested = _names(seen[seen["accelerator"] == "kvm-nested"]["variant"].tolist())
     if nested:
         yield f"Nested guests (kvm-nested): {nested}. Their figures are those of a hypervisor on a hypervisor."
+    beside = _names(seen[seen["accelerator"].isin(["xen-pv", "xen-pvh"])]["variant"].tolist())
+    if beside:
+        yield f"Guests of Xen: {beside}. What runs natively here is Xen's privileged guest, and not on bare metal."
     own = _names(stored.values[stored.values["runtime"] == "uml"]["variant"].tolist())
     if own:
         yield (

@@ -24,11 +24,13 @@ Dead = Callable[[], str | None]
 class Channel:
     """The byte channel of one instance: `<directory>/channel`, listening before the instance starts.
 
-    `watch` opens further sockets beside it, whose lines are stamped into `stamps` while the instance comes up.
+    `watch` opens further sockets beside it, whose lines are stamped into `stamps` while the instance comes up. With
+    `dials` it is the instance's side that listens, and `dial` connects before the instance can have said anything.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._main = Line(directory / "channel")
+    def __init__(self, directory: Path, *, dials: bool = False) -> None:
+        self._main = Line(directory / "channel", dials=dials)
+        self._dials = dials
         self._watched: dict[str, Line] = {}
         self._directory = directory
         self._number = 0
@@ -50,9 +52,14 @@ class Channel:
         return {text.split()[0]: (at, text) for at, text in reversed(came) if text.split()}
 
     def watch(self, name: str) -> Path:
-        """Listen on `<directory>/<name>` too."""
-        self._watched[name] = Line(self._directory / name)
+        """Have `<directory>/<name>` too."""
+        self._watched[name] = Line(self._directory / name, dials=self._dials)
         return self._watched[name].path
+
+    def dial(self, deadline: Deadline) -> None:
+        """Connect to every socket; raises TareError where nothing listens."""
+        for line in (self._main, *self._watched.values()):
+            line.dial(deadline)
 
     def wait_ready(self, deadline: Deadline, dead: Dead) -> float:
         """The host's clock at the channel's first line.

@@ -19,7 +19,9 @@ ENTRY_ARGV: Mapping[Entry, tuple[str, ...]] = {
 ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/tmp"}
 """What an instance's first process finds in its environment, in every runtime."""
 Counters = Mapping[str, float]
-"""Cumulative CPU seconds on the host by part of an instance (`vcpu`, `emulator`, `workload` …)."""
+"""Cumulative CPU seconds by part of an instance (`vcpu`, `emulator`, `workload` …), on the host but for BESIDE."""
+BESIDE = "domain"
+"""What a hypervisor beside the host gave a guest: the host's clocks do not have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

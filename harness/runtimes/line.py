@@ -1,4 +1,4 @@
-"""One listening unix socket, and the lines that come over it, stamped by the host as they arrive."""
+"""One unix socket of an instance, at the host's end."""
 
 import socket
 import time
@@ -11,18 +11,30 @@ LINE_CAP = 32 * 2**20
 
 
 class Line:
-    """One listening unix socket and the lines that its first connection sends, each stamped on arrival."""
+    """One unix socket and the lines that come over it, each stamped on arrival.
 
-    def __init__(self, path: Path) -> None:
+    It listens and its first connection sends them; with `dials` it is `dial` that connects, to one that listens.
+    """
+
+    def __init__(self, path: Path, *, dials: bool = False) -> None:
         self.path = path
-        self._listener: socket.socket | None = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(path))
-        path.chmod(0o666)
-        self._listener.listen(1)
+        self._listener: socket.socket | None = None if dials else _listening(path)
         self._connection: socket.socket | None = None
         self._pending = bytearray()
         self.lines: list[tuple[float, str]] = []
         self.closed = False
+
+    def dial(self, deadline: Deadline) -> None:
+        """Connect to the path. Raises TareError when nothing listens there."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(max(deadline.left, 0.001))
+        try:
+            connection.connect(str(self.path))
+        except OSError as error:
+            connection.close()
+            raise TareError("an instance's channel cannot be reached", details=f"{self.path}: {error}") from error
+        connection.settimeout(None)
+        self._connection = connection
 
     def socket(self) -> socket.socket:
         """What to select on: the connection, or until there is one the listener."""
@@ -72,3 +84,11 @@ class Line:
             if one is not None:
                 one.close()
         self.path.unlink(missing_ok=True)
+
+
+def _listening(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    path.chmod(0o666)
+    listener.listen(1)
+    return listener

@@ -220,7 +220,7 @@ def test_the_hosts_own_kernel_boots_with_its_own_modules(bench: Bench, tmp_path:
     recipe = images.recipe.read(paths.data("images") / "root.toml")
     own, said = images.adopt(
         bench.root,
-        recipe.guest.modules,
+        recipe.guest,
         recipe.epoch,
         bench.folder,
         boot=tmp_path / "boot",

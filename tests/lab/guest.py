@@ -1,13 +1,14 @@
-"""The lab itself: a guest of the project's own libvirt runtime, and commands in it."""
+"""The lab itself: a guest of the project's own libvirt runtime, and commands in it. There are two kinds."""
 
 import base64
 import contextlib
+import gzip
 import io
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness import images, paths
@@ -19,19 +20,77 @@ from harness.runtimes.base import Command, Instance, Place, RawOutput
 from harness.runtimes.libvirt import Libvirt
 from harness.runtimes.libvirt.knobs import Knobs
 
-NAME = "tarelab"
-LABELS = {"tare.install": NAME, "tare.run": NAME, "tare.boot": "lab"}
-MEMORY_MIB = 3072
 BUILD_SECONDS = 1200.0
-BOOT_SECONDS = 180.0
-# Nested virtualization is part of no CPU model. One vCPU: QEMU 7.2's emulation of two has hung under load.
-# Its disk is gone with it: nothing in the lab has to survive the host.
-KNOBS = Knobs(
-    accelerator="tcg",
-    cpu="EPYC,+svm",
-    memory="lazy",
-    kernel="mitigations=off apparmor=0",
-    root_cache="unsafe",
+BOOT_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind of lab, which may run beside the other.
+
+    `name` is that of its folders and name space; `recipe` its image's and `setup` the script that makes it a host. It
+    has one CPU, which `cpu` takes from those of this process: QEMU 7.2's emulation of two has hung under load. Its disk
+    is gone with it (`root_cache` unsafe): nothing in it has to survive the host. `hypervisor` are the words of the one
+    that boots first, "" for none. `workloads` run in it on `variants` of the root whose recipe is `root`, guests by the
+    accelerator in `accelerators`, and `picture` shows what a run of them could leave besides.
+    """
+
+    name: str
+    recipe: str
+    setup: str
+    cpu: Callable[[Collection[int]], int]
+    memory_mib: int
+    knobs: Knobs
+    hypervisor: str = ""
+    root: str
+    workloads: tuple[str, ...]
+    variants: tuple[str, ...]
+    accelerators: Mapping[str, str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    picture: str = "true"
+
+
+KVM = Kind(
+    name="tarelab",
+    recipe="lab.toml",
+    setup="setup.sh",
+    cpu=max,
+    memory_mib=3072,
+    knobs=Knobs(
+        accelerator="tcg",
+        # Nested virtualization is part of no CPU model.
+        cpu="EPYC,+svm",
+        memory="lazy",
+        kernel="mitigations=off apparmor=0",
+        root_cache="unsafe",
+    ),
+    # Importing the whole root into Docker takes it four minutes.
+    root="slim.toml",
+    workloads=("cpu.sysbench", "network.tcp-in", "boot.ready"),
+    variants=("native", "docker/bridge", "libvirt/kvm"),
+    accelerators={"libvirt/kvm": "kvm-nested"},
+)
+XEN = Kind(
+    name="tarexen",
+    recipe="lab-xen.toml",
+    setup="setup-xen.sh",
+    cpu=min,
+    memory_mib=4096,
+    knobs=Knobs(
+        accelerator="tcg",
+        # Xen 4.17 ends early on what QEMU 7.2 emulates of these two.
+        cpu="maximum,-la57,-smap,-rdtscp",
+        memory="lazy",
+        kernel="console=hvc0 mitigations=off apparmor=0",
+        root_cache="unsafe",
+    ),
+    hypervisor="console=com1 com1=115200 dom0_mem=2048M,max:2048M",
+    root="root.toml",
+    workloads=("cpu.sysbench", "network.tcp-in", "disk.rand-read-qd1", "boot.ready"),
+    variants=("native", "libvirt/xen-pv", "libvirt/xen-pvh"),
+    accelerators={"libvirt/xen-pv": "xen-pv", "libvirt/xen-pvh": "xen-pvh"},
+    environment={"TARE_LIBVIRT_URI": "xen:///system"},
+    picture="xl list | cut -d' ' -f1; iptables -S",
 )
 
 
@@ -60,9 +119,9 @@ class Lab:
             archive.extractall(target, filter="data")
 
 
-def build(recipe: Path, deadline: Deadline) -> RootForms:
-    """The root of a recipe, built where it is not yet."""
-    return images.ensure(recipe, paths.state() / "images", deadline, _say)
+def build(recipe: str, deadline: Deadline) -> RootForms:
+    """The root of a recipe in images/, built where it is not yet."""
+    return images.ensure(paths.data("images") / recipe, paths.state() / "images", deadline, _say)
 
 
 def with_system(root: RootForms, deadline: Deadline) -> RootForms:
@@ -71,19 +130,15 @@ def with_system(root: RootForms, deadline: Deadline) -> RootForms:
 
 
 @contextlib.contextmanager
-def lab(image: RootForms, payload: Path) -> Iterator[Lab]:
+def lab(kind: Kind, image: RootForms, payload: Path) -> Iterator[Lab]:
     """Boot the lab with `payload` as its second disk, mounted at /payload; all of it is gone at the end.
 
     Raises TareError, DeadlineExceeded where it does not come up.
     """
-    run_dir, folder, state = Path(f"/run/{NAME}"), paths.state() / NAME, paths.state() / f"{NAME}-daemons"
-    variant = Variant(
-        name="libvirt/tcg-lab",
-        runtime="libvirt",
-        summary="the lab",
-        options=KNOBS.options(),
-    )
-    shape = Shape(cpus=(max(os.sched_getaffinity(0)),), memory_mib=MEMORY_MIB)
+    name = kind.name
+    labels = {"tare.install": name, "tare.run": name, "tare.boot": "lab"}
+    run_dir, folder, state = Path(f"/run/{name}"), paths.state() / name, paths.state() / f"{name}-daemons"
+    shape = Shape(cpus=(kind.cpu(os.sched_getaffinity(0)),), memory_mib=kind.memory_mib)
     with contextlib.ExitStack() as stack:
         for one in (run_dir, folder, state):
             stack.callback(shutil.rmtree, one, ignore_errors=True)
@@ -91,20 +146,31 @@ def lab(image: RootForms, payload: Path) -> Iterator[Lab]:
         for one in (run_dir, folder, state):
             one.mkdir(mode=0o711, parents=True, exist_ok=True)
         deadline = Deadline.after(BOOT_SECONDS)
-        opening = open_daemons(run_dir, state, ["libvirt"], deadline, _say, kvm="hidden", netns=NAME)
+        opening = open_daemons(run_dir, state, ["libvirt"], deadline, _say, kvm="hidden", netns=name)
         daemons = stack.enter_context(opening)
         if daemons.libvirt_uri is None:
             raise TareError("the lab needs libvirt", details=daemons.reasons["libvirt"], hint=daemons.fixes["libvirt"])
         runtime = Libvirt()
         runtime.connect(daemons.libvirt_uri)
         stack.callback(runtime.close)
+        first = f"{_hypervisor(image, folder)} {kind.hypervisor}" if kind.hypervisor else ""
+        knobs = replace(kind.knobs, multiboot=first)
+        variant = Variant(name="libvirt/tcg-lab", runtime="libvirt", summary="the lab", options=knobs.options())
         prepared = runtime.prepare(variant, shape, image, deadline)
-        place = Place(name=NAME, directory=folder, entry="agent", shape=shape, media=(payload,))
-        guest = stack.enter_context(runtime.launch(prepared, place, LABELS, deadline))
+        place = Place(name=name, directory=folder, entry="agent", shape=shape, media=(payload,))
+        guest = stack.enter_context(runtime.launch(prepared, place, labels, deadline))
         guest.wait(Mark.READY, deadline)
         found = Lab(guest)
         found.shell("mount -o ro /dev/vdb /payload", seconds=60)
         yield found
+
+
+def _hypervisor(image: RootForms, folder: Path) -> Path:
+    """The hypervisor that the lab's image brings, unpacked for QEMU, which loads no packed one."""
+    packed = next((image.directory / "boot").glob("xen-*.gz"))
+    path = folder / "xen"
+    path.write_bytes(gzip.decompress(packed.read_bytes()))
+    return path
 
 
 def _say(text: str) -> None:

@@ -14,6 +14,7 @@ from harness.deadline import Deadline
 from harness.images import manifest
 from harness.model import RootForms
 from harness.process import run
+from tests.lab.guest import Kind
 
 LOCK = paths.CHECKOUT / "requirements.lock"
 PYTHON = "3.11"
@@ -25,20 +26,20 @@ MIB = 2**20
 FREE_MIB = 64
 
 
-def make(folder: Path, recipe: Path, root: RootForms, deadline: Deadline) -> Path:
-    """An ext4 disk `payload.raw` in `folder` with `source`, `packages`, `images` and `setup.sh`. Raises TareError.
+def make(kind: Kind, folder: Path, recipe: str, root: RootForms, deadline: Deadline) -> Path:
+    """An ext4 disk in `folder` with `source`, `packages`, `images` and `setup.sh`. Raises TareError.
 
     `recipe` is the root's, which the lab takes for its own; the full system comes along where the root has one.
     `folder` is on the file system of the root's builds, so that these are linked and not copied.
     """
     builds = [root.tar.parent, *([root.system.disk.parent] if root.system else [])]
     folder.mkdir(parents=True, exist_ok=True)
-    disk = folder / "payload.raw"
+    disk = folder / f"{kind.name}.raw"
     with tempfile.TemporaryDirectory(dir=folder, prefix="payload-") as name:
         tree = Path(name)
         _source(tree / "source")
-        shutil.copyfile(recipe, tree / "source/images/root.toml")
-        shutil.copyfile(paths.CHECKOUT / "tests/lab/setup.sh", tree / "setup.sh")
+        shutil.copyfile(paths.data("images") / recipe, tree / "source/images/root.toml")
+        shutil.copyfile(paths.CHECKOUT / "tests/lab" / kind.setup, tree / "setup.sh")
         run(["cp", "-al", _packages(folder, deadline), tree / "packages"], deadline)
         shutil.copytree(_distribution(), tree / "source" / _distribution().name)
         (tree / "images").mkdir()

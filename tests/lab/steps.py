@@ -2,23 +2,24 @@
 
 import csv
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from harness import report
 from harness.report.figures import difference
 from harness.report.stored import load
 from harness.report.waterfall import ladder as ladder_of
-from tests.lab.guest import Lab
+from tests.lab.guest import Kind, Lab
 
 ENVIRONMENT = {"PYTHONPATH": "/payload/source:/payload/packages", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/root"}
 TARE = ("python3", "-m", "harness")
 RESULTS = "/root/results"
+SETUP_SECONDS = 300.0
 STEP_SECONDS = 1200.0
 DEEP_SECONDS = 5400.0
-VARIANTS = ("native", "docker/bridge", "libvirt/kvm")
-WORKLOADS = ("cpu.sysbench", "network.tcp-in", "boot.ready")
 BOOTED = ("qemu/microvm-kvm", "libvirt/kvm-system", "libvirt/kvm-system-uefi")
 """Guests that only boot in the lab."""
 PAGING = ("memory.page-fault", "memory.random")
@@ -26,6 +27,12 @@ LADDER = ("disk.rand-read-qd1",)
 HUGE_PAGES = 360
 """Of 2 MiB: enough for one guest of the lab's shape."""
 LEAST_KNOBS = 6
+
+
+class Tare(Protocol):
+    """`tare` in the lab: the words of its command line → its status and what it said."""
+
+    def __call__(self, *words: str, seconds: float = ...) -> tuple[int, str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +44,29 @@ class Check:
     detail: str = ""
 
 
+def environment(kind: Kind) -> dict[str, str]:
+    """What commands in a lab find in their environment."""
+    return {**ENVIRONMENT, **kind.environment}
+
+
 def prepare(guest: Lab) -> None:
     """Make the lab a host: modules, control groups, devices."""
-    _said(guest.shell("sh /payload/setup.sh", seconds=120))
+    _said(guest.shell("sh /payload/setup.sh", seconds=SETUP_SECONDS))
 
 
-def take(guest: Lab, out: Path, *, deep: bool) -> int:
+def take(kind: Kind, guest: Lab, out: Path, *, deep: bool) -> int:
     """Every step in turn; prints each check and returns the exit code."""
-    before = _picture(guest)
+    before = _picture(kind, guest)
+    tare = partial(_tare, guest, environment(kind))
     out.mkdir(parents=True, exist_ok=True)
-    checks = list(_doctor(guest))
-    for part in (_ladder, _booted, _paging) if deep else (_smoke,):
-        checks += part(guest)
+    checks = list(_doctor(tare))
+    for part in _deep(guest, tare) if deep else (_run(tare, "smoke", kind.variants, kind.workloads, blocks=1),):
+        checks += part
         guest.fetch(RESULTS, out)  # at once: what comes later may hang
-    after = _picture(guest)
+    after = _picture(kind, guest)
     checks += [Check("nothing is left behind", after == before, ", ".join(sorted(set(after) ^ set(before))))]
-    checks += _rows(out, BOOTED if deep else VARIANTS)
+    accelerators = dict.fromkeys(BOOTED, "kvm-nested") if deep else kind.accelerators
+    checks += _rows(out, BOOTED if deep else kind.variants, accelerators)
     if deep:
         checks += [*_shadow_rows(out), *_waterfall(out)]
     for check in checks:
@@ -62,21 +76,21 @@ def take(guest: Lab, out: Path, *, deep: bool) -> int:
     return 1 if failed else 0
 
 
-def _tare(guest: Lab, *words: str, seconds: float = STEP_SECONDS) -> tuple[int, str]:
+def _tare(guest: Lab, env: dict[str, str], *words: str, seconds: float = STEP_SECONDS) -> tuple[int, str]:
     begun = time.monotonic()
-    done = guest.run(*TARE, *words, seconds=seconds, env=ENVIRONMENT)
+    done = guest.run(*TARE, *words, seconds=seconds, env=env)
     print(f"lab: tare {' '.join(words)}: status {done.status} after {time.monotonic() - begun:.0f} s", flush=True)
     _said(done.stdout[-4000:] + done.stderr[-2000:])
     return done.status, done.stdout
 
 
-def _doctor(guest: Lab) -> Iterator[Check]:
-    status, said = _tare(guest, "doctor")
+def _doctor(tare: Tare) -> Iterator[Check]:
+    status, said = tare("doctor")
     yield Check("doctor says what the lab is", "itself virtualized (tcg)" in said, f"status {status}")
 
 
 def _run(
-    guest: Lab,
+    tare: Tare,
     suite: str,
     variants: Sequence[str],
     workloads: Sequence[str] = (),
@@ -87,39 +101,37 @@ def _run(
     chosen = [word for name in variants for word in ("--variant", name)]
     chosen += [word for name in workloads for word in ("--workload", name)]
     words = ("run", "--suite", suite, "--blocks", str(blocks), *chosen, "--json", "--out", RESULTS)
-    status, _ = _tare(guest, *words, seconds=seconds)
+    status, _ = tare(*words, seconds=seconds)
     yield Check(f"the suite {suite} runs on {', '.join(variants) or 'all its variants'}", status == 0, f"{status}")
 
 
-def _smoke(guest: Lab) -> Iterator[Check]:
-    yield from _run(guest, "smoke", VARIANTS, WORKLOADS, blocks=1)
+def _deep(guest: Lab, tare: Tare) -> Iterator[Iterator[Check]]:
+    """The long steps of the lab with KVM, the surest first."""
+    yield _ladder(guest, tare)
+    yield _run(tare, "smoke", ("native", *BOOTED), ("boot.ready",), blocks=1, seconds=DEEP_SECONDS)
+    yield _paging(guest, tare)
 
 
-def _booted(guest: Lab) -> Iterator[Check]:
-    yield from _run(guest, "smoke", ("native", *BOOTED), ("boot.ready",), blocks=1, seconds=DEEP_SECONDS)
-
-
-def _paging(guest: Lab) -> Iterator[Check]:
+def _paging(guest: Lab, tare: Tare) -> Iterator[Check]:
     """The guest with and without nested paging, each beside native: the module is loaded anew in between."""
-    yield from _run(guest, "smoke", ("native", "libvirt/kvm"), PAGING, blocks=2, seconds=DEEP_SECONDS)
+    yield from _run(tare, "smoke", ("native", "libvirt/kvm"), PAGING, blocks=2, seconds=DEEP_SECONDS)
     guest.shell("modprobe -r kvm_amd && modprobe kvm_amd npt=0 && chgrp kvm /dev/kvm && chmod 660 /dev/kvm", seconds=60)
-    yield from _run(guest, "smoke", ("native", "libvirt/kvm-shadow"), PAGING, blocks=2, seconds=DEEP_SECONDS)
+    yield from _run(tare, "smoke", ("native", "libvirt/kvm-shadow"), PAGING, blocks=2, seconds=DEEP_SECONDS)
     guest.shell("modprobe -r kvm_amd && modprobe kvm_amd && chgrp kvm /dev/kvm && chmod 660 /dev/kvm", seconds=60)
 
 
-def _ladder(guest: Lab) -> Iterator[Check]:
+def _ladder(guest: Lab, tare: Tare) -> Iterator[Check]:
     guest.shell(f"echo {HUGE_PAGES} >/proc/sys/vm/nr_hugepages", seconds=60)
-    yield from _run(guest, "ladder", (), LADDER, blocks=2, seconds=DEEP_SECONDS)
+    yield from _run(tare, "ladder", (), LADDER, blocks=2, seconds=DEEP_SECONDS)
     guest.shell("echo 0 >/proc/sys/vm/nr_hugepages", seconds=60)
 
 
-def _rows(out: Path, variants: Sequence[str]) -> Iterator[Check]:
-    """The runs' CSVs: each variant has rows, guests were run by KVM, and all say that the host is emulated."""
+def _rows(out: Path, variants: Sequence[str], accelerators: Mapping[str, str]) -> Iterator[Check]:
+    """The runs' CSVs: each variant has rows, guests those of the lab's hypervisor, and the host is emulated in all."""
     rows = [row for path in sorted(out.glob("*/samples.csv")) for row in csv.DictReader(path.open(encoding="utf-8"))]
     for variant in variants:
         own = [row for row in rows if row["variant"] == variant and row["value"]]
-        kinds = {row["accelerator"] for row in own}
-        expected = {"kvm-nested"} if variant.startswith(("libvirt", "qemu")) else {"none"}
+        kinds, expected = {row["accelerator"] for row in own}, {accelerators.get(variant, "none")}
         workloads = sorted({row["workload"] for row in own})
         yield Check(f"{variant} has rows by {'/'.join(expected)}", kinds == expected, f"{len(own)} of {workloads}")
     hosts = {row["host_virtualized"] for row in rows}
@@ -148,11 +160,12 @@ def _waterfall(out: Path) -> Iterator[Check]:
             yield Check("the waterfall is drawn", bool(drawn) and knobs >= LEAST_KNOBS, detail)
 
 
-def _picture(guest: Lab) -> Sequence[str]:
+def _picture(kind: Kind, guest: Lab) -> Sequence[str]:
     """What a run could leave: processes, links, name spaces, mounts, control groups."""
     script = (
         "ps --ppid 2 -p 2 --deselect -o comm= | sort; ls /sys/class/net; cut -d' ' -f5 /proc/self/mountinfo; "
-        "find /sys/fs/cgroup -type d; find /run/netns /var/lib/tare/scratch /run/tare/i -mindepth 1 2>/dev/null || true"
+        "find /sys/fs/cgroup -type d; find /run/netns /var/lib/tare/scratch /run/tare/i -mindepth 1 2>/dev/null; "
+        f"{kind.picture}"
     )
     return guest.shell(script, seconds=60).splitlines()
 

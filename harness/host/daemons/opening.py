@@ -12,7 +12,7 @@ from harness.errors import TareError
 from harness.host.daemons import systemd
 from harness.host.daemons.enclosure import NETNS, Enclosure, end, remove_cgroup
 from harness.host.daemons.private import Daemon, Kvm, missing_programs, start_dockerd, start_libvirtd
-from harness.host.daemons.reach import LIBVIRT_URI, Answer, accepts, ask_docker, ask_libvirt, docker_url
+from harness.host.daemons.reach import Answer, accepts, ask_docker, ask_libvirt, docker_url, libvirt_uri, named
 from harness.host.daemons.sweep import remove_folders, sweep, tidied_netns_directory
 
 PACKAGES = {
@@ -83,8 +83,7 @@ def open_daemons(
 
 def _there(kind: str, daemons: Daemons, servant: bool, deadline: Deadline) -> bool:
     # Asking through a socket unit would start the service, and nothing would stop it again.
-    named = kind == "docker" and os.environ.get("DOCKER_HOST")
-    if servant and not named and systemd.stopped(kind, deadline):
+    if servant and not named(kind) and systemd.stopped(kind, deadline):
         daemons.reasons[kind] = "its service is stopped"
         return False
     return _reach(kind, daemons, deadline)
@@ -95,7 +94,8 @@ def _reach(kind: str, daemons: Daemons, deadline: Deadline) -> bool:
         answer = ask_docker(docker_url(), deadline.within(5.0))
         daemons.docker_url = answer.where if answer.ok else None
     else:
-        answer = ask_libvirt(LIBVIRT_URI, deadline.within(10.0))
+        # One that was named is never replaced, and worth waiting for.
+        answer = ask_libvirt(libvirt_uri(), deadline.within(ANSWERING if named(kind) else 10.0))
         daemons.libvirt_uri = answer.where if answer.ok else None
     if answer.ok:
         daemons.notes.append(f"{kind}: {answer.where} answers")
@@ -107,7 +107,7 @@ def _reach(kind: str, daemons: Daemons, deadline: Deadline) -> bool:
 
 def _serve(kind: str, daemons: Daemons, stack: contextlib.ExitStack, deadline: Deadline, say: Say) -> bool:
     unit = systemd.unit_of(kind, deadline)
-    if unit is None:
+    if unit is None or (kind == "libvirt" and named(kind)):
         return False
     say(f"starting {unit}; it is stopped again at the end")
     stack.enter_context(systemd.started(unit, deadline))
@@ -122,8 +122,8 @@ def _explain(kind: str, daemons: Daemons) -> None:
     """Give what cannot be started privately its fix."""
     if kind in daemons.fixes:
         return
-    if kind == "docker" and os.environ.get("DOCKER_HOST"):
-        daemons.fixes[kind] = "start the dockerd that DOCKER_HOST names, or unset DOCKER_HOST"
+    if variable := named(kind):
+        daemons.fixes[kind] = f"start the daemon that {variable} names, or unset {variable}"
     elif missing := missing_programs([kind]):
         packages = sorted({PACKAGES[program] for program in missing})
         daemons.reasons[kind] += f"; not installed: {', '.join(missing)}"
@@ -149,8 +149,9 @@ def _start_private(
     enclosure = None if daemons.docker_url else Enclosure(netns)
     if enclosure:
         if daemons.libvirt_uri and "docker" in kinds:
-            if missing_programs(["libvirt"]):
+            if missing_programs(["libvirt"]) or named("libvirt"):
                 daemons.libvirt_uri, daemons.reasons["libvirt"] = None, "its libvirtd lives apart from our dockerd"
+                daemons.fixes["libvirt"] = "start the system's dockerd, or choose no variant of Docker's"
             else:
                 kinds = [*kinds, "libvirt"]
         for stale in sweep(run_dir, deadline, netns=netns):

@@ -13,6 +13,8 @@ from harness.process import run
 
 DOCKER_SOCKET = Path("/var/run/docker.sock")
 LIBVIRT_URI = "qemu:///system"
+LIBVIRT_NAMED = "TARE_LIBVIRT_URI"
+"""The environment's word for another libvirt than that: another hypervisor's (`xen:///system`), or another socket."""
 # In a process of its own: libvirt.open may block for as long as it likes.
 ASK_LIBVIRT = """
 import sys, libvirt
@@ -39,6 +41,17 @@ def docker_url() -> str:
     return os.environ.get("DOCKER_HOST") or f"unix://{DOCKER_SOCKET}"
 
 
+def libvirt_uri() -> str:
+    """Where the user's libvirt is: TARE_LIBVIRT_URI, else the system's QEMU."""
+    return os.environ.get(LIBVIRT_NAMED) or LIBVIRT_URI
+
+
+def named(kind: str) -> str:
+    """The variable of the environment by which the user named the daemon (`docker`, `libvirt`), "" where none did."""
+    variable = {"docker": "DOCKER_HOST", "libvirt": LIBVIRT_NAMED}[kind]
+    return variable if os.environ.get(variable) else ""
+
+
 def ask_docker(url: str, deadline: Deadline) -> Answer:
     """Ask dockerd at `url` (unix sockets only: a dockerd elsewhere runs on another host) for its version."""
     scheme, _, path = url.partition("://")
@@ -59,7 +72,7 @@ def ask_docker(url: str, deadline: Deadline) -> Answer:
 
 
 def ask_libvirt(uri: str, deadline: Deadline) -> Answer:
-    """Ask libvirtd at `uri` for QEMU's version."""
+    """Ask the libvirt at `uri` for its hypervisor's version."""
     try:
         done = run([sys.executable, "-c", ASK_LIBVIRT, uri], deadline, check=False)
     except TareError as error:

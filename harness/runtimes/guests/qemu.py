@@ -19,7 +19,7 @@ GROUPS = (
 
 
 class Qemu:
-    """The QEMU process of the domain with a UUID, found by that UUID among its arguments."""
+    """The QEMU process of one domain, found by the domain's identity among its arguments."""
 
     def __init__(self, pid: int, arguments: tuple[str, ...]) -> None:
         self.pid = pid
@@ -28,14 +28,14 @@ class Qemu:
         self._vhost = _vhost_threads(pid)
 
     @classmethod
-    def find(cls, identity: str) -> "Qemu | None":
-        """The process whose `-uuid` argument is `identity`, or None when no such process is left."""
+    def find(cls, identity: str, option: str = "-uuid") -> "Qemu | None":
+        """The process whose argument of `option` is `identity`, or None when no such process is left."""
         for entry in PROC.iterdir():
             if not entry.name.isdigit():
                 continue
             with contextlib.suppress(OSError):
                 words = tuple((entry / "cmdline").read_bytes().decode("utf-8", "replace").split("\0"))
-                if "-uuid" in words and words[words.index("-uuid") + 1] == identity and "qemu" in words[0]:
+                if option in words and words[words.index(option) + 1] == identity and "qemu" in words[0]:
                     return cls(int(entry.name), words)
         return None
 

@@ -12,11 +12,15 @@ from harness.runtimes.guests.firmware import uefi
 from harness.runtimes.guests.instance import CONSOLE, MOMENTS
 from harness.runtimes.guests.tap import tap_name
 from harness.runtimes.libvirt.domain import DirectKernel, Disk, Domain, FullSystem
-from harness.runtimes.libvirt.knobs import Knobs
+from harness.runtimes.libvirt.knobs import XEN, Kind, Knobs
 from harness.runtimes.libvirt.network import inner
+from harness.runtimes.libvirt.xen import xen_command_line
 
 VHOST: Mapping[str, Literal["", "vhost", "qemu"]] = {"auto": "", "on": "vhost", "off": "qemu"}
 """libvirt's names of the network card's drivers."""
+TYPES: Mapping[Kind, Literal["kvm", "qemu", "xen"]] = {"kvm": "kvm", "tcg": "qemu", "xen-pv": "xen", "xen-pvh": "xen"}
+MACHINES: Mapping[Kind, str] = {"kvm": "q35", "tcg": "q35", "xen-pv": "xenpv", "xen-pvh": "xenpvh"}
+"""libvirt's names of what a guest runs on."""
 
 
 def describe(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> Domain:
@@ -30,11 +34,11 @@ def describe(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> Dom
     knobs = Knobs.of(prepared.variant.options)
     directory = place.directory
     identity = str(uuid.uuid4())
-    kvm = knobs.accelerator == "kvm"
     model, *features = _cpu(knobs)
     network = place.network
     return Domain(
-        type="kvm" if kvm else "qemu",
+        type=TYPES[knobs.accelerator],
+        machine=MACHINES[knobs.accelerator],
         name=place.name,
         uuid=identity,
         labels=labels,
@@ -70,10 +74,21 @@ def system_of(prepared: Prepared) -> SystemForm | None:
 
 def _boot(prepared: Prepared, place: Place, knobs: Knobs) -> DirectKernel | FullSystem:
     scratch, network = bool(place.scratch_mib), inner(knobs.network, place.network)
+    root = prepared.root
+    if knobs.accelerator in XEN:
+        words = xen_command_line(place.entry, scratch, network)
+        return DirectKernel(kernel=root.kernel, initramfs=root.initramfs, command_line=words)
     if knobs.firmware == "none":
         console = knobs.console == "serial"
         words = command_line(place.entry, scratch, network, knobs.kernel, console=console)
-        return DirectKernel(kernel=prepared.root.kernel, initramfs=prepared.root.initramfs, command_line=words)
+        hypervisor, _, told_it = knobs.multiboot.partition(" ")
+        return DirectKernel(
+            kernel=root.kernel,
+            initramfs=root.initramfs,
+            command_line=words,
+            multiboot=hypervisor,
+            multiboot_words=told_it,
+        )
     told = (credential(place.entry, scratch, network),)
     if knobs.firmware == "bios":
         return FullSystem(firmware="bios", told=told)
@@ -84,7 +99,9 @@ def _boot(prepared: Prepared, place: Place, knobs: Knobs) -> DirectKernel | Full
 
 
 def _cpu(knobs: Knobs) -> list[str]:
-    """Model and features of the CPU; "" is QEMU's own choice."""
+    """Model and features of the CPU; "" is QEMU's own choice, and Xen's."""
+    if knobs.accelerator in XEN:
+        return [""]
     if knobs.cpu == "host":
         return ["host-passthrough"] if knobs.accelerator == "kvm" else ["maximum", "-la57"]
     return knobs.cpu.replace("default", "").split(",")
@@ -93,36 +110,39 @@ def _cpu(knobs: Knobs) -> list[str]:
 def _disks(prepared: Prepared, place: Place, knobs: Knobs) -> Iterator[Disk]:
     root, system = place.directory / "root.qcow2", system_of(prepared)
     base = system.disk if system else prepared.root.disk
-    yield Disk(path=root, format="qcow2", cache=knobs.root_cache, target="vda", base=base)
+    # QEMU serves Xen's disks as it does by default: through the host's page cache, by threads.
+    xen, letters = knobs.accelerator in XEN, "xvd" if knobs.accelerator in XEN else "vd"
+    yield Disk(path=root, format="qcow2", cache=knobs.root_cache, target=f"{letters}a", base=base)
     if place.scratch_mib:
         yield Disk(
             path=place.scratch_directory / f"{place.name}.{knobs.data}",
             format=knobs.data,
-            cache=knobs.cache,
-            io="" if knobs.aio == "threads" else knobs.aio,
-            target="vdb",
+            cache="writeback" if xen else knobs.cache,
+            io="" if xen or knobs.aio == "threads" else knobs.aio,
+            target=f"{letters}b",
             iothread=1 if knobs.iothread == "yes" else 0,
         )
     for letter, path in zip("cdef", place.media, strict=False):
-        yield Disk(path=path, format="raw", cache="writeback", target=f"vd{letter}", medium=True)
+        yield Disk(path=path, format="raw", cache="writeback", target=f"{letters}{letter}", medium=True)
 
 
 def facts(domain: Domain, prepared: Prepared) -> dict[str, str]:
     """What the domain's description settles, for the parity table."""
+    xen = domain.type == "xen"
     known = {
         "runtime": "libvirt",
         "machine": domain.machine,
         "firmware": domain.boot.firmware,
-        "cpu_model": _words(domain),
+        "cpu_model": "the host's, as Xen shows it" if xen else _words(domain),
         "vcpus_pinned": "yes" if domain.pinned else "no",
-        "memory_preallocated": "huge pages" if domain.huge else "yes" if domain.preallocate else "no",
+        "memory_preallocated": "huge pages" if domain.huge else "yes" if domain.preallocate or xen else "no",
         "network": Knobs.of(prepared.variant.options).network if domain.mac else "none",
         "network_queues": str(domain.queues),
         "image": prepared.image,
         "kernel_release": kernel_of(prepared),
     }
     for disk in domain.disks:
-        role = {"vda": "root", "vdb": "data"}.get(disk.target, "medium")
+        role = {"a": "root", "b": "data"}.get(disk.target[-1], "medium")
         thread = " iothread" if disk.iothread else ""
         known[f"{role}_disk"] = f"{disk.format} cache={disk.cache} io={disk.io or 'threads'}{thread}"
     return known

@@ -16,7 +16,8 @@ from harness.runtimes.libvirt.knobs import Cache
 NAMESPACE = "urn:tare-bench:domain:1"
 RUN_LABEL = "tare.run"
 SCHEMAS = (Path("/usr/share/libvirt/schemas/domain.rng"), Path("/usr/local/share/libvirt/schemas/domain.rng"))
-TEMPLATE = "guest.xml.j2"
+TEMPLATES: Mapping[str, str] = {"kvm": "guest.xml.j2", "qemu": "guest.xml.j2", "xen": "xen.xml.j2"}
+"""By libvirt's type of domain."""
 CPU_MODES = ("host-passthrough", "host-model", "maximum")
 
 
@@ -40,12 +41,23 @@ class Disk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectKernel:
-    """QEMU loads kernel and initramfs itself."""
+    """QEMU, or Xen's toolstack, loads kernel and initramfs itself.
+
+    With `multiboot`, the file of a hypervisor, QEMU loads that with its words and the two as its modules.
+    """
 
     kernel: Path
     initramfs: Path
     command_line: str
+    multiboot: str = ""
+    multiboot_words: str = ""
     firmware: Literal["none"] = "none"
+
+    @property
+    def modules(self) -> str:
+        """What QEMU's `-initrd` takes beside a multiboot kernel: files, words behind a blank, commas doubled."""
+        parts = (f"{self.kernel} {self.command_line}", str(self.initramfs))
+        return ",".join(part.replace(",", ",,") for part in parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +86,7 @@ class Domain:
     already, or without either of QEMU's user-mode network. `vhost` is its driver, "" for what the host has.
     """
 
-    type: Literal["kvm", "qemu"]
+    type: Literal["kvm", "qemu", "xen"]
     name: str
     uuid: str
     labels: Mapping[str, str]
@@ -122,7 +134,7 @@ def render(domain: Domain) -> str:
 
     Raises TareError, quoting the schema's complaint, when it does not fit.
     """
-    text = _environment().get_template(TEMPLATE).render(domain=domain, namespace=NAMESPACE)
+    text = _environment().get_template(TEMPLATES[domain.type]).render(domain=domain, namespace=NAMESPACE)
     check(text)
     return text
 

@@ -9,6 +9,7 @@ from harness.model import Variant
 Cache = Literal["none", "writeback", "writethrough", "directsync", "unsafe"]
 Firmware = Literal["none", "bios", "uefi"]
 Network = Literal["bridge", "nat", "user", "macvtap"]
+Kind = Literal["kvm", "tcg", "xen-pv", "xen-pvh", "esx", "hyperv"]
 CACHES: tuple[Cache, ...] = ("none", "writeback", "writethrough", "directsync", "unsafe")
 UNCACHED = ("none", "directsync")
 """QEMU does native asynchronous I/O only past the host's page cache."""
@@ -27,10 +28,12 @@ class Knobs:
     shadow asks for a host whose KVM keeps shadow page tables, since a guest cannot choose. Without `firmware` QEMU
     loads the kernel itself and the root is all there is; with one, that boots a full system from disk, whose own files
     settle its `console` and its kernel's words. `network` is how the peer reaches the guest: a tap on the rig's bridge,
-    that tap through NAT, QEMU itself (its user-mode network) or a macvtap.
+    that tap through NAT, QEMU itself (its user-mode network) or a macvtap. `multiboot` is the file of a hypervisor that
+    is loaded in the kernel's place, with its words behind blanks; kernel and initramfs are then its modules. Xen has
+    none of the knobs but `accelerator`.
     """
 
-    accelerator: Literal["kvm", "tcg"]
+    accelerator: Kind
     cpu: str = "host"
     pinned: Literal["yes", "no"] = "yes"
     memory: Literal["touched", "lazy", "huge"] = "touched"
@@ -46,6 +49,7 @@ class Knobs:
     firmware: Firmware = "none"
     console: Literal["serial", "none"] = "serial"
     network: Network = "bridge"
+    multiboot: str = ""
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Self:
@@ -57,13 +61,34 @@ class Knobs:
         return asdict(self)
 
 
-KINDS: Mapping[Literal["kvm", "tcg"], str] = {"kvm": "a guest on KVM", "tcg": "a guest that QEMU emulates (no KVM)"}
+KINDS: Mapping[Kind, str] = {"kvm": "a guest on KVM", "tcg": "a guest that QEMU emulates (no KVM)"}
 NETWORKS: Mapping[Network, str] = {
     "nat": "reached by a published port, through NAT",
     "user": "QEMU's user-mode network (slirp) with forwarded ports",
     "macvtap": "its network card a macvtap instead of a bridge's tap",
 }
 """The ways besides the bridge, in words."""
+XEN: Mapping[Kind, str] = {
+    "xen-pv": "a paravirtual guest of Xen (PV); its disks go through QEMU and the host's page cache",
+    "xen-pvh": "a guest of Xen on the processor's virtualization (PVH); its disks as the PV guest's",
+}
+UNTRIED: Mapping[Kind, tuple[str, str]] = {
+    "esx": (
+        "a guest of VMware ESX",
+        "no one has run one yet: libvirt loads no kernel there, so that it takes the full system as a VMDK in a "
+        "datastore, a template of its own, and the agent on a serial port over the network",
+    ),
+    "hyperv": (
+        "a guest of Microsoft Hyper-V",
+        "no one has run one yet: libvirt loads no kernel there, so that it takes the full system as a VHDX on that "
+        "host, a template of its own, and the agent on a serial port's named pipe",
+    ),
+}
+"""Hypervisors that libvirt reaches and this project does not yet: what each guest would be, and what it takes."""
+DRIVERS: Mapping[Kind, str] = {
+    "kvm": "qemu", "tcg": "qemu", "xen-pv": "xen", "xen-pvh": "xen", "esx": "esx", "hyperv": "hyperv"
+}  # fmt: skip
+"""The first word of a libvirt's URI (https://libvirt.org/uri.html) by what its guests run on."""
 UNTUNED: Mapping[str, str] = {
     "cpu": "default",
     "pinned": "no",
@@ -91,10 +116,21 @@ LADDER: tuple[tuple[str, Mapping[str, str], str], ...] = (
 
 def variants() -> tuple[Variant, ...]:
     """Every variant of the runtime, for each accelerator."""
-    return tuple(variant for kind in KINDS for variant in _of(kind))
+    tried = tuple(variant for kind in KINDS for variant in _of(kind))
+    xen = tuple(_plain(kind, words) for kind, words in XEN.items())
+    return (*tried, *xen, *(_plain(kind, f"{words}; untried") for kind, (words, _) in UNTRIED.items()))
 
 
-def _of(kind: Literal["kvm", "tcg"]) -> Iterator[Variant]:
+def driver_of(uri: str) -> str:
+    """The driver that a libvirt's URI names: `xen` of `xen+unix:///system`."""
+    return uri.partition(":")[0].partition("+")[0]
+
+
+def _plain(kind: Kind, words: str) -> Variant:
+    return Variant(name=f"libvirt/{kind}", runtime="libvirt", summary=words, options={"accelerator": kind})
+
+
+def _of(kind: Kind) -> Iterator[Variant]:
     base = Knobs(accelerator=kind)
     yield _variant("", base, "raw, fully written data disk past the host's page cache")
     yield _variant("qcow2", replace(base, data="qcow2"), "qcow2 data disk")

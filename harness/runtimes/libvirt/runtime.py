@@ -10,6 +10,7 @@ import libvirt
 
 from harness.deadline import Deadline
 from harness.errors import TareError
+from harness.host.daemons.reach import LIBVIRT_NAMED
 from harness.model import Accelerator, Leftover, Mark, Shape, Variant
 from harness.process import have
 from harness.runtimes.agent import Channel
@@ -21,13 +22,15 @@ from harness.runtimes.guests.instance import MOMENTS, Launched
 from harness.runtimes.libvirt.description import describe, facts, kernel_of, system_of
 from harness.runtimes.libvirt.domain import NAMESPACE, RUN_LABEL, labels_of, render
 from harness.runtimes.libvirt.instance import Guest, end
-from harness.runtimes.libvirt.knobs import Knobs, variants
+from harness.runtimes.libvirt.knobs import DRIVERS, UNTRIED, XEN, Knobs, driver_of, variants
 from harness.runtimes.libvirt.network import attached, forward, obstacle
 from harness.runtimes.libvirt.session import Session, bounded
+from harness.runtimes.libvirt.xen import XenGuest
 
 LIST_SECONDS = 20.0
 VHOST_NET = Path("/dev/vhost-net")
 HUGE_PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
+TRY = "see in CONTRIBUTING.md: Add a hypervisor that libvirt reaches"
 PACKAGES = "apt-get install --no-install-recommends libvirt-daemon-system qemu-system-x86 qemu-utils"
 
 
@@ -66,10 +69,8 @@ class Libvirt:
 
     def available(self, variant: Variant) -> Available:
         """Whether `variant` can run here; for KVM that is what `prove` showed."""
-        if missing := have(accel.EMULATOR, "qemu-img"):
-            return Available(ok=False, reason=f"not installed: {', '.join(missing)}", fix=PACKAGES)
         knobs = Knobs.of(variant.options)
-        if lacking := _lacking(knobs, 1):
+        if lacking := _unreached(self.uri, knobs) or _lacking(knobs, 1):
             return lacking
         if knobs.accelerator == "kvm" and (refusal := self._kvm.lacking()):
             return refusal
@@ -87,9 +88,8 @@ class Libvirt:
         if lacking := _lacking(Knobs.of(variant.options), shape.memory_mib):
             raise TareError(f"{variant.name} cannot run here: {lacking.reason}", hint=lacking.fix)
         self._session.connection(deadline)
-        if variant.options["accelerator"] == "tcg":
-            accelerator = Accelerator.TCG
-        else:
+        accelerator = Accelerator(variant.options["accelerator"])
+        if accelerator is Accelerator.KVM:
             self._require_kvm(deadline)
             accelerator = self.accelerator()
         made = Prepared(variant=variant, shape=shape, root=root, image=root.digest, accelerator=accelerator)
@@ -104,13 +104,18 @@ class Libvirt:
         return (system.disk,) if system else kernel_and_disk(prepared.root)
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Guest:
-        """Start one guest. The data disk is made before `asked`; overlay and network belong to the launch."""
+        """Start one guest. The data disk is made before `asked`; overlay and network belong to the launch.
+
+        Under Xen it is the guest's side that listens: the domain is made paused, and goes on once it is heard.
+        """
         connection = self._session.connection(deadline)
         domain, network = describe(prepared, place, labels), Knobs.of(prepared.variant.options).network
         text = render(domain)
         root, *data = (disk for disk in domain.disks if not disk.medium)
+        xen = domain.type == "xen"
+        flags = libvirt.VIR_DOMAIN_START_PAUSED if xen else libvirt.VIR_DOMAIN_START_AUTODESTROY
         with ExitStack() as undo:
-            channel = Channel(place.directory)
+            channel = Channel(place.directory, dials=xen)
             undo.callback(channel.close)
             channel.watch(MOMENTS)
             domain.console.touch(mode=0o644)
@@ -123,8 +128,11 @@ class Libvirt:
             assert root.base is not None
             make_overlay(root.base, root.path, deadline)
             undo.enter_context(attached(network, domain, place, self.uri or "", deadline))
-            handle = _create(connection, text, deadline)
+            handle = _create(connection, text, flags, deadline)
             undo.callback(end, handle)
+            if xen:
+                channel.dial(deadline)
+                bounded("start a domain", deadline, handle.resume)
             created = time.monotonic()
             forward(network, handle, place, deadline)
             launched = Launched(
@@ -137,6 +145,8 @@ class Libvirt:
                 known=facts(domain, prepared),
                 last=Mark.READY if domain.boot.firmware == "none" else Mark.SERVICE,
             )
+            if xen:
+                return XenGuest(launched, handle, undo.pop_all())
             return Guest(launched, domain.uuid, handle, network, undo.pop_all())
 
     def leftovers(self) -> Iterable[Leftover]:
@@ -183,13 +193,26 @@ class Libvirt:
             raise TareError("libvirtd offers no KVM", details=error.details, hint=fix) from error
 
 
-def _create(connection: "libvirt.virConnect", text: str, deadline: Deadline) -> "libvirt.virDomain":
+def _create(connection: "libvirt.virConnect", text: str, flags: int, deadline: Deadline) -> "libvirt.virDomain":
     return bounded(
         "create a domain",
         deadline,
-        lambda: connection.createXML(text, libvirt.VIR_DOMAIN_START_AUTODESTROY),
+        lambda: connection.createXML(text, flags),
         late=lambda made: made.destroy(),
     )
+
+
+def _unreached(uri: str | None, knobs: Knobs) -> Available | None:
+    """Why the libvirt in use has no guests of this hypervisor, None when it may have."""
+    if knobs.accelerator in UNTRIED:
+        return Available(ok=False, reason=f"untried: {UNTRIED[knobs.accelerator][1]}", fix=TRY)
+    xen = knobs.accelerator in XEN
+    if missing := have(*([] if xen else [accel.EMULATOR]), "qemu-img"):
+        return Available(ok=False, reason=f"not installed: {', '.join(missing)}", fix=PACKAGES)
+    if uri is None or driver_of(uri) == DRIVERS[knobs.accelerator]:
+        return None
+    fix = f"on a host that Xen runs: {LIBVIRT_NAMED}=xen:///system" if xen else f"unset {LIBVIRT_NAMED}"
+    return Available(ok=False, reason=f"the libvirt in use is {uri}, of another hypervisor", fix=fix)
 
 
 def _lacking(knobs: Knobs, memory_mib: int) -> Available | None:

@@ -29,6 +29,13 @@ def test_a_missing_module_is_an_error(tmp_path: Path) -> None:
         guest.load_order(("virtio_blk",), tmp_path)
 
 
+def test_what_only_some_guests_need_may_be_missing(tmp_path: Path) -> None:
+    module(tmp_path, "virtio_blk")
+    module(tmp_path, "xen-blkfront")
+    order = guest.load_order(("virtio_blk",), tmp_path, ("xen-blkfront", "xen-netfront"))
+    assert [name for name, _ in order] == ["virtio_blk", "xen_blkfront"]
+
+
 def test_cpio_is_what_the_kernel_reads() -> None:
     archive = Archive(7)
     archive.directory("dev")

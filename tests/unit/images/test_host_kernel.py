@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from harness.images.host_kernel import adopt
+from harness.images.recipe import Guest
 from harness.model import RootForms
 
 RELEASE = "6.9.0-test"
+GUEST = Guest(kernel="linux-image", busybox="busybox-static", modules=("virtio_blk",), also=("xen-blkfront",))
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def host(folder: Path, *, image: bool = True, module: bool = True) -> dict[str, 
 
 
 def test_the_hosts_kernel_comes_with_its_modules_behind_the_roots_initramfs(root: RootForms, tmp_path: Path) -> None:
-    own, said = adopt(root, ["virtio_blk"], 0, tmp_path / "store", **host(tmp_path), release=RELEASE)
+    own, said = adopt(root, GUEST, 0, tmp_path / "store", **host(tmp_path), release=RELEASE)
     assert own.kernel.read_bytes() == b"a kernel" and own.kernel_release == RELEASE and own.digest == root.digest
     assert own.initramfs.read_bytes().startswith(b"the root's own070701")
     assert b"modules/virtio_blk.ko" in own.initramfs.read_bytes() and b"virtio_blk.ko\n" in own.initramfs.read_bytes()
@@ -54,5 +56,5 @@ def test_the_hosts_kernel_comes_with_its_modules_behind_the_roots_initramfs(root
 def test_without_image_or_module_the_root_stays_as_it_is(
     root: RootForms, tmp_path: Path, has: dict[str, bool], why: str
 ) -> None:
-    own, said = adopt(root, ["virtio_blk"], 0, tmp_path / "store", **host(tmp_path, **has), release=RELEASE)
+    own, said = adopt(root, GUEST, 0, tmp_path / "store", **host(tmp_path, **has), release=RELEASE)
     assert own is root and why in said and said.startswith("guests boot the distribution's kernel, 6.1-cloud: ")

@@ -7,30 +7,37 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harness.config import load_workloads
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.cost import HostMeter
 from harness.measures.boot import ACCOUNT, BootMeasure, span
-from harness.model import Case, Limits, Mark, Role, Shape, Workload
+from harness.model import Accelerator, Case, Limits, Mark, Role, Shape, Workload
 from harness.paths import data
-from harness.runtimes.base import BeaconCost, Command, Entry, Instance, Place, RawOutput
+from harness.runtimes.base import BESIDE, BeaconCost, Command, Counters, Entry, Instance, Place, RawOutput
 from harness.runtimes.fake import FakeInstance
 
 FULL = {mark: float(number) for number, mark in enumerate(Mark)}
 BARE = {mark: FULL[mark] for mark in (Mark.ASKED, Mark.CREATED, Mark.READY)}
 SHAPE = Shape(cpus=(0,), memory_mib=64)
 COSTS = {mark: BeaconCost(seconds=0.25, low=0.2, high=0.5, readings=5, method="interval") for mark in (Mark.READY,)}
+BESIDE_SECONDS = 1000.0
 
 
 class Booted(FakeInstance):
     """A fake instance with marks of the test's choice."""
 
-    def __init__(self, place: Place, marks: Mapping[Mark, float]) -> None:
+    def __init__(self, place: Place, marks: Mapping[Mark, float], accelerator: Accelerator) -> None:
         super().__init__(place, 1.0)
+        self.accelerator = accelerator
         self._marks = dict(marks)
         self.last = Mark.SERVICE if Mark.SERVICE in marks else Mark.READY
         self.jobs: list[Command] = []
+
+    def counters(self) -> Counters:
+        return {BESIDE: BESIDE_SECONDS}
 
     def start(self, command: Command, deadline: Deadline) -> Any:
         self.jobs.append(command)
@@ -52,8 +59,14 @@ class Stage:
 
     shape, limits = SHAPE, Limits()
 
-    def __init__(self, marks: Mapping[Mark, float], kind: type[Booted] = Booted, files: Iterable[Path] = ()) -> None:
-        self.marks = marks
+    def __init__(
+        self,
+        marks: Mapping[Mark, float],
+        kind: type[Booted] = Booted,
+        files: Iterable[Path] = (),
+        accelerator: Accelerator = Accelerator.NONE,
+    ) -> None:
+        self.marks, self.accelerator = marks, accelerator
         self.kind = kind
         self.kept = files
         self.entries: list[Entry] = []
@@ -65,7 +78,7 @@ class Stage:
     @contextmanager
     def launch(self, case: Case, role: Role, entry: Entry, deadline: Deadline) -> Iterator[Instance]:
         self.entries.append(entry)
-        yield self.kind(Place(name="x", directory=Path(), entry=entry, shape=SHAPE), self.marks)
+        yield self.kind(Place(name="x", directory=Path(), entry=entry, shape=SHAPE), self.marks, self.accelerator)
 
     def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
         return self.kept
@@ -135,6 +148,13 @@ def test_before_each_cold_launch_the_files_are_dropped_and_what_stayed_voids_it(
         assert sum(mapped[:: mmap.PAGESIZE]) > 0
         samples = list(BootMeasure().measure(case(workload="boot.cold"), stage, Deadline.after(60)))
     assert {one.reason for one in samples} == {"cache: 100% of the variant's cached files stayed in memory (limit 5%)"}
+
+
+@pytest.mark.parametrize(("accelerator", "counted"), [(Accelerator.XEN_PV, True), (Accelerator.KVM, False)])
+def test_what_a_hypervisor_spent_beside_the_host_is_its_cost_too(accelerator: Accelerator, counted: bool) -> None:
+    samples = list(BootMeasure().measure(case(), Stage(BARE, accelerator=accelerator), Deadline.after(60)))
+    costs = [one.value for one in samples if one.metric == "host-cpu" and one.value is not None]
+    assert any(value >= BESIDE_SECONDS for value in costs) == counted
 
 
 def test_a_full_systems_marks_are_spans_and_it_is_asked_for_its_account_once() -> None:

@@ -40,6 +40,26 @@ def relayed(source: int, line: socket.socket, size: int) -> None:
         line.sendall(os.read(source, 1))
 
 
+def test_where_the_instance_listens_the_host_dials(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as main, socket.socket(socket.AF_UNIX) as moments:
+        channel = Channel(tmp_path, dials=True)
+        channel.watch("moments")
+        with pytest.raises(TareError, match="cannot be reached"):
+            channel.dial(Deadline.after(5))
+        for server, name in ((main, "channel"), (moments, "moments")):
+            server.bind(str(tmp_path / name))
+            server.listen(1)
+        channel.dial(Deadline.after(5))
+        (early, _), (late, _) = moments.accept(), main.accept()
+        with early, late:
+            early.sendall(b"userspace 1.5\n")
+            late.sendall(b'{"event": "hello"}\n')
+            channel.wait_ready(Deadline.after(5), lambda: None)
+        assert channel.stamps["userspace"][1] == "userspace 1.5"
+        channel.close()
+    assert list(tmp_path.iterdir()) == []
+
+
 def sh(script: str) -> Command:
     return Command(argv=("sh", "-c", script))
 

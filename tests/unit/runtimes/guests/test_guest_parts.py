@@ -47,15 +47,16 @@ def test_overlay_and_qcow2_disk(tmp_path: Path) -> None:
         assert (tmp_path / name).read_bytes()[:4] == b"QFI\xfb"
 
 
-def test_a_process_is_found_by_its_uuid_alone_and_its_cpu_time_adds_up() -> None:
+@pytest.mark.parametrize("option", ["-uuid", "-xen-domid"])
+def test_a_process_is_found_by_its_identity_alone_and_its_cpu_time_adds_up(option: str) -> None:
     identity = str(uuid.uuid4())
-    argv = ["qemu-pretender", "-c", BURN, "-name", "tare-x", "-uuid", identity]
-    assert Qemu.find(identity) is None
+    argv = ["qemu-pretender", "-c", BURN, "-name", "tare-x", option, identity]
+    assert Qemu.find(identity, option) is None
     child = subprocess.Popen(argv, executable=sys.executable, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdout is not None and child.stdin is not None
     try:
         child.stdout.readline()
-        found = Qemu.find(identity)
+        found = Qemu.find(identity, option)
         assert found is not None and found.pid == child.pid and not found.gone()
         assert 0.15 < sum(found.counters().values()) < 5
         assert not found.uses_vhost()
@@ -66,7 +67,7 @@ def test_a_process_is_found_by_its_uuid_alone_and_its_cpu_time_adds_up() -> None
         child.kill()
         child.wait()
         child.stdout.close()
-    assert Qemu.find(identity) is None
+    assert Qemu.find(identity, option) is None
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="another processor has another counter")

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+import tty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,13 +12,14 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
-from harness.model import Leftover
+from harness.model import Leftover, Variant
 from harness.runtimes.guests import accel
 from harness.runtimes.libvirt import Libvirt
 from harness.runtimes.libvirt.domain import NAMESPACE
-from harness.runtimes.libvirt.knobs import NETWORKS
+from harness.runtimes.libvirt.knobs import DRIVERS, NETWORKS, Knobs, driver_of
 from harness.runtimes.libvirt.network import obstacle
 from harness.runtimes.libvirt.session import bounded
+from harness.runtimes.libvirt.xen import Terminal
 
 URI = "test:///default"  # one per process: every connection of this process sees the same domains
 OURS = f'<tare:instance xmlns:tare="{NAMESPACE}"><tare:label name="tare.run" value="r1&amp;&lt;"/></tare:instance>'
@@ -101,6 +103,56 @@ def test_a_network_that_cannot_be_made_is_missing_with_the_reason_found(
             assert found is not None and f"refused by {tmp_path}" in found.reason and found.fix
     finally:
         obstacle.cache_clear()
+
+
+def chosen(name: str) -> Variant:
+    return next(one for one in Libvirt.variants if one.name == name)
+
+
+@pytest.mark.parametrize(
+    ("uri", "driver"),
+    [
+        ("qemu:///system", "qemu"),
+        ("qemu+unix:///system?socket=/run/x", "qemu"),
+        ("xen:///system", "xen"),
+        ("esx://user@host/?no_verify=1", "esx"),
+    ],
+)
+def test_the_uri_says_whose_guests_there_are(uri: str, driver: str) -> None:
+    assert driver_of(uri) == driver
+    runtime = Libvirt()
+    runtime.connect(uri)
+    for name in ("libvirt/tcg", "libvirt/xen-pv", "libvirt/xen-pvh"):
+        answer = runtime.available(chosen(name))
+        refused = DRIVERS[Knobs.of(chosen(name).options).accelerator] != driver
+        assert refused == ("of another hypervisor" in answer.reason)
+        assert not refused or (uri in answer.reason and "TARE_LIBVIRT_URI" in answer.fix)
+
+
+@pytest.mark.parametrize(("name", "uri"), [("libvirt/esx", "esx://host"), ("libvirt/hyperv", "hyperv://host")])
+def test_what_no_one_has_run_is_called_untried(name: str, uri: str) -> None:
+    runtime = Libvirt()
+    assert chosen(name).summary.endswith("; untried")
+    for address in ("", uri):
+        if address:
+            runtime.connect(address)
+        answer = runtime.available(chosen(name))
+        assert not answer.ok and answer.reason.startswith("untried: ") and answer.fix
+
+
+def test_a_terminal_is_read_before_it_is_full_and_kept(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    terminal = Terminal(Path(os.ttyname(theirs)), tmp_path / "console")
+    terminal.drain()
+    for _ in range(3):
+        os.write(ours, b"x" * 3000)
+        terminal.drain()
+    os.close(ours)
+    terminal.drain()
+    assert (tmp_path / "console").read_bytes() == b"x" * 9000
+    terminal.close()
+    os.close(theirs)
 
 
 def test_a_libvirt_that_does_not_answer_is_an_error_with_its_words() -> None:

@@ -1,0 +1,107 @@
+"""What is different under Xen: how a guest is told and heard, what proves it, and whose processors it ran on.
+
+libvirt's Xen driver has neither virtio-serial nor AUTODESTROY: a guest that a killed run left stays until the next run
+or `tare clean` removes it, by its labels.
+"""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import libvirt
+from lxml import etree
+
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.model import Accelerator, NetworkPlace
+from harness.runtimes.base import BESIDE, Counters, Entry
+from harness.runtimes.guests.boot import clean, told
+from harness.runtimes.guests.instance import CONSOLE, Launched
+from harness.runtimes.guests.qemu import NANO, Qemu
+from harness.runtimes.libvirt.instance import Guest
+from harness.runtimes.libvirt.session import bounded
+
+ROOT_DEVICE, DATA_DEVICE = "/dev/xvda", "/dev/xvdb"
+CHANNEL = "/dev/hvc2"
+"""The second channel of the domain; the first is where the beacon says that userspace has begun, hvc0 the console."""
+OS_TYPES: Mapping[Accelerator, tuple[str, ...]] = {
+    Accelerator.XEN_PV: ("linux", "xen"),
+    Accelerator.XEN_PVH: ("xenpvh",),
+}
+"""libvirt's names of what a domain's system is made for."""
+ASK_SECONDS = 10.0
+
+
+def xen_command_line(entry: Entry, scratch: bool, network: NetworkPlace | None) -> str:
+    """The kernel's arguments in a guest of Xen; see `guests.boot.command_line`."""
+    words = told(entry, DATA_DEVICE if scratch else "", network)
+    words += clean(f"tare.root={ROOT_DEVICE}", f"tare.channel={CHANNEL}")
+    return " ".join(("console=hvc0", "quiet", "panic=-1", "net.ifnames=0", *words))
+
+
+class Terminal:
+    """A guest's console: what it says goes to a file whenever it is drained, since the terminal itself keeps 4 KiB."""
+
+    def __init__(self, device: Path, file: Path) -> None:
+        self._descriptor = os.open(device, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        self._file = file
+
+    def drain(self) -> None:
+        """Take what has been said."""
+        with contextlib.suppress(OSError), self._file.open("ab") as file:
+            while data := os.read(self._descriptor, 1 << 16):
+                file.write(data)
+
+    def close(self) -> None:
+        """Forget the terminal."""
+        os.close(self._descriptor)
+
+
+class XenGuest(Guest):
+    """A running domain of Xen: QEMU serves its disks and channels, the hypervisor its processors."""
+
+    def __init__(self, launched: Launched, handle: "libvirt.virDomain", resources: ExitStack) -> None:
+        super().__init__(launched, str(handle.ID()), handle, "bridge", resources)
+        self._terminal = Terminal(console_of(handle), launched.place.directory / CONSOLE)
+
+    def counters(self) -> Counters:
+        """CPU seconds of QEMU by its threads, and those of the guest, which the host's clocks do not have."""
+        information = bounded("ask a domain's CPU time", Deadline.after(ASK_SECONDS), self._handle.info)
+        return {**super().counters(), BESIDE: information[4] * NANO}
+
+    def _find(self) -> Qemu | None:
+        return Qemu.find(self._identity, "-xen-domid")
+
+    def _dead(self) -> str | None:
+        self._terminal.drain()
+        return super()._dead()
+
+    def _tail(self) -> str:
+        self._terminal.drain()
+        return super()._tail()
+
+    def _prove(self) -> None:
+        deadline = Deadline.after(ASK_SECONDS)
+        kind = bounded("name its hypervisor", deadline, self._handle.connect().getType)
+        system = bounded("name a domain's system", deadline, self._handle.OSType)
+        if kind != "Xen" or system not in OS_TYPES[self.accelerator]:
+            raise TareError(f"{self.name} is called {self.accelerator}, but libvirt says {kind} {system}")
+        self._known = {**self._known, "hypervisor": f"{kind} {system}"}
+
+    def _destroy(self) -> None:
+        try:
+            super()._destroy()
+        finally:
+            self._terminal.close()
+
+
+def console_of(handle: "libvirt.virDomain") -> Path:
+    """The terminal in the host that is a domain's console. Raises TareError when it has none."""
+    text = bounded("describe a domain", Deadline.after(ASK_SECONDS), lambda: handle.XMLDesc(0))
+    for element in etree.fromstring(text.encode()).iterfind("devices/console"):
+        source = element.find("source")
+        if path := str(element.get("tty") or (source.get("path") if source is not None else "") or ""):
+            return Path(path)
+    raise TareError(f"{handle.name()} has no console", hint="is xenconsoled running?")
