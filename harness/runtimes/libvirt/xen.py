@@ -18,14 +18,14 @@ from harness.errors import TareError
 from harness.model import Accelerator, NetworkPlace
 from harness.runtimes.base import BESIDE, Counters, Entry
 from harness.runtimes.guests.boot import clean, told
-from harness.runtimes.guests.instance import CONSOLE, Launched
+from harness.runtimes.guests.instance import CONSOLE, MOMENTS, Launched
 from harness.runtimes.guests.qemu import NANO, Qemu
 from harness.runtimes.libvirt.instance import Guest
 from harness.runtimes.libvirt.session import bounded
 
 ROOT_DEVICE, DATA_DEVICE = "/dev/xvda", "/dev/xvdb"
-CHANNEL = "/dev/hvc2"
-"""The second channel of the domain; the first is where the beacon says that userspace has begun, hvc0 the console."""
+EARLY_DEVICE, CHANNEL = "/dev/hvc1", "/dev/hvc2"
+"""The channels of the domain: into the first the beacon says that userspace has begun. hvc0 is the console."""
 OS_TYPES: Mapping[Accelerator, tuple[str, ...]] = {
     Accelerator.XEN_PV: ("linux", "xen"),
     Accelerator.XEN_PVH: ("xenpvh",),
@@ -61,6 +61,8 @@ class Terminal:
 
 class XenGuest(Guest):
     """A running domain of Xen: QEMU serves its disks and channels, the hypervisor its processors."""
+
+    early = (EARLY_DEVICE, MOMENTS)
 
     def __init__(self, launched: Launched, handle: "libvirt.virDomain", resources: ExitStack) -> None:
         super().__init__(launched, str(handle.ID()), handle, "bridge", resources)
