@@ -15,6 +15,7 @@ SHOWN = {"bytes/s": "B/s", "bytes": "B", "bit/s": "b/s", "bits/s": "b/s"}
 COUNTS = re.compile(r"IOPS|1?/s|[A-Za-z][A-Za-z0-9 ]*/s")
 FACTOR_FROM = 1.0
 """An overhead of 100 % and more is written as a factor (2×), its interval too."""
+WIDE_FROM = 9.0
 
 EMULATED = frozenset({"tcg"})
 HARDWARE_GUEST = frozenset({"kvm", "kvm-nested", "xen-pv", "xen-pvh"})
@@ -68,12 +69,15 @@ def difference(value: float | None, found: Overhead, *, factor: bool | None = No
 
 
 def interval(found: Overhead) -> str:
-    """The interval in square brackets, in the form of the overhead itself, or words where n = 1 gives none."""
+    """The interval in square brackets, or words where n = 1 gives none.
+
+    In the form of the overhead itself, but as factors where it reaches WIDE_FROM.
+    """
     if found.overhead is None:
         return ""
     if found.low is None or found.high is None:
         return "[no interval]"
-    factor = found.overhead >= FACTOR_FROM
+    factor = found.overhead >= FACTOR_FROM or (found.scale == "log" and found.high >= WIDE_FROM)
     low, high = (difference(end, found, factor=factor).removesuffix(" %") for end in (found.low, found.high))
     return f"[{low}, {high}]"
 

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from harness.analysis.blocks import usable
 from harness.analysis.overhead import Overhead
+from harness.model import SOFTWARE
 from harness.report import figures, style
 from harness.report.boot import boot_values
 from harness.report.forest import forest
@@ -15,6 +16,8 @@ from harness.report.spread import spread
 from harness.report.stored import Stored
 from harness.report.timeline import timeline
 from harness.report.waterfall import ladder, waterfall
+
+EMULATED_HOST = "host itself emulated: shapes, no figures"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,7 @@ def draw(stored: Stored, *, png: bool = True, vector: bool = True) -> list[Plot]
         return [
             Plot(kind=kind, topic=topic, alt=alt, png=_png(figure) if png else b"", svg=svg(figure) if vector else "")
             for kind, topic, alt, figure in _all(stored)
-            if figure is not None
+            if figure is not None and _marked(figure, stored)
         ]
 
 
@@ -73,6 +76,13 @@ def _all(stored: Stored) -> Iterator[tuple[str, str, str, Figure | None]]:
         yield "ladder", f"{workload}-{metric}", alt, waterfall(workload, metric, steps, stored.confidence)
     cost = _sorted(stored, _cost(stored.overheads))
     yield "host-cost", "", _words(cost), forest("host cost: CPU time of the whole host", cost, stored.confidence)
+
+
+def _marked(figure: Figure, stored: Stored) -> Figure:
+    """A figure that says so where the host was itself emulated: a picture travels without its report."""
+    if stored.fact("host_virtualized") in SOFTWARE:
+        figure.text(0.988, 1 - 0.2 / figure.get_figheight(), EMULATED_HOST, ha="right", va="center", color=style.MUTED)
+    return figure
 
 
 def _cost(rows: list[Overhead]) -> list[Overhead]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import harness.report
+from harness.report.plots import EMULATED_HOST, draw
 from harness.report.stored import load
 from harness.report.waterfall import ladder
 from tests.unit.report import synthetic
@@ -17,7 +18,7 @@ TURNS = {"to-cpu": {"cpu": "host"}, "to-raw": {"data": "raw"}, "tuned": {"memory
 WORKLOAD = "disk.rand-read-4k"
 
 
-def run(folder: Path, flavours: tuple[str, ...] = tuple(COST)) -> Path:
+def run(folder: Path, flavours: tuple[str, ...] = tuple(COST), on: str = "kvm") -> Path:
     rows: list[dict[str, Any]] = []
     for block in range(1, 9):
         host = 1 + 0.05 * math.sin(block)
@@ -25,6 +26,7 @@ def run(folder: Path, flavours: tuple[str, ...] = tuple(COST)) -> Path:
         for position, (variant, cost) in enumerate(costs.items(), 1):
             case = synthetic.row(WORKLOAD, variant, block, position)
             value = 80_000 * host / cost * (1 + 0.001 * math.sin(block * position))
+            case["host_virtualized"] = on
             rows.append(case | synthetic.measured("iops", "IOPS", "higher", value, 1, "measured"))
     options, turned = {}, dict(KNOBS)
     for name in COST:
@@ -57,6 +59,12 @@ def test_a_step_that_did_not_run_leaves_two_knobs_in_the_next(tmp_path: Path) ->
 
 def test_one_variant_makes_no_waterfall(tmp_path: Path) -> None:
     assert not list(ladder(load(run(tmp_path / "r", ("untuned",)))))
+
+
+@pytest.mark.parametrize("on", ["kvm", "tcg"])
+def test_a_picture_says_itself_that_the_host_was_emulated(tmp_path: Path, on: str) -> None:
+    said = [EMULATED_HOST in plot.svg for plot in draw(load(run(tmp_path / "r", on=on)), png=False)]
+    assert said and set(said) == {on == "tcg"}
 
 
 def test_the_report_draws_it(tmp_path: Path) -> None:
