@@ -63,7 +63,7 @@ class Tare:
     def __call__(self, *words: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
         """Run it to its end and check the exit code."""
         child = self.start(*words)
-        stdout, stderr = child.communicate(timeout=60)
+        stdout, stderr = child.communicate(timeout=300)  # for what hangs: a busy host takes minutes
         assert child.returncode == code, f"exit code {child.returncode}\n{stdout}\n{stderr}"
         assert "Traceback" not in stderr
         return subprocess.CompletedProcess(child.args, child.returncode, stdout, stderr)
