@@ -58,8 +58,8 @@ KVM = Kind(
     memory_mib=3072,
     knobs=Knobs(
         accelerator="tcg",
-        # Nested virtualization is part of no CPU model; programs that find AVX2 take it, and QEMU emulates it slowly.
-        cpu="EPYC,+svm,-avx2",
+        # Nested virtualization is part of no CPU model.
+        cpu="EPYC,+svm",
         memory="lazy",
         kernel="mitigations=off apparmor=0",
         root_cache="unsafe",
