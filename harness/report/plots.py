@@ -45,8 +45,7 @@ def draw(stored: Stored, *, png: bool = True, vector: bool = True) -> list[Plot]
     with style.drawing():
         return [
             Plot(kind=kind, topic=topic, alt=alt, png=_png(figure) if png else b"", svg=svg(figure) if vector else "")
-            for kind, topic, alt, figure in _all(stored)
-            if figure is not None and _marked(figure, stored)
+            for kind, topic, alt, figure in _marked(stored)
         ]
 
 
@@ -78,11 +77,16 @@ def _all(stored: Stored) -> Iterator[tuple[str, str, str, Figure | None]]:
     yield "host-cost", "", _words(cost), forest("host cost: CPU time of the whole host", cost, stored.confidence)
 
 
-def _marked(figure: Figure, stored: Stored) -> Figure:
-    """A figure that says so where the host was itself emulated: a picture travels without its report."""
-    if stored.fact("host_virtualized") in SOFTWARE:
-        figure.text(0.988, 1 - 0.2 / figure.get_figheight(), EMULATED_HOST, ha="right", va="center", color=style.MUTED)
-    return figure
+def _marked(stored: Stored) -> Iterator[tuple[str, str, str, Figure]]:
+    """Every figure; each says so where the host was itself emulated, since a picture travels without its report."""
+    emulated = stored.fact("host_virtualized") in SOFTWARE
+    for kind, topic, alt, figure in _all(stored):
+        if figure is None:
+            continue
+        if emulated:
+            top = 1 - 0.2 / figure.get_figheight()
+            figure.text(0.988, top, EMULATED_HOST, ha="right", va="center", color=style.MUTED)
+        yield kind, topic, alt, figure
 
 
 def _cost(rows: list[Overhead]) -> list[Overhead]:

@@ -194,7 +194,6 @@ def test_telling_costs_something_and_a_container_shares_the_hosts_clock(bench: B
     with bench.launch("bridge", "agent", f"tare-{NAME}-telling") as container:
         container.wait(Mark.READY, Deadline.after(30))
         costs = container.beacon_costs(Deadline.after(30))
-        print(costs)
         assert set(costs) == {Mark.READY} and costs[Mark.READY].method == "clock"
         assert 0 < costs[Mark.READY].low <= costs[Mark.READY].seconds <= costs[Mark.READY].high < 30
     bench.network.release(container.name)

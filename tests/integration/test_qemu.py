@@ -140,7 +140,6 @@ def test_telling_costs_something_over_channel_and_serial_port(bench: Bench) -> N
     with bench.launch("telling", "agent") as guest:
         guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
         costs = guest.beacon_costs(Deadline.after(60))
-        print(costs)
         assert set(costs) == {Mark.READY, Mark.KERNEL, Mark.USERSPACE, Mark.SERVICE}
         assert {one.method for one in costs.values()} == {"interval"}, "its clock is its own"
         assert all(0 < one.seconds < 1 and one.low <= one.seconds <= one.high for one in costs.values())

@@ -172,7 +172,6 @@ def test_telling_costs_something_over_both_serial_lines(bench: Bench) -> None:
     with bench.launch("telling", "agent") as guest:
         guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
         costs = guest.beacon_costs(Deadline.after(60))
-        print(costs)
         assert set(costs) == {Mark.READY, Mark.KERNEL, Mark.USERSPACE, Mark.SERVICE}
         assert {one.method for one in costs.values()} == {"interval"}, "its clock is its own"
         assert all(0 <= one.low <= one.seconds <= one.high < 1 and one.high > 0 for one in costs.values())

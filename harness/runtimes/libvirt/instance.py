@@ -54,7 +54,7 @@ class Guest(QemuGuest):
 
 
 def end(handle: "libvirt.virDomain", deadline: Deadline | None = None) -> None:
-    """Destroy a domain, in 30 s unless told; one that is gone already is fine. Raises TareError when libvirt cannot."""
+    """Destroy a domain, in 90 s unless told; one that is gone is fine. Raises TareError when libvirt cannot."""
 
     def destroy() -> None:
         try:
