@@ -1,7 +1,7 @@
 """tare in a guest with a working /dev/kvm: doctor, a small suite on real Docker and real KVM guests, and what is left.
 
-Run by `make lab`, as root: python -m tests.lab [--deep] [--out DIR]; `make lab-shell` runs commands in the lab. With
---xen (`make lab-xen`) the guest is one that Xen runs, and the suite is on guests of Xen.
+Run by `make lab`, as root: python -m tests.lab [--deep [STEP…]] [--out DIR]; `make lab-shell` runs commands in the lab.
+With --xen (`make lab-xen`) the guest is one that Xen runs, and the suite is on guests of Xen.
 Exits with 1 when a check fails. The runs are brought out to a folder; none of their figures is a real machine's.
 """
 
@@ -9,6 +9,7 @@ import argparse
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,9 +29,10 @@ def main() -> int:
     """Build what is missing, boot the lab, take the steps; one more try after a hang or a failure."""
     arguments = _parser().parse_args()
     kind = XEN if arguments.xen else KVM
+    deep = () if arguments.deep is None or kind is XEN else arguments.deep or tuple(steps.DEEP)
     deadline = Deadline.after(BUILD_SECONDS)
     image = build(kind.recipe, deadline)
-    disk = payload.make(kind, paths.state() / "lab", *_root(kind, arguments.deep, deadline), deadline)
+    disk = payload.make(kind, paths.state() / "lab", *_root(kind, deep, deadline), deadline)
     for attempt in range(1, TRIES + 1):
         begun = time.monotonic()
         try:
@@ -40,7 +42,7 @@ def main() -> int:
                 if arguments.shell:
                     return _shell(kind, guest)
                 out = arguments.out / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-                if steps.take(kind, guest, out, deep=arguments.deep and kind is KVM) == 0:
+                if steps.take(kind, guest, out, deep) == 0:
                     return 0
             print(f"lab: try {attempt} of {TRIES} failed", file=sys.stderr, flush=True)
         except TareError as error:
@@ -49,7 +51,7 @@ def main() -> int:
     return 1
 
 
-def _root(kind: Kind, deep: bool, deadline: Deadline) -> tuple[str, RootForms]:
+def _root(kind: Kind, deep: Sequence[str], deadline: Deadline) -> tuple[str, RootForms]:
     """The root that is weighed in the lab, and its recipe."""
     if not deep:
         return kind.root, build(kind.root, deadline)
@@ -68,8 +70,8 @@ def _shell(kind: Kind, guest: Lab) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
     parser.add_argument("--xen", action="store_true", help="the lab with guests of Xen")
-    deep = "instead: the ladder, microVMs, full systems, shadow paging; each guest on KVM"
-    parser.add_argument("--deep", action="store_true", help=deep)
+    deep = "instead: the ladder of knobs, microVMs and full systems, shadow paging; each guest on KVM"
+    parser.add_argument("--deep", nargs="*", choices=tuple(steps.DEEP), metavar="STEP", help=deep)
     parser.add_argument("--shell", action="store_true", help="run commands from stdin instead")
     out = paths.data("results") / "lab"
     parser.add_argument(

@@ -78,8 +78,8 @@ XEN = Kind(
     memory_mib=4096,
     knobs=Knobs(
         accelerator="tcg",
-        # Xen 4.17 ends early on what QEMU 7.2 emulates of these two.
-        cpu="maximum,-la57,-smap,-rdtscp",
+        # Xen 4.17 ends early on what QEMU 7.2 emulates of the first three.
+        cpu="maximum,-la57,-smap,-rdtscp,-xsave",
         memory="lazy",
         kernel="console=hvc0 mitigations=off apparmor=0",
         root_cache="unsafe",

@@ -2,7 +2,7 @@
 
 import csv
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -54,21 +54,26 @@ def prepare(guest: Lab) -> None:
     _said(guest.shell("sh /payload/setup.sh", seconds=SETUP_SECONDS))
 
 
-def take(kind: Kind, guest: Lab, out: Path, *, deep: bool) -> int:
-    """Every step in turn; prints each check and returns the exit code."""
+def take(kind: Kind, guest: Lab, out: Path, deep: Sequence[str]) -> int:
+    """Every step in turn, or the long ones named in `deep`; prints each check and returns the exit code."""
     before = _picture(kind, guest)
     tare = partial(_tare, guest, environment(kind))
     out.mkdir(parents=True, exist_ok=True)
     checks = list(_doctor(tare))
-    for part in _deep(guest, tare) if deep else (_run(tare, "smoke", kind.variants, kind.workloads, blocks=1),):
-        checks += part
+    for name in deep or ("smoke",):
+        step = DEEP[name](guest, tare) if deep else _run(tare, "smoke", kind.variants, kind.workloads, blocks=1)
+        checks += step
         guest.fetch(RESULTS, out)  # at once: what comes later may hang
     after = _picture(kind, guest)
     checks += [Check("nothing is left behind", after == before, ", ".join(sorted(set(after) ^ set(before))))]
-    accelerators = dict.fromkeys(BOOTED, "kvm-nested") if deep else kind.accelerators
-    checks += _rows(out, BOOTED if deep else kind.variants, accelerators)
-    if deep:
-        checks += [*_shadow_rows(out), *_waterfall(out)]
+    if not deep:
+        checks += _rows(out, kind.variants, kind.accelerators)
+    if "boots" in deep:
+        checks += _rows(out, BOOTED, dict.fromkeys(BOOTED, "kvm-nested"))
+    if "paging" in deep:
+        checks += _shadow_rows(out)
+    if "ladder" in deep:
+        checks += _waterfall(out)
     for check in checks:
         print(f"  {'ok    ' if check.passed else 'FAILED'} {check.name}{f': {check.detail}' if check.detail else ''}")
     failed = sum(not check.passed for check in checks)
@@ -105,11 +110,8 @@ def _run(
     yield Check(f"the suite {suite} runs on {', '.join(variants) or 'all its variants'}", status == 0, f"{status}")
 
 
-def _deep(guest: Lab, tare: Tare) -> Iterator[Iterator[Check]]:
-    """The long steps of the lab with KVM, the surest first."""
-    yield _ladder(guest, tare)
-    yield _run(tare, "smoke", ("native", *BOOTED), ("boot.ready",), blocks=1, seconds=DEEP_SECONDS)
-    yield _paging(guest, tare)
+def _boots(_: Lab, tare: Tare) -> Iterator[Check]:
+    yield from _run(tare, "smoke", ("native", *BOOTED), ("boot.ready",), blocks=1, seconds=DEEP_SECONDS)
 
 
 def _paging(guest: Lab, tare: Tare) -> Iterator[Check]:
@@ -124,6 +126,10 @@ def _ladder(guest: Lab, tare: Tare) -> Iterator[Check]:
     guest.shell(f"echo {HUGE_PAGES} >/proc/sys/vm/nr_hugepages", seconds=60)
     yield from _run(tare, "ladder", (), LADDER, blocks=2, seconds=DEEP_SECONDS)
     guest.shell("echo 0 >/proc/sys/vm/nr_hugepages", seconds=60)
+
+
+DEEP: Mapping[str, Callable[[Lab, Tare], Iterator[Check]]] = {"ladder": _ladder, "boots": _boots, "paging": _paging}
+"""The long steps of the lab with KVM, the surest first."""
 
 
 def _rows(out: Path, variants: Sequence[str], accelerators: Mapping[str, str]) -> Iterator[Check]:
