@@ -21,6 +21,9 @@ BUILTINS = ("threads", "memory_mib", "scratch", "address", "port")
 CLAIMS_FILE = "claims.toml"
 """Stands among the workloads and is none (see harness.claims)."""
 
+PARAMETERS: Mapping[str, frozenset[str]] = {}
+"""By measure, the parameters that it knows by itself, beside those that a command's words name."""
+
 LARGEST = 10**15
 """Most that a number among the parameters may be; beyond it a float no longer counts in ones."""
 
@@ -267,7 +270,14 @@ def _check_placeholders(document: Document, workload: Workload) -> None:
                     continue
                 _check_placeholder(document, (*field, index), found, allowed)
                 used.add(found[1])
-    if unused := sorted(set(workload.parameters) - used):
+    own = PARAMETERS.get(workload.measure, frozenset())
+    if unused := sorted(set(workload.parameters) - used - own):
+        if own:
+            raise bad_input(
+                document.where(("parameters", unused[0])),
+                f"the measure {workload.measure} does not know it",
+                suggest(unused[0], own),
+            )
         raise bad_input(
             document.where(("parameters", unused[0])),
             "no command uses it",

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from harness import __version__
 from harness.host.facts import HostFacts
 from harness.journal import now
-from harness.model import Case, Role, Sample, Workload
+from harness.model import Case, Sample, Workload
 from harness.plan import Plan
 from harness.requests import Request
 from harness.rows import Row, parameters_text
@@ -77,7 +77,8 @@ def failed(workload: Workload, reason: str) -> Iterator[Sample]:
 
 def row(request: Request, facts: HostFacts, stage: Stage, case: Case, workload: Workload, one: Sample) -> Row:
     """A sample with all that the CSV says beside it."""
-    prepared = stage.prepared.get((case.variant, Role.SUBJECT))
+    prepared = stage.subjects.get(case.id)
+    shape = prepared.shape if prepared else stage.shape
     instance = stage.instances.get(case.id)
     return Row(
         run=stage.run,
@@ -99,8 +100,8 @@ def row(request: Request, facts: HostFacts, stage: Stage, case: Case, workload: 
         accelerator=prepared.accelerator.value if prepared else "",
         image=prepared.image if prepared else "",
         kernel=instance.kernel if instance else "",
-        shape=str(stage.shape),
-        cpus=stage.shape.cpu_list,
+        shape=str(shape),
+        cpus=shape.cpu_list,
         metric=one.metric,
         unit=one.unit,
         direction=one.direction,

@@ -32,7 +32,33 @@ Direction = Literal["higher", "lower"]
 Scale = Literal["log", "linear"]
 Summary = Literal["median", "mean", "min", "max"]
 Phase = Literal["warmup", "measured"]
-Resource = Literal["cpu", "memory", "network", "disk", "boot"]
+Resource = Literal[
+    "cpu",
+    "memory",
+    "network",
+    "disk",
+    "app",
+    "boot",
+    "footprint",
+    "image",
+    "density",
+    "churn",
+    "lifecycle",
+    "interference",
+    "isolation",
+]
+MeasureName = Literal[
+    "command",
+    "boot",
+    "chain",
+    "footprint",
+    "image",
+    "density",
+    "churn",
+    "lifecycle",
+    "interference",
+    "isolation",
+]
 SOFTWARE = frozenset({"tcg", "qemu", "emulated"})
 """What a host runs on when it is itself emulated."""
 
@@ -61,10 +87,11 @@ class Mark(StrEnum):
 
 
 class Role(StrEnum):
-    """What an instance does in a case."""
+    """What an instance does in a case; where there is an aggressor, the subject is its victim."""
 
     SUBJECT = "subject"
     PEER = "peer"
+    AGGRESSOR = "aggressor"
 
 
 class Accelerator(StrEnum):
@@ -113,11 +140,12 @@ class Workload:
     `{address}` and `{port}`. `threads` is `one` or `all` (every vCPU of the shape). `timeout` bounds one iteration
     and `prepare`, in seconds. `scratch_mib` is the disk space that the workload writes. `cache` says whether a launch
     finds its files in the host's page cache (`warm`: as the launch before left it; only boot workloads may be `cold`).
+    Of a measure that runs no `argv`, the `parameters` are the measure's own (see harness.config.PARAMETERS).
     """
 
     name: Name
     title: Annotated[str, Len(1, 100)]
-    measure: Literal["command", "boot"] = "command"
+    measure: MeasureName = "command"
     argv: Annotated[tuple[Argument, ...], Len(0, 64)] = ()
     prepare: Annotated[tuple[Argument, ...], Len(0, 64)] = ()
     server: Server | None = None

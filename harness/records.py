@@ -132,6 +132,7 @@ def manifest(events: Iterable[Event]) -> dict[str, Any]:
         "clocks": _clocks(events),
         "beacon": _beacons(events),
         "cache": _caches(events),
+        "observed": _observed(events),
         "voids": voids,
         "failures": failures,
     }
@@ -174,6 +175,19 @@ def _caches(events: Iterable[Event]) -> dict[str, dict[str, dict[str, float]]]:
         }
         for workload, by_variant in found.items()
     }
+
+
+def _observed(events: Iterable[Event]) -> list[dict[str, Any]]:
+    """What measures recorded for the report besides samples, in order; of a block only its last attempt's."""
+    events = list(events)
+    cases = {e.data["case"]: e.data for e in events if e.event == "case-opened"}
+    last = {e.data["block"]: e.data["attempt"] for e in events if e.event == "block-opened"}
+    found = [(cases[e.data["case"]], e.data) for e in events if e.event == "observed" and e.data["case"] in cases]
+    return [
+        {**data, "workload": case["workload"], "block": case["block"]}
+        for case, data in found
+        if case["attempt"] == last.get(case["block"])
+    ]
 
 
 def _stopped(opened: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

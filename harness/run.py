@@ -30,7 +30,7 @@ from harness.rig.lock import host_lock
 from harness.stage import Stage, open_stage
 
 IDLE_SECONDS = 0.3
-CASE_SECONDS = 900.0
+CASE_SECONDS = 1800.0
 EMULATED_PATIENCE = 4.0
 """How often its usual time everything may take on a host that is itself emulated."""
 PEER_RUNTIME = "native"

@@ -65,7 +65,9 @@ class Stage:
     notes: tuple[str, ...] = ()
     workloads: Mapping[str, Workload] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
-    prepared: dict[tuple[str, Role], Prepared] = field(default_factory=dict)
+    prepared: dict[tuple[str, Role, Shape], Prepared] = field(default_factory=dict)
+    subjects: dict[str, Prepared] = field(default_factory=dict)
+    """By case, what its subjects are launched from."""
     instances: dict[str, Instance] = field(default_factory=dict)
     no_system: Available | None = None
     idle: float = 0.0
@@ -127,9 +129,20 @@ class Stage:
         return self.workloads[name]
 
     @contextlib.contextmanager
-    def launch(self, case: Case, role: Role, entry: Entry, deadline: Deadline) -> Iterator[Instance]:
+    def launch(
+        self,
+        case: Case,
+        role: Role,
+        entry: Entry,
+        deadline: Deadline,
+        *,
+        shape: Shape | None = None,
+        connected: bool = True,
+    ) -> Iterator[Instance]:
         """A fresh instance for a role of the case; intent and end are journalled, its directory is removed."""
-        prepared = self._prepare(case.cast[role], role)
+        prepared = self._prepare(case.cast[role], role, shape)
+        if role is Role.SUBJECT:
+            self.subjects[case.id] = prepared
         workload = self.workloads[case.workload]
         name = f"tare-{self.run}-{next(self._numbers)}"
         directory = paths.instances() / secrets.token_hex(4)
@@ -141,7 +154,7 @@ class Stage:
                 directory=directory,
                 entry=entry,
                 shape=prepared.shape,
-                network=self._network_place(name, role, stack),
+                network=self._network_place(name, role, stack) if connected else None,
                 port=workload.server.port if workload.server else None,
                 scratch_mib=workload.scratch_mib if role is Role.SUBJECT else 0,
                 scratch_directory=self.scratch.directory,
@@ -173,15 +186,15 @@ class Stage:
         atomic_write(self.folder / path, text.encode())
         self.journal.append("raw", case=case.id, iteration=iteration, path=str(path))
 
-    def _prepare(self, name: str, role: Role) -> Prepared:
-        if (name, role) not in self.prepared:
+    def _prepare(self, name: str, role: Role, shape: Shape | None = None) -> Prepared:
+        shape = shape or (self._peer_shape() if role is Role.PEER else self.shape)
+        if (name, role, shape) not in self.prepared:
             variant = self.catalog.variants[name]
-            shape = self.shape if role is Role.SUBJECT else self._peer_shape()
             within = Deadline.after(PREPARE_SECONDS)
-            self.prepared[name, role] = self.catalog.runtimes[variant.runtime].prepare(
+            self.prepared[name, role, shape] = self.catalog.runtimes[variant.runtime].prepare(
                 variant, shape, self.root, within
             )
-        return self.prepared[name, role]
+        return self.prepared[name, role, shape]
 
     def _peer_shape(self) -> Shape:
         return Shape(cpus=self.allotment.harness_cpus, memory_mib=self.shape.memory_mib)

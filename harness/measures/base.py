@@ -28,8 +28,21 @@ class Stage(Protocol):
         """The definition of a workload, with the suite's overrides applied."""
         ...
 
-    def launch(self, case: Case, role: Role, entry: Entry, deadline: Deadline) -> AbstractContextManager[Instance]:
-        """A fresh instance for a role of the case, carrying the run's labels; ended with the context."""
+    def launch(
+        self,
+        case: Case,
+        role: Role,
+        entry: Entry,
+        deadline: Deadline,
+        *,
+        shape: Shape | None = None,
+        connected: bool = True,
+    ) -> AbstractContextManager[Instance]:
+        """A fresh instance for a role of the case, carrying the run's labels; ended with the context.
+
+        A role may have many. `shape` is the case's own where it must be smaller than the run's; one that is not
+        `connected` has no network place.
+        """
         ...
 
     def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
@@ -41,7 +54,10 @@ class Stage(Protocol):
         ...
 
     def record(self, case: Case, event: str, **data: object) -> None:
-        """Journal something that is no sample: facts, marks, counters."""
+        """Journal something that is no sample: facts, marks, counters.
+
+        What a report is to show of it is recorded as `observed`; see harness.records.
+        """
         ...
 
     def keep(self, case: Case, iteration: int, output: RawOutput, counters: Mapping[str, float]) -> None:

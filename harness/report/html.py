@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from harness.report import boot, style, tables
 from harness.report import claims as ledger
+from harness.report.chapters import CHAPTERS
 from harness.report.headline import sentences
 from harness.report.plots import Plot
 from harness.report.stored import Stored
@@ -35,6 +36,7 @@ def page(stored: Stored, plots: Sequence[Plot]) -> str:
             title=f"tare: {stored.fact('suite') or 'run'} on {stored.fact('host') or 'unknown host'}",
             headlines=sentences(stored),
             resources=[(name, overhead.only(name)) for name in resources if name != "boot"],
+            chapters={name: chapter for name, chapter in CHAPTERS.items() if name in resources},
             boot_ratios=overhead.only("boot"),
             plots=plots,
             picture=inline,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from harness.analysis.verdicts import Verdict
 from harness.report import boot, tables
 from harness.report import claims as ledger
+from harness.report.chapters import CHAPTERS, Chapter
 from harness.report.headline import sentences
 from harness.report.html import command_line
 from harness.report.plots import Plot
@@ -59,6 +60,8 @@ def _lines(stored: Stored, plots: Sequence[Plot], picture: str) -> Iterator[str]
     if any(plot.kind == "ladder" for plot in plots):
         yield "\n## From untuned to tuned\n"
         yield from _pictures(plots, "ladder", picture)
+    for resource, chapter in CHAPTERS.items():
+        yield from _chapter(resource, chapter, stored, plots, picture)
     for title, kind, one in (
         ("Boot", "boot", tables.boot_table(stored)),
         ("Host cost", "host-cost", tables.host_cost_table(stored)),
@@ -76,6 +79,17 @@ def _lines(stored: Stored, plots: Sequence[Plot], picture: str) -> Iterator[str]
     yield from (f"- {escape(str(note))}" for note in stored.entries("notes"))
     if command := command_line(stored):
         yield f"\nCommand: {escape(command)}; seed {escape(str(stored.manifest.get('seed', 'unknown')))}."
+
+
+def _chapter(resource: str, chapter: Chapter, stored: Stored, plots: Sequence[Plot], picture: str) -> Iterator[str]:
+    lines = [*_pictures(plots, resource, picture)]
+    for one in chapter.tables(stored):
+        if not one.empty:
+            lines += [f"### {escape(one.title)}\n", *table(one)]
+    lines += [f"{escape(note)}\n" for note in chapter.notes(stored)]
+    if lines:
+        yield f"\n## {resource.capitalize()}\n"
+        yield from lines
 
 
 def _pictures(plots: Sequence[Plot], kind: str, ending: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from harness.analysis.overhead import Overhead
 from harness.model import SOFTWARE
 from harness.report import figures, style
 from harness.report.boot import boot_values
+from harness.report.chapters import CHAPTERS
 from harness.report.forest import forest
 from harness.report.spread import spread
 from harness.report.stored import Stored
@@ -22,7 +23,8 @@ EMULATED_HOST = "host itself emulated: shapes, no figures"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """One drawn plot: `kind` is overhead, distribution, boot, ladder or host-cost; `topic` the resource or workload.
+    """One drawn plot: `kind` is overhead, distribution, boot, ladder, host-cost or the resource whose chapter has it;
+    `topic` the resource or workload.
 
     `alt` says in words what the picture shows.
     """
@@ -73,6 +75,9 @@ def _all(stored: Stored) -> Iterator[tuple[str, str, str, Figure | None]]:
     for workload, metric, steps in ladder(stored):
         alt = f"{workload} {metric}, knob by knob: {_words([step.whole for step in steps])}"
         yield "ladder", f"{workload}-{metric}", alt, waterfall(workload, metric, steps, stored.confidence)
+    for resource, chapter in CHAPTERS.items():
+        for one in chapter.drawings(stored):
+            yield resource, one.topic, one.alt, one.figure
     cost = _sorted(stored, _cost(stored.overheads))
     yield "host-cost", "", _words(cost), forest("host cost: CPU time of the whole host", cost, stored.confidence)
 

@@ -80,6 +80,11 @@ class Stored:
         found = self.manifest.get(key)
         return list(found) if isinstance(found, list | tuple) else []
 
+    def observed(self, resource: str) -> list[dict[str, Any]]:
+        """What the measures of a resource's workloads recorded besides samples, each with its variant and block."""
+        found = (one for one in self.entries("observed") if isinstance(one, dict))
+        return [one for one in found if str(one.get("workload")).partition(".")[0] == resource]
+
     def metric(self, workload: str, metric: str) -> dict[str, Any]:
         """What the manifest's copy of the workload says about a metric (source, primary …), empty where absent."""
         definition = self.mapping("workloads").get(workload)

@@ -176,7 +176,16 @@ class Stage:
         return Workload(name=name, title=name, argv=argv, reader="pairs", metrics=(metric,), warmup=0, iterations=2)
 
     @contextlib.contextmanager
-    def launch(self, case: Case, role: Role, entry: Entry, deadline: Deadline) -> Iterator[Guest]:
+    def launch(
+        self,
+        case: Case,
+        role: Role,
+        entry: Entry,
+        deadline: Deadline,
+        *,
+        shape: Shape | None = None,
+        connected: bool = True,
+    ) -> Iterator[Guest]:
         with self.bench.launch(case.workload, entry, self.variant) as guest:
             yield guest
 

@@ -76,7 +76,16 @@ class Stage:
         return load_workloads(data("workloads"))[name]
 
     @contextmanager
-    def launch(self, case: Case, role: Role, entry: Entry, deadline: Deadline) -> Iterator[Instance]:
+    def launch(
+        self,
+        case: Case,
+        role: Role,
+        entry: Entry,
+        deadline: Deadline,
+        *,
+        shape: Shape | None = None,
+        connected: bool = True,
+    ) -> Iterator[Instance]:
         self.entries.append(entry)
         yield self.kind(Place(name="x", directory=Path(), entry=entry, shape=SHAPE), self.marks, self.accelerator)
 
