@@ -19,7 +19,8 @@ setup-tests: setup
 	@harness/setup/system.sh tests/packages.txt
 
 test: setup-tests lint ## all tests, real Docker and libvirt included
-	.venv/bin/pytest $(ARGS)
+	.venv/bin/pytest --numprocesses=auto --dist=loadfile tests/unit tests/cli $(ARGS)
+	.venv/bin/pytest tests/integration $(ARGS)
 
 doctor: setup ## what this host is, and whether it is fit to measure
 	$(TARE) doctor
