@@ -15,6 +15,9 @@ setup:
 bench: setup ## weigh native, Docker and a guest on this host (SUITE=smoke|default|full)
 	$(TARE) run --suite $(SUITE) $(ARGS)
 
+krun: setup ## install libkrun, whose microVMs need real KVM, into .venv
+	.venv/bin/pip -q --disable-pip-version-check install --no-deps --require-hashes -r requirements-krun.lock
+
 setup-tests: setup
 	@harness/setup/system.sh tests/packages.txt
 
@@ -67,4 +70,4 @@ lock: setup ## resolve the dependencies again
 clean: setup ## remove what interrupted runs left on this host (by label)
 	$(TARE) clean
 
-.PHONY: help setup setup-tests bench test doctor images report compare claims perf validate validate-quick lab lab-xen lab-shell lint lock clean
+.PHONY: help setup krun setup-tests bench test doctor images report compare claims perf validate validate-quick lab lab-xen lab-shell lint lock clean

@@ -20,7 +20,8 @@ BUILDER = 1
 ASSEMBLY = ("cpio.py", "forms.py", "guest.py")
 """The programs of the quick part of a build; any change in them makes another build."""
 
-INIT, AGENT = "init.sh", "agent.py"
+INIT, AGENT, FIRST = "init.sh", "agent.py", "virtiofs.sh"
+"""`FIRST` is what a guest that finds the root by virtiofs runs first, after its own init."""
 PROGRAMS = ("beacon", "probe")
 """What is compiled from `<name>.c` of harness/inside to /opt/tare/<name>."""
 INSIDE = Path(__file__).resolve().parent.parent / "inside"
@@ -123,7 +124,7 @@ def build_key(recipe: Recipe, inside: Mapping[str, bytes]) -> str:
 
 def read_inside(folder: Path = INSIDE) -> dict[str, bytes]:
     """The files of harness/inside that become part of a build, read once: a build is of one moment."""
-    return {name: (folder / name).read_bytes() for name in (AGENT, INIT, *(f"{p}.c" for p in PROGRAMS))}
+    return {name: (folder / name).read_bytes() for name in (AGENT, FIRST, INIT, *(f"{p}.c" for p in PROGRAMS))}
 
 
 def _short(data: bytes) -> str:

@@ -15,7 +15,7 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, ExitCode, TareError
 from harness.images import forms, guest, manifest, packages, recipe
 from harness.images.manifest import DIRECTORY, INITRAMFS, KERNEL, MANIFEST, TAR, Manifest
-from harness.images.recipe import AGENT, INIT, PROGRAMS, Recipe
+from harness.images.recipe import AGENT, FIRST, INIT, PROGRAMS, Recipe
 from harness.model import RootForms
 
 Say = Callable[[str], None]
@@ -83,7 +83,8 @@ def _assemble(
     shutil.copyfile(base / TAR, work / TAR)
     with tarfile.open(work / TAR, "a", format=tarfile.GNU_FORMAT) as archive:
         packages.add_directory(archive, set(archive.getnames()), "/opt/tare", wanted.epoch)
-        packages.add_file(archive, f"/opt/tare/{AGENT}", inside[AGENT], 0o644, wanted.epoch)
+        for name in (AGENT, FIRST):
+            packages.add_file(archive, f"/opt/tare/{name}", inside[name], 0o644, wanted.epoch)
         for name, program in programs.items():
             packages.add_file(archive, f"/opt/tare/{name}", program, 0o755, wanted.epoch)
     shutil.copyfile(unpacked.kernel, work / KERNEL)

@@ -16,7 +16,7 @@ from harness.model import RootForms
 from harness.process import run
 from tests.lab.guest import Kind
 
-LOCK = paths.CHECKOUT / "requirements.lock"
+LOCK, KRUN_LOCK = (paths.CHECKOUT / name for name in ("requirements.lock", "requirements-krun.lock"))
 PYTHON = "3.11"
 """The lab's own, Debian 12's."""
 NOT_FROM_LOCK = ("libvirt-python", "mypy", "ruff", "uv")
@@ -83,7 +83,7 @@ def _source(target: Path) -> None:
 
 def _packages(folder: Path, deadline: Deadline) -> Path:
     """The locked packages for the lab's Python, fetched once for each lock."""
-    wanted = without(LOCK.read_text(), NOT_FROM_LOCK)
+    wanted = without(LOCK.read_text(), NOT_FROM_LOCK) + KRUN_LOCK.read_text()
     target = folder / f"packages-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}"
     if not target.is_dir():
         for old in folder.glob("packages-*"):

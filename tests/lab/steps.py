@@ -20,7 +20,7 @@ RESULTS = "/root/results"
 SETUP_SECONDS = 300.0
 STEP_SECONDS = 1200.0
 DEEP_SECONDS = 5400.0
-BOOTED = ("qemu/microvm-kvm", "libvirt/kvm-system", "libvirt/kvm-system-uefi")
+BOOTED = ("qemu/microvm-kvm", "krun", "libvirt/kvm-system", "libvirt/kvm-system-uefi")
 """Guests that only boot in the lab."""
 PAGING = ("memory.page-fault", "memory.random")
 LADDER = ("disk.rand-read-qd1",)

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from harness.runtimes.base import Place, Prepared
 from harness.runtimes.guests.boot import command_line, mac_of
+from harness.runtimes.guests.child import LOG
 
 PROGRAM = "firecracker"
 SERIAL = "/dev/ttyS0"
 """Its one serial port: the agent's channel, so that the guest has no console."""
-API, LOG = "api", "log"
+API = "api"
 Resource = tuple[str, Mapping[str, object]]
 
 

@@ -18,8 +18,8 @@ from harness.runtimes.agent import Channel
 from harness.runtimes.base import Place, Prepared
 from harness.runtimes.firecracker import machine
 from harness.runtimes.firecracker.api import await_socket, put
-from harness.runtimes.firecracker.instance import Guest, said
 from harness.runtimes.guests import accel, labelled
+from harness.runtimes.guests.child import LOG, ChildGuest, said
 from harness.runtimes.guests.disks import kernel_and_disk, make_data
 from harness.runtimes.guests.tap import open_tap, tap_name
 from harness.runtimes.guests.vmlinux import keep_unpacked
@@ -80,11 +80,11 @@ class Firecracker:
         """The root's disk, initramfs and unpacked kernel."""
         return kernel_and_disk(prepared.root)
 
-    def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Guest:
+    def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> ChildGuest:
         """Start one guest. The data disk is made before `asked`; the tap belongs to the launch."""
         identity = str(uuid.uuid4())
         api = place.directory / machine.API
-        (place.directory / machine.LOG).touch()
+        (place.directory / LOG).touch()
         with ExitStack() as undo:
             channel = Channel(place.directory)
             undo.callback(channel.close)
@@ -109,7 +109,9 @@ class Firecracker:
                 raise TareError(f"{place.name} did not start", details=details, hint=error.hint) from error
             known = machine.facts(prepared, place)
             release = prepared.root.kernel_release
-            return Guest(place, channel, child, prepared.accelerator, release, asked, known, undo.pop_all())
+            return ChildGuest(
+                "Firecracker", place, channel, child, prepared.accelerator, release, asked, known, undo.pop_all()
+            )
 
     def leftovers(self) -> Iterable[Leftover]:
         """Every Firecracker with labels of ours in its environment, of any run. Taps are the rig's to sweep."""

@@ -13,6 +13,7 @@ from harness.errors import DeadlineExceeded
 
 PROC = Path("/proc")
 RUN, NAME = "tare.run", "tare.name"
+WORDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,10 @@ def labels_for(name: str, labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def find(program: str) -> Iterator[Labelled]:
-    """Every running `program` whose environment has our labels; processes of others that we may not read have none."""
+    """Every running `program` whose environment has our labels; processes of others that we may not read have none.
+
+    An interpreter's program is its third word at the latest (`python3 -I PROGRAM`).
+    """
     for entry in PROC.iterdir():
         if entry.name.isdigit() and (found := _look(int(entry.name), program)):
             yield found
@@ -60,8 +64,8 @@ def kill(program: str, name: str, deadline: Deadline) -> bool:
 def _look(pid: int, program: str) -> Labelled | None:
     """The labels of one process, None without any, or when it is not `program`, or gone."""
     with contextlib.suppress(OSError):
-        command = (PROC / str(pid) / "cmdline").read_bytes().partition(b"\0")[0]
-        if Path(os.fsdecode(command)).name != program:
+        command = (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")[:WORDS]
+        if program not in {Path(os.fsdecode(word)).name for word in command}:
             return None
         words = (PROC / str(pid) / "environ").read_bytes().decode("utf-8", "replace").split("\0")
         pairs = dict(word.split("=", 1) for word in words if "=" in word)

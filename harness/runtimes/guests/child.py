@@ -1,4 +1,4 @@
-"""One Firecracker guest, its channel its only serial port."""
+"""One guest whose machine is a child process of ours, with a log: Firecracker's, libkrun's."""
 
 import subprocess
 import time
@@ -10,20 +10,23 @@ from harness.errors import TareError
 from harness.model import Accelerator, Mark
 from harness.runtimes.agent import AgentInstance, Channel
 from harness.runtimes.base import Counters, Endpoint, Place
-from harness.runtimes.firecracker.machine import LOG
 from harness.runtimes.guests.qemu import Qemu
 
+LOG = "log"
+"""The file, beside the channel, that the process writes."""
 LOG_BYTES = 1500
 
 
-class Guest(AgentInstance):
+class ChildGuest(AgentInstance):
     """A running guest; leaving it closes `resources`, in which the process and all that it used are held.
 
-    There are no marks `kernel` and `userspace`: init would need a second serial port to speak first.
+    `program` is what a person calls it. There are no marks `kernel` and `userspace`: init would need a second port to
+    speak first.
     """
 
     def __init__(
         self,
+        program: str,
         place: Place,
         channel: Channel,
         child: "subprocess.Popen[bytes]",
@@ -35,6 +38,7 @@ class Guest(AgentInstance):
     ) -> None:
         super().__init__(place.name, channel, accelerator, kernel, asked)
         self._marks[Mark.CREATED] = time.monotonic()
+        self._program = program
         self._place = place
         self._child = child
         self._known = known
@@ -42,7 +46,7 @@ class Guest(AgentInstance):
         self._resources = resources
 
     def counters(self) -> Counters:
-        """CPU seconds of Firecracker by its threads: `vcpu`, `emulator`."""
+        """CPU seconds of the process by its threads: `vcpu`, `emulator`."""
         if self._child.poll() is not None:
             raise TareError(f"{self.name} is no longer running", details=said(self._place.directory))
         return self._process.counters()
@@ -54,7 +58,7 @@ class Guest(AgentInstance):
         return Endpoint(address=self._place.network.address, port=self._place.port, bind=self._place.network.address)
 
     def _dead(self) -> str | None:
-        return None if self._child.poll() is None else f"Firecracker ended\n{said(self._place.directory)}"
+        return None if self._child.poll() is None else f"{self._program} ended\n{said(self._place.directory)}"
 
     def _host_facts(self) -> Mapping[str, str]:
         huge = self._process.huge_mib()
@@ -68,7 +72,7 @@ class Guest(AgentInstance):
 
 
 def said(directory: Path) -> str:
-    """The end of Firecracker's own log."""
+    """The end of the process's own log."""
     try:
         text = (directory / LOG).read_bytes()[-LOG_BYTES:].decode("utf-8", "replace").strip()
     except OSError as error:

@@ -1,0 +1,5 @@
+"""Guests of libkrun, on KVM alone: a library that is the machine; the guest has the root's directory by virtiofs."""
+
+from harness.runtimes.krun.runtime import Krun
+
+__all__ = ["Krun"]
