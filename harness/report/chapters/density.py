@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from harness.report import figures, style
 from harness.report.chapters.base import Chapter, Drawing
@@ -20,8 +21,12 @@ COLUMNS = ("variant", "instances", "ended by", "memory each", "first batch to re
 PANELS = ("seconds to ready", "memory taken, GiB", "the probe's speed, % of alone")
 DASHES = ("solid", (0, (5, 2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 """For variants of one family, which have one colour."""
-ROW, ABOVE, BELOW, LEGEND = 1.9, 0.85, 0.55, 0.55
+ROW, ABOVE, BELOW, LEGEND = 1.9, 0.65, 0.6, 0.6
 """Inches: a row of panels, the head above all, the axis below each row, its legend above it."""
+MARKED = 40
+"""Points of a line, beyond which they are not marked one by one."""
+FEW = 100
+"""Times between an axis's ends, up to which 2 and 5 have ticks of their own too."""
 ALONE = "emulated (tcg)"
 
 
@@ -215,7 +220,7 @@ def _draw(workload: str, own: Sequence[Curve]) -> Figure:
             unique.values(),
             unique.keys(),
             loc="center left",
-            bbox_to_anchor=(0.0, (at + ROW + 0.2) / height),
+            bbox_to_anchor=(0.0, (at + ROW + 0.37) / height),
             ncols=4,
             frameon=False,
         )
@@ -239,12 +244,17 @@ def _panel(axes: Axes, number: int, part: Sequence[Curve], looks: Mapping[str, d
         pairs = [(count, value) for count, value in _pairs(one, number) if value is not None]
         counts, values = [count for count, _ in pairs], [value for _, value in pairs]
         label = style.short(one.variant, 28)
-        axes.plot(counts, values, label=label, lw=1.3, marker="o", ms=2.2, alpha=0.85, **looks[one.variant])
+        mark = "o" if len(counts) <= MARKED else ""
+        axes.plot(counts, values, label=label, lw=1.3, marker=mark, ms=2.5, alpha=0.85, **looks[one.variant])
     axes.set_xscale("log")
     if number < 2:
         axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < FEW * low else (1,)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_ylim(0, None)
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title(PANELS[number], fontsize=9, color=style.INK, loc="left")
     axes.set_xlabel("instances", color=style.MUTED)
     axes.tick_params(labelsize=8)
