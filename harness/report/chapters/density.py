@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -249,20 +250,24 @@ def _panel(axes: Axes, number: int, part: Sequence[Curve], looks: Mapping[str, d
     axes.set_xscale("log")
     if number < 2:
         axes.set_yscale("log")
-        low, high = axes.get_ylim()
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < FEW * low else (1,)))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        _ticks(axes.yaxis, axes.get_ylim())
     else:
         axes.set_ylim(0, None)
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    _ticks(axes.xaxis, axes.get_xlim())
     axes.set_title(PANELS[number], fontsize=9, color=style.INK, loc="left")
     axes.set_xlabel("instances", color=style.MUTED)
     axes.tick_params(labelsize=8)
-    axes.xaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.grid(color=style.GRID, lw=0.7)
     axes.set_axisbelow(True)
     axes.spines[["right", "top"]].set_visible(False)
+
+
+def _ticks(axis: Axis, ends: tuple[float, float]) -> None:
+    """A logarithmic axis's ticks in plain numbers, the more of them the shorter it is."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if ends[1] < FEW * ends[0] else (1,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _pairs(one: Curve, number: int) -> Iterator[tuple[int, float | None]]:
