@@ -39,12 +39,15 @@ class Cleaned:
     stuck: tuple[Skip, ...]
 
 
-def clean(sweepers: Sequence[tuple[str, Sweeper]], deadline: Deadline) -> Cleaned:
-    """Sweep with each of the named sweepers. One that fails does not keep the others from sweeping."""
+def clean(sweepers: Sequence[tuple[str, Sweeper]], deadline: Deadline, run: str = "") -> Cleaned:
+    """Sweep with each of the named sweepers; with `run` only what that run left.
+
+    One that fails does not keep the others from sweeping.
+    """
     removed: list[Leftover] = []
     stuck: list[Skip] = []
     for name, sweeper in sweepers:
-        for leftover, problem in _sweep(name, sweeper, deadline):
+        for leftover, problem in _sweep(name, sweeper, deadline, run):
             if problem is None:
                 removed.append(leftover)
             else:
@@ -52,9 +55,9 @@ def clean(sweepers: Sequence[tuple[str, Sweeper]], deadline: Deadline) -> Cleane
     return Cleaned(removed=tuple(removed), stuck=tuple(stuck))
 
 
-def _sweep(name: str, sweeper: Sweeper, deadline: Deadline) -> Iterator[tuple[Leftover, Skip | None]]:
+def _sweep(name: str, sweeper: Sweeper, deadline: Deadline, run: str) -> Iterator[tuple[Leftover, Skip | None]]:
     try:
-        found = list(sweeper.leftovers())
+        found = [one for one in sweeper.leftovers() if not run or one.run == run]
     except TareError as error:
         nothing = Leftover(kind=name, name=name)
         yield nothing, Skip(what=name, reason=f"cannot look: {error.brief}", fix=error.hint)
@@ -68,9 +71,10 @@ def _sweep(name: str, sweeper: Sweeper, deadline: Deadline) -> Iterator[tuple[Le
             yield leftover, None
 
 
-def clean_host(deadline: Deadline, say: Callable[[str], None]) -> Cleaned:
+def clean_host(deadline: Deadline, say: Callable[[str], None], *, run: str = "") -> Cleaned:
     """Remove what any interrupted run left: what dead daemons left first, then instances, then the rig.
 
+    With `run`, of instances and rig only that run's; daemons of the dead have no owner that could want them.
     Containers of a private dockerd that was killed are in its data folder: it is started again to be asked for them.
     Call it under the host lock.
     """
@@ -92,7 +96,7 @@ def clean_host(deadline: Deadline, say: Callable[[str], None]) -> Cleaned:
                 if address or not runtime.daemon:
                     sweepers.append((name, runtime))
             rig = RigSweep(netns=found.netns, docker_url=found.docker_url, scratch=paths.state() / "scratch")
-            done = clean([*sweepers, ("rig", rig)], deadline)
+            done = clean([*sweepers, ("rig", rig)], deadline, run)
     finally:
         catalog.close()
     return Cleaned(removed=(*removed, *done.removed), stuck=done.stuck)

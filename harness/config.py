@@ -21,13 +21,23 @@ BUILTINS = ("threads", "memory_mib", "scratch", "address", "port")
 CLAIMS_FILE = "claims.toml"
 """Stands among the workloads and is none (see harness.claims)."""
 
-PARAMETERS: Mapping[str, frozenset[str]] = {}
+DENSITY: Mapping[str, tuple[float, float]] = {
+    "most": (1, 100_000),
+    "batch": (1, 100),
+    "instance_mib": (32, 10**6),
+    "floor_share": (0.05, 0.95),
+    "latency_seconds": (0.1, 3600),
+}
+"""What a density workload must say, with the least and the most of each; see harness.measures.density."""
+
+PARAMETERS: Mapping[str, frozenset[str]] = {"density": frozenset(DENSITY)}
 """By measure, the parameters that it knows by itself, beside those that a command's words name."""
 
 LARGEST = 10**15
 """Most that a number among the parameters may be; beyond it a float no longer counts in ones."""
 
 _BRACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_REACHED = re.compile(r"([a-z0-9_]+)-at-([1-9][0-9]{0,5})")
 _PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 _PARAMETER_TEXT = re.compile(r"[A-Za-z0-9/][A-Za-z0-9 _.,:/=+%@-]{0,199}")
 _NESTED: Mapping[str | int, type] = {"metrics": Metric, "server": Server, "limits": Limits}
@@ -205,18 +215,40 @@ def _check_file_name(document: Document, name: str) -> None:
 
 
 def _check_measure(document: Document, workload: Workload) -> None:
-    if workload.measure == "command":
+    if workload.measure in ("command", "density"):
         for field in ("argv", "reader"):
             if not getattr(workload, field):
-                raise bad_input(document.where((field,)), "is missing", f"a command workload needs {field} = …")
-        if workload.cache == "cold":
-            fix = 'remove that line, or write measure = "boot"'
-            raise bad_input(document.where(("cache",)), "only a boot workload launches anew each time", fix)
+                problem = f"a {workload.measure} workload needs {field} = …"
+                raise bad_input(document.where((field,)), "is missing", problem)
+    if workload.measure == "density":
+        _check_density(document, workload)
+    if workload.measure == "command" and workload.cache == "cold":
+        fix = 'remove that line, or write measure = "boot"'
+        raise bad_input(document.where(("cache",)), "only a boot workload launches anew each time", fix)
     if workload.measure == "boot":
         if workload.server:
             raise bad_input(document.where(("server",)), "a boot workload serves nothing", "remove that table")
         for index, metric in enumerate(workload.metrics):
             _check_span(document, index, metric.source)
+
+
+def _check_density(document: Document, workload: Workload) -> None:
+    """Its rule, and metrics of what it counts (harness.measures.density.fields_of)."""
+    for name, (least, most) in DENSITY.items():
+        value = workload.parameters.get(name)
+        whole = least == int(least)
+        if not isinstance(value, int if whole else (int, float)) or not least <= value <= most:
+            problem = f"{_short(value)} is no {'whole ' if whole else ''}number from {least:,} to {most:,}"
+            raise bad_input(document.where(("parameters", name)), problem, f"write {name} = … below [parameters]")
+    own = ("count", "memory-per-instance", "teardown", "teardown-per-instance")
+    for index, metric in enumerate(workload.metrics):
+        reached = _REACHED.fullmatch(metric.source)
+        if metric.source in own or (reached and int(reached[2]) % int(workload.parameters["batch"]) == 0):
+            continue
+        fix = f"use one of: {', '.join(own)}; ready-at-N, or FIELD-at-N of the reader's, with N a multiple of batch"
+        raise bad_input(
+            document.where(("metrics", index, "source")), f"{_short(metric.source)} is no figure of it", fix
+        )
 
 
 def _check_span(document: Document, index: int, source: str) -> None:

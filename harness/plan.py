@@ -192,6 +192,8 @@ def case_seconds(workload: Workload, variant: str, known: Mapping[str, Variant])
         launch *= SYSTEM_FACTOR
     if workload.measure == "boot":
         return (workload.warmup + workload.iterations) * launch
+    if workload.measure == "density":
+        return (workload.warmup + workload.iterations) * int(workload.parameters["most"]) * launch
     section = workload.parameters.get("seconds", SECTION_SECONDS)
     seconds = float(section) if isinstance(section, int | float) else SECTION_SECONDS
     return launch + (PREPARE_SECONDS if workload.prepare else 0.0) + (workload.warmup + workload.iterations) * seconds

@@ -28,6 +28,7 @@ from harness.rig.scratch import Scratch, missing_space, open_scratch
 from harness.rig.sweep import RigSweep
 from harness.runtimes.base import Entry, Instance, Place, Prepared, RawOutput
 from harness.runtimes.guests import accel
+from harness.watchdog import guarded
 
 NO_ROOT = RootForms(
     digest="none",
@@ -221,6 +222,8 @@ def open_stage(
     needs_root = any(runtime.needs_root for runtime in catalog.runtimes.values())
     labels = make_labels(run)
     with ExitStack() as stack:
+        if needs_root:
+            stack.enter_context(guarded(run, folder))
         recipe, store = paths.data("images") / "root.toml", paths.state() / "images"
         root = images.ensure(recipe, store, deadline, say) if needs_root else NO_ROOT
         root, kernel = _host_kernel(root, store, deadline) if needs_root else (root, "")

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,10 @@ from harness.errors import ExitCode, TareError
 
 NAME = "tare.lock"
 SHARED = Path("/run/lock")
+WATCHDOG = "watchdog"
+"""The purpose of who removes what a killed run left: the only holder that is waited for."""
+WATCHDOG_SECONDS = 120.0
+LOOK_SECONDS = 0.1
 
 
 @contextlib.contextmanager
@@ -20,8 +25,8 @@ def host_lock(run_dir: Path, purpose: str, run: str = "") -> Iterator[Path]:
     """Hold the host's lock, a flock on `run_dir`/tare.lock, and write the holder into it; yields the file.
 
     With `run_dir` = SHARED (/run/lock) the lock is common to all users of the host. The kernel drops a flock with its
-    process, so a holder that was killed blocks nobody. Raises TareError with HOST_NOT_FIT when a live run holds it:
-    two runs would measure each other.
+    process, so a holder that was killed blocks nobody; its watchdog is waited for. Raises TareError with HOST_NOT_FIT
+    when a live run holds it: two runs would measure each other.
     """
     path = run_dir / NAME
     try:
@@ -31,10 +36,7 @@ def host_lock(run_dir: Path, purpose: str, run: str = "") -> Iterator[Path]:
         hint = f"remove {path} if it is stale, or run as the user who owns it"
         raise TareError(f"cannot open the host lock {path}", details=str(error), hint=hint) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _held(path, _holder(descriptor)) from None
+        _take(path, descriptor)
         _write(descriptor, {"pid": os.getpid(), "purpose": purpose, "run": run, "command": _command(), "since": _now()})
         yield path
         # The file stays: removing it would let a third run lock a new file while a second waits on the old one.
@@ -52,6 +54,18 @@ def _open(path: Path) -> int:
     if path.parent == SHARED:
         os.fchmod(descriptor, 0o666)  # umask off: every user of the host takes the same lock
     return descriptor
+
+
+def _take(path: Path, descriptor: int) -> None:
+    until = time.monotonic() + WATCHDOG_SECONDS
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _holder(descriptor)
+            if holder.get("purpose") != WATCHDOG or time.monotonic() > until:
+                raise _held(path, holder) from None
+        time.sleep(LOOK_SECONDS)
 
 
 def _write(descriptor: int, holder: dict[str, object]) -> None:

@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -126,10 +126,11 @@ class Process(AgentInstance):
         return Endpoint(address=address, port=self._place.port, bind=address)
 
     def _tree(self) -> list[psutil.Process]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            root = psutil.Process(self._child.pid)
-            return [root, *root.children(recursive=True)]
-        return []
+        found = []
+        for pid in (self._child.pid, *_below(self._child.pid)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found.append(psutil.Process(pid))
+        return found
 
     def _dead(self) -> str | None:
         if self._child.poll() is None:
@@ -151,6 +152,17 @@ class Process(AgentInstance):
         self._child.stderr.close()
         if self._scratch is not None:
             shutil.rmtree(self._scratch)
+
+
+def _below(pid: int) -> Iterator[int]:
+    """The descendants of a process, as the kernel lists them: psutil would read every process of the host each time."""
+    try:
+        listed = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:  # it has ended
+        return
+    for child in (int(word) for text in listed for word in text.split()):
+        yield child
+        yield from _below(child)
 
 
 def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class Docker:
         self.url: str | None = None
         self._daemon: Daemon | None = None
         self._listener: Listener | None = None
+        self._opening = threading.Lock()
 
     def prove(self, root: RootForms, deadline: Deadline) -> Accelerator:
         """The host's own processors."""
@@ -102,9 +104,10 @@ class Docker:
 
     def _listening(self, daemon: Daemon, deadline: Deadline) -> Listener:
         """What hears containerd's events, from the first boot on: all other workloads run without it until then."""
-        if self._listener is None:
-            self._listener = Listener(containerd_of(daemon, deadline))
-        return self._listener
+        with self._opening:
+            if self._listener is None:
+                self._listener = Listener(containerd_of(daemon, deadline))
+            return self._listener
 
     def _present(self) -> Daemon | None:
         url = chosen_url(self.url)

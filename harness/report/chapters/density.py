@@ -1,0 +1,279 @@
+"""Density: ready latency, memory and what is left of a CPU against the number of instances; what ended each filling."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from statistics import median
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from harness.report import figures, style
+from harness.report.chapters.base import Chapter, Drawing
+from harness.report.stored import Stored
+from harness.report.tables import Group, Section, Table
+
+GIB, MIB = 2**30, 2**20
+COLUMNS = ("variant", "instances", "ended by", "memory each", "first batch to ready", "last batch", "removed in")
+PANELS = ("seconds to ready", "memory taken, GiB", "the probe's speed, % of alone")
+DASHES = ("solid", (0, (5, 2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+"""For variants of one family, which have one colour."""
+ROW, ABOVE, BELOW, LEGEND = 1.9, 0.65, 0.6, 0.6
+"""Inches: a row of panels, the head above all, the axis below each row, its legend above it."""
+MARKED = 40
+"""Points of a line, beyond which they are not marked one by one."""
+FEW = 100
+"""Times between an axis's ends, up to which 2 and 5 have ticks of their own too."""
+ALONE = "emulated (tcg)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """So many instances ready, the seconds that the last batch's median took, bytes taken, the probe's rate."""
+
+    count: int
+    ready: float | None = None
+    used: float | None = None
+    rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """One filling of the host with a variant; `teardown` in seconds, None where it was cut short."""
+
+    workload: str
+    variant: str
+    runtime: str
+    accelerator: str
+    limit: str
+    words: str
+    teardown: float | None
+    points: tuple[Point, ...] = field(default_factory=tuple)
+
+    @property
+    def emulated(self) -> bool:
+        """Whether it ran on software emulation."""
+        return figures.emulated(self.accelerator)
+
+
+class Density(Chapter):
+    """The density workloads' part of a report."""
+
+    def drawings(self, stored: Stored) -> Iterator[Drawing]:
+        """One picture for each workload."""
+        for workload, own in _by_workload(stored):
+            alt = "; ".join(f"{one.variant}: {one.points[-1].count} instances, ended by {one.limit}" for one in own)
+            yield Drawing(topic=workload, alt=f"{workload}: {alt}", figure=_draw(workload, own))
+
+    def tables(self, stored: Stored) -> Iterator[Table]:
+        """What each variant came to, by workload."""
+        for workload, own in _by_workload(stored):
+            split = [[one for one in own if one.emulated == apart] for apart in (False, True)]
+            groups = tuple(
+                Group(
+                    title=ALONE if part[0].emulated else "", sections=(_rows(stored, part),), emulated=part[0].emulated
+                )
+                for part in split
+                if part
+            )
+            numeric = frozenset(COLUMNS) - {"variant", "ended by"}
+            yield Table(
+                title=f"{workload}: how many, and what each costs", columns=COLUMNS, numeric=numeric, groups=groups
+            )
+
+    def notes(self, stored: Stored) -> Iterator[str]:
+        """How it was counted, and the limits in words."""
+        ended = {f"{one.variant} ({one.words})": None for one in curves(stored) if one.words}
+        if not ended:
+            return
+        yield f"What ended each filling: {'; '.join(ended)}."
+        yield (
+            "One rule for all: a batch is launched at once, all of it must become ready, then comes the next. "
+            "Instances do nothing, have no network and share the shape's CPUs. Memory is what the host has less "
+            "available than before the first of them; what each takes is that curve's slope. The probe is one more "
+            "instance, which works."
+        )
+
+
+def curves(stored: Stored) -> list[Curve]:
+    """Every filling that was recorded and reached one instance, in the report's order of variants."""
+    known = {
+        str(variant): (str(runtime), str(accelerator))
+        for variant, runtime, accelerator in stored.samples[["variant", "runtime", "accelerator"]].itertuples(
+            index=False
+        )
+        if accelerator
+    }
+    found = []
+    for one in stored.observed("density"):
+        limit, listed = one.get("limit"), one.get("points")
+        points = tuple(point for item in (listed if isinstance(listed, list) else ()) if (point := _point(item)))
+        variant = str(one.get("variant"))
+        if one.get("what") != "density" or not isinstance(limit, dict) or variant not in known:
+            continue
+        if points and points[-1].count:
+            runtime, accelerator = known[variant]
+            found.append(
+                Curve(
+                    workload=str(one.get("workload")),
+                    variant=variant,
+                    runtime=runtime,
+                    accelerator=accelerator,
+                    limit=str(limit.get("kind")),
+                    words=str(limit.get("words")),
+                    teardown=_number(one.get("teardown")),
+                    points=points,
+                )
+            )
+    return sorted(found, key=lambda one: figures.order(one.variant, one.accelerator, stored.baseline))
+
+
+def _by_workload(stored: Stored) -> Iterator[tuple[str, list[Curve]]]:
+    ordered = sorted(curves(stored), key=lambda one: one.workload)
+    for workload, own in groupby(ordered, key=lambda one: one.workload):
+        yield workload, list(own)
+
+
+def _point(item: Any) -> Point | None:
+    """A recorded point, which anybody may have written; None for what is none."""
+    if not isinstance(item, list) or len(item) != 5 or type(item[0]) is not int or item[0] < 0:
+        return None
+    probe = item[4] if isinstance(item[4], dict) else {}
+    rates = (_number(value) for name, value in probe.items() if "per_second" in str(name))
+    return Point(count=item[0], ready=_number(item[1]), used=_number(item[3]), rate=next(rates, None))
+
+
+def _number(value: object) -> float | None:
+    good = type(value) in (int, float) and isinstance(value, int | float) and 0 < value < math.inf
+    return float(value) if good and isinstance(value, int | float) else None
+
+
+def _rows(stored: Stored, part: Sequence[Curve]) -> Section:
+    rows = []
+    for variant, found in groupby(part, key=lambda one: one.variant):
+        own = list(found)
+        last = [one.points[-1].ready for one in own]
+        first = [next((point.ready for point in one.points if point.ready), None) for one in own]
+        rows.append(
+            (
+                variant,
+                _count(own),
+                ", ".join(dict.fromkeys(one.limit for one in own)),
+                _mib(stored, own[0]),
+                figures.humane(_middle(first), "s"),
+                figures.humane(_middle(last), "s"),
+                figures.humane(_middle([one.teardown for one in own]), "s"),
+            )
+        )
+    return Section(title="", rows=tuple(rows))
+
+
+def _count(own: Sequence[Curve]) -> str:
+    """The count, over several fillings their median with the least and the most; at least so many where nothing of the
+    host's ended it."""
+    counts = [one.points[-1].count for one in own]
+    text = f"{median(counts):,.0f}" + (f" ({min(counts):,}–{max(counts):,})" if min(counts) < max(counts) else "")
+    return f"≥ {text}" if any(one.limit in ("most", "time", "interrupted") for one in own) else text
+
+
+def _mib(stored: Stored, one: Curve) -> str:
+    values = stored.values
+    chosen = values[
+        (values["workload"] == one.workload)
+        & (values["variant"] == one.variant)
+        & (values["metric"] == "memory-per-instance")
+    ]["value"]
+    return f"{figures.digits(float(chosen.median()) / MIB)} MiB" if len(chosen) else "–"
+
+
+def _middle(values: Sequence[float | None]) -> float | None:
+    there = [one for one in values if one is not None]
+    return median(there) if there else None
+
+
+def _draw(workload: str, own: Sequence[Curve]) -> Figure:
+    """A row of three panels for what the host's own processors ran, one for emulated guests."""
+    split = [[one for one in own if one.emulated == apart] for apart in (False, True)]
+    rows = [part for part in split if part]
+    height = ABOVE + len(rows) * (LEGEND + ROW + BELOW)
+    figure = Figure(figsize=(style.WIDTH, height))
+    note = "by the number of instances that are ready; both axes logarithmic but for the probe's speed"
+    style.head(figure, f"{style.short(workload, 50)}: more and more instances", note)
+    at = height - ABOVE + 0.1
+    for part in rows:
+        if part[0].emulated:
+            figure.text(0.012, at / height, style.APART, color=style.EMULATED, fontweight="bold", va="center")
+        at -= LEGEND + ROW
+        looks = _looks(part)
+        panels = [
+            figure.add_axes(((0.55 + number * 2.75) / style.WIDTH, at / height, 2.15 / style.WIDTH, ROW / height))
+            for number in range(len(PANELS))
+        ]
+        for number, axes in enumerate(panels):
+            _panel(axes, number, part, looks)
+        handles, labels = panels[0].get_legend_handles_labels()
+        unique = dict(zip(labels, handles, strict=True))
+        figure.legend(
+            unique.values(),
+            unique.keys(),
+            loc="center left",
+            bbox_to_anchor=(0.0, (at + ROW + 0.37) / height),
+            ncols=4,
+            frameon=False,
+        )
+        at -= BELOW
+    return figure
+
+
+def _looks(part: Sequence[Curve]) -> Mapping[str, dict[str, Any]]:
+    """By variant, its family's colour, and a dash of its own within the family."""
+    looks: dict[str, dict[str, Any]] = {}
+    for one in part:
+        colour = style.colour(one.runtime, one.accelerator)
+        if one.variant not in looks:
+            same = sum(look["color"] == colour for look in looks.values())
+            looks[one.variant] = {"color": colour, "ls": DASHES[same % len(DASHES)]}
+    return looks
+
+
+def _panel(axes: Axes, number: int, part: Sequence[Curve], looks: Mapping[str, dict[str, Any]]) -> None:
+    for one in part:
+        pairs = [(count, value) for count, value in _pairs(one, number) if value is not None]
+        counts, values = [count for count, _ in pairs], [value for _, value in pairs]
+        label = style.short(one.variant, 28)
+        mark = "o" if len(counts) <= MARKED else ""
+        axes.plot(counts, values, label=label, lw=1.3, marker=mark, ms=2.5, alpha=0.85, **looks[one.variant])
+    axes.set_xscale("log")
+    if number < 2:
+        axes.set_yscale("log")
+        _ticks(axes.yaxis, axes.get_ylim())
+    else:
+        axes.set_ylim(0, None)
+    _ticks(axes.xaxis, axes.get_xlim())
+    axes.set_title(PANELS[number], fontsize=9, color=style.INK, loc="left")
+    axes.set_xlabel("instances", color=style.MUTED)
+    axes.tick_params(labelsize=8)
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.grid(color=style.GRID, lw=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["right", "top"]].set_visible(False)
+
+
+def _ticks(axis: Axis, ends: tuple[float, float]) -> None:
+    """A logarithmic axis's ticks in plain numbers, the more of them the shorter it is."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if ends[1] < FEW * ends[0] else (1,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _pairs(one: Curve, number: int) -> Iterator[tuple[int, float | None]]:
+    """Counts from one up with a panel's value; of the probe, per cent of what it did before there were others."""
+    alone = next((point.rate for point in one.points if point.count == 0), None)
+    for point in one.points:
+        if point.count:
+            relative = 100 * point.rate / alone if point.rate and alone else None
+            yield point.count, (point.ready, point.used / GIB if point.used else None, relative)[number]
