@@ -1,0 +1,97 @@
+"""What is asked whether an instance's state outlived something: one process with memory of its own, and files.
+
+It is handed to the root's Python as text, so that nothing of the harness is importable here. Verbs:
+`serve ADDRESS PORT MIB` holds MIB MiB of random bytes and answers datagrams; `watch ADDRESS PORT PERIOD_MS` sends it one
+each period and prints when each answer came; `ask ADDRESS PORT` prints who it is and the digest of its memory;
+`write PATH MIB` writes random bytes, through to the disk, and prints their digest; `read PATH` prints it again, or
+`gone`. Clocks are CLOCK_MONOTONIC in seconds; digests are SHA-256.
+"""
+
+import contextlib
+import hashlib
+import os
+import select
+import socket
+import sys
+import time
+from pathlib import Path
+
+MIB = 2**20
+BEAT, DIGEST = b"b", b"d"
+ASK_SECONDS = 10.0
+LARGEST = 2048
+
+
+def serve(address: str, port: str, mib: str) -> None:
+    """Answer a beat with a count, a question with this process's identity and its memory's digest."""
+    held, identity, beats = os.urandom(int(mib) * MIB), os.urandom(8).hex(), 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind((address, int(port)))
+        while True:
+            data, sender = server.recvfrom(LARGEST)
+            beats += 1
+            said = f"{identity} {hashlib.sha256(held).hexdigest()}" if data[:1] == DIGEST else str(beats)
+            # A sender that is gone makes the next call fail; the next beat is another's.
+            with contextlib.suppress(OSError):
+                server.sendto(data[:1] + said.encode(), sender)
+
+
+def watch(address: str, port: str, period_ms: str) -> None:
+    """Send a beat each period, and print the clock at each answer, until killed."""
+    period = int(period_ms) / 1000
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        following = time.monotonic()
+        while True:
+            # An unreachable address is an answer that did not come.
+            with contextlib.suppress(OSError):
+                client.sendto(BEAT, (address, int(port)))
+            following += period
+            while (left := following - time.monotonic()) > 0:
+                if select.select([client], [], [], left)[0]:
+                    with contextlib.suppress(OSError):
+                        client.recv(LARGEST)
+                        print(f"{time.monotonic():.6f}", flush=True)
+            following = max(following, time.monotonic())
+
+
+def ask(address: str, port: str) -> None:
+    """Print the identity and the digest; exit 1 when nobody answers."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(ASK_SECONDS)
+        client.connect((address, int(port)))
+        try:
+            client.send(DIGEST)
+            print(client.recv(LARGEST)[1:].decode())
+        except OSError as error:
+            sys.exit(f"nobody answers: {error}")
+
+
+def write(path: str, mib: str) -> None:
+    """Write a new file in place of one that is there; it is on the disk when this returns, its name too."""
+    digest = hashlib.sha256()
+    file = Path(path)
+    file.unlink(missing_ok=True)
+    with file.open("xb") as out:
+        for _ in range(int(mib)):
+            block = os.urandom(MIB)
+            digest.update(block)
+            out.write(block)
+        out.flush()
+        os.fsync(out.fileno())
+    folder = os.open(file.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
+    print(digest.hexdigest())
+
+
+def read(path: str) -> None:
+    """Print the file's digest."""
+    try:
+        with Path(path).open("rb") as file:
+            print(hashlib.file_digest(file, "sha256").hexdigest())
+    except FileNotFoundError:
+        print("gone")
+
+
+if __name__ == "__main__":
+    {"serve": serve, "watch": watch, "ask": ask, "write": write, "read": read}[sys.argv[1]](*sys.argv[2:])
