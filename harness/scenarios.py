@@ -1,4 +1,4 @@
-"""The scenarios of the lifecycle measure, and the figures that each has: what a workload's metrics may name as source."""
+"""The scenarios of the lifecycle measure, and the figures of each, which a workload's metrics name as their source."""
 
 from collections.abc import Mapping
 
@@ -11,8 +11,8 @@ FIGURES: Mapping[str, tuple[str, ...]] = {
     "clone": ("linked", "full"),
     "migrate": ("migrate", "downtime"),
 }
-"""Seconds, but `size`: bytes. A `start` ends at `ready` (of a full system at `service`). A `downtime` is the longest time
-in which a client outside got no answer around an operation, less what the harness itself waited in it."""
+"""Seconds, but `size`: bytes. A `start` ends at `ready` (of a full system at `service`). A `downtime` is the longest
+time in which a client outside got no answer around an operation, less what the harness itself waited in it."""
 
 PARAMETERS = frozenset({"scenario", "pause_ms", "settle_ms", "file_mib"})
 """What the measure knows besides the words of its two commands."""

@@ -1,10 +1,10 @@
 """What is asked whether an instance's state outlived something: one process with memory of its own, and files.
 
 It is handed to the root's Python as text, so that nothing of the harness is importable here. Verbs:
-`serve ADDRESS PORT MIB` holds MIB MiB of random bytes and answers datagrams; `watch ADDRESS PORT PERIOD_MS` sends it one
-each period and prints when each answer came; `ask ADDRESS PORT` prints who it is and the digest of its memory;
-`write PATH MIB` writes random bytes, through to the disk, and prints their digest; `read PATH` prints it again, or
-`gone`. Clocks are CLOCK_MONOTONIC in seconds; digests are SHA-256.
+`serve ADDRESS PORT MIB` holds MIB MiB of random bytes and answers datagrams; `watch ADDRESS PORT PERIOD_MS` sends it
+one each period and prints when each answer came; `ask ADDRESS PORT` prints who it is and the digest of its memory;
+`write PATH MIB` writes random bytes, through to the disk, and prints their digest and the seconds that it took; `read
+PATH` prints the like, or `gone 0`. Clocks are CLOCK_MONOTONIC in seconds; digests are SHA-256.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import select
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 MIB = 2**20
@@ -68,30 +69,32 @@ def ask(address: str, port: str) -> None:
 
 def write(path: str, mib: str) -> None:
     """Write a new file in place of one that is there; it is on the disk when this returns, its name too."""
-    digest = hashlib.sha256()
-    file = Path(path)
+    data, file = os.urandom(int(mib) * MIB), Path(path)
     file.unlink(missing_ok=True)
+    begin = time.monotonic()
     with file.open("xb") as out:
-        for _ in range(int(mib)):
-            block = os.urandom(MIB)
-            digest.update(block)
-            out.write(block)
+        out.write(data)
         out.flush()
         os.fsync(out.fileno())
     folder = os.open(file.parent, os.O_RDONLY)
     os.fsync(folder)
     os.close(folder)
-    print(digest.hexdigest())
+    took = time.monotonic() - begin
+    print(hashlib.sha256(data).hexdigest(), took)
 
 
 def read(path: str) -> None:
-    """Print the file's digest."""
+    """Read the whole file, and print its digest."""
+    begin = time.monotonic()
     try:
-        with Path(path).open("rb") as file:
-            print(hashlib.file_digest(file, "sha256").hexdigest())
+        data = Path(path).read_bytes()
     except FileNotFoundError:
-        print("gone")
+        print("gone", 0)
+        return
+    took = time.monotonic() - begin
+    print(hashlib.sha256(data).hexdigest(), took)
 
 
 if __name__ == "__main__":
-    {"serve": serve, "watch": watch, "ask": ask, "write": write, "read": read}[sys.argv[1]](*sys.argv[2:])
+    VERBS: dict[str, Callable[..., None]] = {"serve": serve, "watch": watch, "ask": ask, "write": write, "read": read}
+    VERBS[sys.argv[1]](*sys.argv[2:])

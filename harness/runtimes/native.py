@@ -45,6 +45,7 @@ from harness.runtimes.capabilities import (
 
 PROGRAMS = ("bwrap", "taskset", "nsenter")
 END_SECONDS = 5.0
+STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
 
 
 class Native:
@@ -160,8 +161,9 @@ class Process(AgentInstance):
         }
 
     def _pause(self, deadline: Deadline) -> None:
-        _signal(self._tree(), signal.SIGSTOP)
-        while any(one.status() == psutil.STATUS_RUNNING for one in self._tree()):
+        tree = self._tree()
+        _signal(tree, signal.SIGSTOP)
+        while any(one.is_running() and one.status() not in STOPPED for one in tree):
             deadline.check("the stop of processes")
 
     def _resume(self, deadline: Deadline) -> None:

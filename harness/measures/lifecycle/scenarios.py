@@ -34,9 +34,9 @@ def stop(scene: Scene) -> Figures:
     with scene.watched() as seen:
         stopped = scene.timed(able.stop)
         started = scene.started(able.start)
-        scene.compare("stop and start", before, must=False)
         scene.hold()
         scene.settle()
+    scene.compare("stop and start", before, must=False)
     killed = scene.timed(able.kill)
     again = scene.started(able.start)
     return {
@@ -59,10 +59,10 @@ def snapshot(scene: Scene) -> Figures:
     scene.write()
     with scene.watched() as again:
         restored = scene.started(able.restore) if able.fresh else scene.timed(able.restore)
-        scene.compare("snapshot and return", before, must=not able.fresh)
         if able.fresh:
             scene.hold()
         scene.settle()
+    scene.compare("snapshot and return", before, must=not able.fresh)
     found, _ = scene.read()
     scene.survived["snapshot and return"]["file as it was then"] = found == kept
     if found != kept:

@@ -16,7 +16,7 @@ from harness.errors import TareError
 from harness.measures.base import Stage
 from harness.measures.command import READY_SECONDS
 from harness.model import Case, Mark, Role
-from harness.runtimes.base import Command, Instance, Job, RawOutput
+from harness.runtimes.base import Command, Instance, Job
 from harness.runtimes.capabilities import Operation, Unsupported
 
 T = TypeVar("T")
@@ -164,14 +164,14 @@ class Scene:
             raise TareError(f"the process or its memory did not survive: {step}", details=f"{before} and then {after}")
 
     def write(self, folder: str = OWN_FOLDER) -> tuple[str, float]:
-        """A new file there: its digest, and the seconds that it took to reach the disk."""
-        done = self._run("write", f"{folder}/{FILE}", str(int(self.number("file_mib"))))
-        return done.stdout.strip(), done.end - done.begin
+        """A new file there: its digest, and the seconds that it took to reach the disk, by the subject's clock."""
+        digest, seconds = self._said("write", f"{folder}/{FILE}", str(int(self.number("file_mib")))).split()
+        return digest, float(seconds)
 
     def read(self, folder: str = OWN_FOLDER) -> tuple[str, float]:
-        """The file's digest now, `gone` without one, and the seconds that reading took."""
-        done = self._run("read", f"{folder}/{FILE}")
-        return done.stdout.strip(), done.end - done.begin
+        """The file's digest now, `gone` without one, and the seconds that reading took, by the subject's clock."""
+        digest, seconds = self._said("read", f"{folder}/{FILE}").split()
+        return digest, float(seconds)
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[Seen]:
@@ -196,14 +196,11 @@ class Scene:
         return self._client
 
     def _said(self, *words: str) -> str:
-        return self._run(*words).stdout
-
-    def _run(self, *words: str) -> RawOutput:
         done = self.subject.start(Command(argv=_argv("witness", *words)), self.deadline).wait(self.deadline)
         if done.status != 0:
             said = done.stderr.strip()[-500:]
             raise TareError(f"the witness in {self.subject.name} failed to {words[0]}", details=said)
-        return done
+        return done.stdout
 
 
 def _argv(program: str, *words: str) -> tuple[str, ...]:

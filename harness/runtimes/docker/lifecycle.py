@@ -79,7 +79,7 @@ class Life:
             Clonable: Clonable(
                 how={
                     "linked": "a container from a committed image",
-                    "full": "docker export, import, a container of it",
+                    "full": "docker export, import, and one of that",
                 },
                 freeze=self._commit,
                 ways={"linked": self._anew, "full": self._flattened},

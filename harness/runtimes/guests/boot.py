@@ -17,7 +17,7 @@ POWER_OFF = (
     "-c",
     "import ctypes, os; os.sync(); ctypes.CDLL(None).reboot(0x4321FEDC)",
 )
-"""Has a guest end itself, once all is written (reboot(2), RB_POWER_OFF): its init is the agent, which serves no button."""
+"""Has a guest end itself once all is written (reboot(2), RB_POWER_OFF): its init, the agent, hears no power button."""
 CREDENTIAL = "io.systemd.credential:tare.place="
 """How systemd finds a credential among the firmware's strings (systemd.system-credentials(7), SMBIOS type 11)."""
 
