@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from harness.analysis.intervals import geometric
 from harness.report import figures, style
@@ -17,6 +18,8 @@ from harness.report.tables import Group, Section, Table
 RESOURCE = "lifecycle"
 LINE, HEAD, AXIS, TOP = 0.21, 0.24, 0.55, 0.3
 """Inches: a mark's line, the line above a metric's marks, an axis with its label, the words above the emulated."""
+MANY_DECADES = 500.0
+"""From that ratio of the ends on, an axis has ticks at powers of ten alone."""
 Key = tuple[str, str]
 """A variant and its accelerator."""
 
@@ -113,6 +116,9 @@ def _marks(axes: Axes, rows: pd.DataFrame, lines: list[tuple[str, Key | None]], 
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     axes.set_xlim(low / 1.3, high * 1.3)
+    few = high / low > MANY_DECADES
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if few else (1.0, 2.0, 5.0), numticks=12))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_ylim(0, tall)
     axes.set_yticks([])
     axes.grid(axis="x", color=style.GRID, lw=0.7)
