@@ -38,9 +38,13 @@ def serve(address: str, port: str, mib: str) -> None:
 
 
 def watch(address: str, port: str, period_ms: str) -> None:
-    """Send a beat each period, and print the clock at each answer, until killed."""
-    period = int(period_ms) / 1000
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+    """Send a beat each period, and print the clock at each answer, until killed.
+
+    With the first answer the port beyond `port` is opened, by which whoever started this knows that it watches.
+    """
+    period, heard = int(period_ms) / 1000, False
+    udp = (socket.AF_INET, socket.SOCK_DGRAM)
+    with socket.socket(*udp) as client, socket.socket(*udp) as watching:
         following = time.monotonic()
         while True:
             # An unreachable address is an answer that did not come.
@@ -52,6 +56,9 @@ def watch(address: str, port: str, period_ms: str) -> None:
                     with contextlib.suppress(OSError):
                         client.recv(LARGEST)
                         print(f"{time.monotonic():.6f}", flush=True)
+                        if not heard:
+                            watching.bind(("", int(port) + 1))
+                            heard = True
             following = max(following, time.monotonic())
 
 

@@ -142,7 +142,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         network = stack.enter_context(
             open_network(daemons.netns, LABELS["tare.run"], daemons.docker_url, deadline, peer=f"{NAME}-peer")
         )
-        runtimes: dict[str, Runtime] = {one.name: one for one in (Docker(), Libvirt(), Native(), Microvm())}
+        made: tuple[Runtime, ...] = (Docker(), Libvirt(), Native(), Microvm())
+        runtimes = {one.name: one for one in made}
         runtimes["docker"].connect(daemons.docker_url)
         runtimes["libvirt"].connect(daemons.libvirt_uri)
         for one in runtimes.values():

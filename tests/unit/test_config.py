@@ -260,7 +260,7 @@ def test_a_lifecycle_workload_names_a_scenario_and_its_figures(tmp_path: Path) -
     for old, new, complaint in (
         ('scenario = "pause"', 'scenario = "paus"', "did you mean pause"),
         ('source = "resume"', 'source = "restore"', "pause has no 'restore'"),
-        ("settle_ms = 500\n", "", "add settle_ms"),
+        ("settle_ms = 1000\n", "", "add settle_ms"),
     ):
         assert old in good
         assert complaint in str(refusal(workload(tmp_path, good.replace(old, new), name)))

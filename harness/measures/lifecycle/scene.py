@@ -179,9 +179,10 @@ class Scene:
         endpoint, seen = self.subject.endpoint(), Seen()
         values = {"address": endpoint.address, "port": endpoint.port}
         words = render(self._workload.argv, self._workload.parameters, values)
-        job = self._peer().start(Command(argv=_argv(*words)), self.deadline)
+        # It opens that port with its first answer.
+        command = Command(argv=_argv(*words), listen=endpoint.port + 1)
+        job = self._peer().start(command, self.deadline)
         try:
-            self.settle()
             yield seen
         finally:
             output = job.stop(self.deadline)
