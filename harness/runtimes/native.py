@@ -54,7 +54,9 @@ class Native:
     name = "native"
     daemon = ""
     needs_root = True
-    variants = (Variant(name="native", runtime="native", summary="processes of the host in the root's directory"),)
+    variants: tuple[Variant, ...] = (
+        Variant(name="native", runtime="native", summary="processes of the host in the root's directory"),
+    )
 
     def prove(self, root: RootForms, deadline: Deadline) -> Accelerator:
         """The host's own processors."""

@@ -143,10 +143,9 @@ class Scene:
             self._witness = None
 
     def asked(self) -> State:
-        """What the witness says now, asked inside the subject. Raises TareError when it is not there."""
+        """What the witness says now, asked from outside. Raises TareError when it is not there."""
         endpoint = self.subject.endpoint()
-        address = "127.0.0.1" if endpoint.bind == "0.0.0.0" else endpoint.bind
-        identity, memory = self._said("ask", address, str(endpoint.port)).split()
+        identity, memory = self._said(self._peer(), "ask", endpoint.address, str(endpoint.port)).split()
         return State(identity, memory)
 
     def compare(self, step: str, before: State, *, must: bool) -> None:
@@ -165,12 +164,14 @@ class Scene:
 
     def write(self, folder: str = OWN_FOLDER) -> tuple[str, float]:
         """A new file there: its digest, and the seconds that it took to reach the disk, by the subject's clock."""
-        digest, seconds = self._said("write", f"{folder}/{FILE}", str(int(self.number("file_mib")))).split()
+        digest, seconds = self._said(
+            self.subject, "write", f"{folder}/{FILE}", str(int(self.number("file_mib")))
+        ).split()
         return digest, float(seconds)
 
     def read(self, folder: str = OWN_FOLDER) -> tuple[str, float]:
         """The file's digest now, `gone` without one, and the seconds that reading took, by the subject's clock."""
-        digest, seconds = self._said("read", f"{folder}/{FILE}").split()
+        digest, seconds = self._said(self.subject, "read", f"{folder}/{FILE}").split()
         return digest, float(seconds)
 
     @contextlib.contextmanager
@@ -196,11 +197,11 @@ class Scene:
             self._client.wait(Mark.READY, self.deadline.within(READY_SECONDS))
         return self._client
 
-    def _said(self, *words: str) -> str:
-        done = self.subject.start(Command(argv=_argv("witness", *words)), self.deadline).wait(self.deadline)
+    def _said(self, place: Instance, *words: str) -> str:
+        done = place.start(Command(argv=_argv("witness", *words)), self.deadline).wait(self.deadline)
         if done.status != 0:
             said = done.stderr.strip()[-500:]
-            raise TareError(f"the witness in {self.subject.name} failed to {words[0]}", details=said)
+            raise TareError(f"the witness of {self.subject.name} failed to {words[0]}", details=said)
         return done.stdout
 
 
