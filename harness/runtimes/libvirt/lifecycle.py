@@ -76,7 +76,8 @@ class Life:
         self._place, self._network = place, network
         self._session, self._domain, self._subject, self._directory = session, domain, subject, place.directory
         kvm: Kvm = "offered" if domain.type == "kvm" else "hidden"
-        self._move = Move(session, place.network.netns if place.network else "", kvm, place.directory)
+        netns = place.network.netns if place.network else ""
+        self._move = Move(session, netns, kvm, place.directory)
         self._system = domain.boot.firmware != "none"
         self._clones = 0
 
@@ -111,6 +112,9 @@ class Life:
     def _migratable(self) -> Migratable | Unsupported:
         if os.geteuid() != 0 or missing_programs(["libvirt"]):
             return Unsupported(reason="a second libvirtd beside the one in use takes root, tini and libvirtd")
+        if not (self._place.network and self._place.network.netns):
+            # A guest there would be found by nobody if this process were killed: its daemon would end with us.
+            return Unsupported(reason="guests are moved between libvirtds of tare's own only, not from the system's")
         if self._domain.mac and not self._domain.bridge:
             return Unsupported(reason="only a guest on the rig's bridge is moved")
         return Migratable(
