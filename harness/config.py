@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+from harness import scenarios
 from harness.documents import Document, FieldPath, read_document
 from harness.errors import TareError, bad_input
 from harness.model import Limits, Mark, Metric, Resource, Server, Suite, Workload, is_name
@@ -30,7 +31,10 @@ DENSITY: Mapping[str, tuple[float, float]] = {
 }
 """What a density workload must say, with the least and the most of each; see harness.measures.density."""
 
-PARAMETERS: Mapping[str, frozenset[str]] = {"density": frozenset(DENSITY)}
+PARAMETERS: Mapping[str, frozenset[str]] = {
+    "density": frozenset(DENSITY),
+    "lifecycle": scenarios.PARAMETERS,
+}
 """By measure, the parameters that it knows by itself, beside those that a command's words name."""
 
 LARGEST = 10**15
@@ -230,6 +234,25 @@ def _check_measure(document: Document, workload: Workload) -> None:
             raise bad_input(document.where(("server",)), "a boot workload serves nothing", "remove that table")
         for index, metric in enumerate(workload.metrics):
             _check_span(document, index, metric.source)
+    if workload.measure == "lifecycle":
+        _check_scenario(document, workload)
+
+
+def _check_scenario(document: Document, workload: Workload) -> None:
+    name, where = str(workload.parameters.get("scenario", "")), document.where(("parameters", "scenario"))
+    if name not in scenarios.FIGURES:
+        raise bad_input(where, f"{_short(name)} is no scenario", suggest(name, scenarios.FIGURES))
+    for field, given in (("server", workload.server), ("argv", workload.argv)):
+        if not given:
+            fix = "write it as in workloads/lifecycle.pause.toml"
+            raise bad_input(document.where((field,)), "is missing: the witness, and the client that asks it", fix)
+    if missing := sorted(scenarios.PARAMETERS - set(workload.parameters)):
+        raise bad_input(document.where(("parameters", missing[0])), "is missing", f"add {missing[0]} = …")
+    for index, metric in enumerate(workload.metrics):
+        if metric.source not in scenarios.FIGURES[name]:
+            source = document.where(("metrics", index, "source"))
+            fix = suggest(metric.source, scenarios.FIGURES[name])
+            raise bad_input(source, f"{name} has no {_short(metric.source)}", fix)
 
 
 def _check_density(document: Document, workload: Workload) -> None:

@@ -159,6 +159,7 @@ class Stage:
                 port=workload.server.port if workload.server else None,
                 scratch_mib=workload.scratch_mib if role is Role.SUBJECT else 0,
                 scratch_directory=self.scratch.directory,
+                lasting=role is Role.SUBJECT and workload.measure == "lifecycle",
             )
             runtime = self.catalog.runtimes[prepared.variant.runtime]
             instance = stack.enter_context(runtime.launch(prepared, place, self.labels, deadline))

@@ -2,6 +2,7 @@
 
 import json
 import selectors
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.model import Accelerator, Mark
 from harness.runtimes.base import BeaconCost, Command, Counters, Endpoint, RawOutput
+from harness.runtimes.capabilities import T, Unsupported, choose
 from harness.runtimes.line import Line
 from harness.runtimes.telling import Told, beacon_cost
 
@@ -131,6 +133,22 @@ class Channel:
             self._frames += [(stamp, _decode(line)) for stamp, line in self._main.lines]
             self._main.lines.clear()
 
+    def listen_anew(self) -> None:
+        """Listen at every path again, before what runs the instance is replaced while the instance itself goes on."""
+        for line in (self._main, *self._watched.values()):
+            line.listen_anew()
+
+    def switch(self, deadline: Deadline) -> None:
+        """Go on with what has replaced it. Raises DeadlineExceeded when it does not connect."""
+        for line in (self._main, *self._watched.values()):
+            line.switch(deadline)
+
+    def begin(self) -> None:
+        """Listen at every path again, for an instance that begins anew: all that came before is forgotten."""
+        self._frames.clear()
+        for line in (self._main, *self._watched.values()):
+            line.begin()
+
     def close(self) -> None:
         """Close and remove all sockets."""
         for line in (self._main, *self._watched.values()):
@@ -233,6 +251,10 @@ class AgentInstance(ABC):
         """What the instance says of itself, then what its host side says."""
         return {**self._channel.facts(deadline), **self._host_facts()}
 
+    def capability(self, kind: type[T]) -> T | Unsupported:
+        """What it can do of a kind of harness.runtimes.capabilities, or why it cannot."""
+        return choose(self._offers(), kind, self.name)
+
     def __enter__(self) -> Self:
         return self
 
@@ -245,6 +267,15 @@ class AgentInstance(ABC):
     def _read_stamps(self, stamps: Mapping[str, tuple[float, str]]) -> dict[Mark, float]:
         """Marks from watched sockets; a runtime that watches some overrides this."""
         return {}
+
+    def _offers(self) -> Mapping[type, object]:
+        """By kind, what it can do or an Unsupported; a runtime that can do something overrides this."""
+        return {}
+
+    def _begin(self) -> None:
+        """Before it is started again: channel and marks begin anew."""
+        self._channel.begin()
+        self._marks = {Mark.ASKED: time.monotonic()}
 
     @abstractmethod
     def _dead(self) -> str | None:

@@ -7,6 +7,7 @@ from typing import Literal, Protocol, Self
 
 from harness.deadline import Deadline
 from harness.model import Accelerator, Available, Leftover, Mark, NetworkPlace, RootForms, Shape, Variant
+from harness.runtimes.capabilities import T, Unsupported
 
 __all__ = ["Available", "Leftover", "NetworkPlace", "RootForms"]  # words of the model that this room also hands out
 
@@ -89,7 +90,8 @@ class Place:
     `name` is unique on the host (`tare-…`); `directory` is the instance's own, short enough for unix sockets, removed
     with it; `port` is what a server inside will listen on; `scratch_mib` asks for scratch space of that size at
     /scratch, below `scratch_directory` (same backing filesystem for all) where the runtime keeps it in a file. `media`
-    are raw files that a guest finds as further disks, read-only; only guests have them.
+    are raw files that a guest finds as further disks, read-only; only guests have them. A `lasting` one may be stopped,
+    moved and begun again: no daemon ends it by itself when the harness goes, and its labels are what finds it then.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Place:
     scratch_mib: int = 0
     scratch_directory: Path = Path("/var/lib/tare/scratch")
     media: tuple[Path, ...] = ()
+    lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +173,10 @@ class Instance(Protocol):
 
     def facts(self, deadline: Deadline) -> Mapping[str, str]:
         """What the instance itself and its host side prove about it: the parity table's rows."""
+        ...
+
+    def capability(self, kind: type[T]) -> T | Unsupported:
+        """What it can do of a kind of harness.runtimes.capabilities, or why it cannot."""
         ...
 
     def __enter__(self) -> Self: ...

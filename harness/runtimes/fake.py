@@ -11,6 +11,7 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.model import Accelerator, Available, Leftover, Mark, RootForms, Shape, Variant
 from harness.runtimes.base import BeaconCost, Command, Counters, Endpoint, Place, Prepared, RawOutput
+from harness.runtimes.capabilities import T, Unsupported
 
 SLOW_FACTOR = 1.25
 """What `fake/slow` costs: rates are divided by it, times multiplied."""
@@ -127,6 +128,10 @@ class FakeInstance:
     def facts(self, deadline: Deadline) -> Mapping[str, str]:
         """That it is no real place."""
         return {"runtime": "fake", "kernel": self.kernel, "factor": str(self._factor)}
+
+    def capability(self, kind: type[T]) -> T | Unsupported:
+        """None: it has no state to put through anything."""
+        return Unsupported(reason="fake has no state")
 
     def __enter__(self) -> Self:
         return self

@@ -1,11 +1,12 @@
 """One unix socket of an instance, at the host's end."""
 
+import contextlib
 import socket
 import time
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.errors import TareError
+from harness.errors import DeadlineExceeded, TareError
 
 LINE_CAP = 32 * 2**20
 
@@ -22,6 +23,44 @@ class Line:
         self._connection: socket.socket | None = None
         self._pending = bytearray()
         self.lines: list[tuple[float, str]] = []
+        self.closed = False
+        self._next: socket.socket | None = None
+
+    def listen_anew(self) -> None:
+        """Listen at the path again beside the connection, for what comes in its place: see `switch` and `begin`."""
+        self._forget_next()
+        self.path.unlink(missing_ok=True)
+        self._next = _listening(self.path)
+
+    def switch(self, deadline: Deadline) -> None:
+        """Go on with the next connection: what the old one still brings comes first. Raises DeadlineExceeded."""
+        listener, self._next = self._next, None
+        assert listener is not None
+        listener.settimeout(max(deadline.left, 0.001))
+        try:
+            connection, _ = listener.accept()
+        except TimeoutError as late:
+            raise DeadlineExceeded("an instance did not connect to its channel again", details=str(self.path)) from late
+        finally:
+            listener.close()
+        connection.settimeout(None)
+        if self._connection is not None:
+            self._connection.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while not self.closed:
+                    self.take()
+            self._connection.close()
+        self._connection, self.closed = connection, False
+
+    def begin(self) -> None:
+        """Forget the connection and what came over it: the instance begins anew, and connects to the path."""
+        self.listen_anew()
+        for one in (self._connection, self._listener):
+            if one is not None:
+                one.close()
+        self._connection, self._listener, self._next = None, self._next, None
+        self._pending.clear()
+        self.lines.clear()
         self.closed = False
 
     def dial(self, deadline: Deadline) -> None:
@@ -80,10 +119,16 @@ class Line:
 
     def close(self) -> None:
         """Close both sockets and remove the path."""
+        self._forget_next()
         for one in (self._connection, self._listener):
             if one is not None:
                 one.close()
         self.path.unlink(missing_ok=True)
+
+    def _forget_next(self) -> None:
+        if self._next is not None:
+            self._next.close()
+            self._next = None
 
 
 def _listening(path: Path) -> socket.socket:

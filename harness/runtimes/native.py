@@ -11,13 +11,13 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
 
 from harness.deadline import Deadline
-from harness.errors import TareError
+from harness.errors import DeadlineExceeded, TareError
 from harness.model import Accelerator, Mark, Shape, Variant
 from harness.process import have, kill_group, spawn
 from harness.runtimes.agent import AgentInstance, Channel
@@ -32,9 +32,20 @@ from harness.runtimes.base import (
     Prepared,
     RootForms,
 )
+from harness.runtimes.capabilities import (
+    Clonable,
+    Migratable,
+    Pausable,
+    Persistent,
+    Savable,
+    Snapshottable,
+    Stoppable,
+    Unsupported,
+)
 
 PROGRAMS = ("bwrap", "taskset", "nsenter")
 END_SECONDS = 5.0
+STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
 
 
 class Native:
@@ -43,7 +54,9 @@ class Native:
     name = "native"
     daemon = ""
     needs_root = True
-    variants = (Variant(name="native", runtime="native", summary="processes of the host in the root's directory"),)
+    variants: tuple[Variant, ...] = (
+        Variant(name="native", runtime="native", summary="processes of the host in the root's directory"),
+    )
 
     def prove(self, root: RootForms, deadline: Deadline) -> Accelerator:
         """The host's own processors."""
@@ -73,14 +86,17 @@ class Native:
         scratch = _scratch(place)
         channel = Channel(place.directory)
         asked = time.monotonic()
+        argv = _argv(prepared, place, scratch)
+
+        def spawned() -> "subprocess.Popen[bytes]":
+            return spawn(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(labels))
+
         try:
-            child = spawn(
-                _argv(prepared, place, scratch), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(labels)
-            )
+            child = spawned()
         except BaseException:
             channel.close()
             raise
-        return Process(place, channel, child, asked, scratch)
+        return Process(place, channel, child, asked, scratch, spawned)
 
     def leftovers(self) -> Iterable[Leftover]:
         """None: bubblewrap and the agent end with the harness."""
@@ -98,12 +114,19 @@ class Process(AgentInstance):
     """A native process tree."""
 
     def __init__(
-        self, place: Place, channel: Channel, child: "subprocess.Popen[bytes]", asked: float, scratch: Path | None
+        self,
+        place: Place,
+        channel: Channel,
+        child: "subprocess.Popen[bytes]",
+        asked: float,
+        scratch: Path | None,
+        spawned: Callable[[], "subprocess.Popen[bytes]"],
     ) -> None:
         super().__init__(place.name, channel, Accelerator.NONE, platform.release(), asked)
         self._place = place
         self._child = child
         self._scratch = scratch
+        self._spawned = spawned
         self._marks[Mark.CREATED] = time.monotonic()
 
     def wait(self, mark: Mark, deadline: Deadline) -> float:
@@ -124,6 +147,49 @@ class Process(AgentInstance):
             raise TareError(f"{self.name} has no network place")
         address = self._place.network.host_address
         return Endpoint(address=address, port=self._place.port, bind=address)
+
+    def _offers(self) -> Mapping[type, object]:
+        own = {"host's folder": "/scratch"} if self._scratch else {}
+        return {
+            Pausable: Pausable(how="SIGSTOP, SIGCONT", pause=self._pause, resume=self._resume),
+            Stoppable: Stoppable(
+                how="SIGTERM, SIGKILL, a new process", stop=self._stop, kill=self._kill, start=self._start
+            ),
+            Persistent: Persistent(storages={**own, "tmpfs": "/tmp"}, recreate=self._start),
+            Snapshottable: Unsupported(reason="a process has no disk of its own to take a snapshot of"),
+            Savable: Unsupported(reason="Linux saves no process by itself: that takes CRIU, which tare does not use"),
+            Clonable: Unsupported(reason="a process has no template: it starts from the host's own files"),
+            Migratable: Unsupported(reason="a process cannot be moved while it runs"),
+        }
+
+    def _pause(self, deadline: Deadline) -> None:
+        tree = self._tree()
+        _signal(tree, signal.SIGSTOP)
+        while any(one.is_running() and one.status() not in STOPPED for one in tree):
+            deadline.check("the stop of processes")
+
+    def _resume(self, deadline: Deadline) -> None:
+        _signal(self._tree(), signal.SIGCONT)
+
+    def _stop(self, deadline: Deadline) -> None:
+        _signal(self._tree()[1:], signal.SIGTERM)
+        self._ended(deadline)
+
+    def _kill(self, deadline: Deadline) -> None:
+        _signal(self._tree(), signal.SIGKILL)
+        self._ended(deadline)
+
+    def _ended(self, deadline: Deadline) -> None:
+        try:
+            self._child.wait(deadline.left)
+        except subprocess.TimeoutExpired as late:
+            raise DeadlineExceeded("processes did not end in time", details=self.name) from late
+
+    def _start(self, deadline: Deadline) -> None:
+        assert self._child.stderr is not None
+        self._child.stderr.close()
+        self._begin()
+        self._child = self._spawned()
 
     def _tree(self) -> list[psutil.Process]:
         found = []

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from harness.config import load_suite, load_workload, load_workloads, render
 from harness.documents import read_document
 from harness.errors import ExitCode, TareError
+from harness.paths import data
 
 GOOD = """\
 name = "cpu.x"
@@ -250,3 +251,16 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
         read_document(path)
     except TareError as error:
         assert error.code is ExitCode.BAD_INPUT
+
+
+def test_a_lifecycle_workload_names_a_scenario_and_its_figures(tmp_path: Path) -> None:
+    good = (data("workloads") / "lifecycle.pause.toml").read_text(encoding="utf-8")
+    name = "lifecycle.pause.toml"
+    assert load_workload(workload(tmp_path, good, name)).parameters["scenario"] == "pause"
+    for old, new, complaint in (
+        ('scenario = "pause"', 'scenario = "paus"', "did you mean pause"),
+        ('source = "resume"', 'source = "restore"', "pause has no 'restore'"),
+        ("settle_ms = 1000\n", "", "add settle_ms"),
+    ):
+        assert old in good
+        assert complaint in str(refusal(workload(tmp_path, good.replace(old, new), name)))

@@ -10,7 +10,9 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+import time
+import uuid
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -20,6 +22,7 @@ import psutil
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.daemons.enclosure import Enclosure, send
+from harness.host.daemons.reach import accepts
 from harness.process import kill_group, spawn
 
 SCRIPT = Path(__file__).with_name("enclosure.sh")
@@ -55,6 +58,8 @@ remember_owner = 0
 security_driver = "none"
 """
 
+SECOND = "libvirtd-second"
+CLOSING = 10.0
 Kvm = Literal["offered", "hidden"]
 
 
@@ -141,28 +146,53 @@ def start_dockerd(run_dir: Path, state: Path, enclosure: Enclosure) -> Daemon:
     return _start("dockerd", command, folder, socket, state, enclosure.handle, "same-dev", binds)
 
 
-def start_libvirtd(run_dir: Path, state: Path, handle: Path | None, kvm: Kvm) -> Daemon:
+@contextlib.contextmanager
+def second_libvirtd(run_dir: Path, state: Path, handle: Path | None, kvm: Kvm, deadline: Deadline) -> Iterator[Path]:
+    """A libvirtd beside the one in use, to move guests to: another host's by its UUID and name. Yields its socket.
+
+    Raises TareError when it ends by itself, DeadlineExceeded when it does not listen.
+    """
+    daemon = start_libvirtd(run_dir, state, handle, kvm, SECOND)
+    try:
+        while not accepts(daemon.socket):
+            daemon.check()
+            deadline.check("the second libvirtd")
+            time.sleep(0.02)
+        yield daemon.socket
+    finally:
+        daemon.ask_to_end()
+        daemon.end(Deadline.after(CLOSING))
+        shutil.rmtree(run_dir / SECOND, ignore_errors=True)
+
+
+def start_libvirtd(run_dir: Path, state: Path, handle: Path | None, kvm: Kvm, name: str = "libvirtd") -> Daemon:
     """Start libvirtd with folders of its own in place of the system's; returns before it answers.
 
     `handle` is the network namespace to live in (None: the host's). With `kvm` `hidden` its /dev has no kvm, so that
     libvirt never believes in it and never probes QEMU again at each call; `offered` gives QEMU's user a usable node,
     whatever the mode of the host's own.
     """
-    folder = _fresh(run_dir / "libvirtd")
+    folder, beside = _fresh(run_dir / name), name == SECOND
     sources = {name: folder / name for name in ("etc", "run")}
     # What QEMU can do is probed once per view of KVM and then kept.
-    sources |= {"cache": state / "libvirt" / f"cache-kvm-{kvm}", "lib": state / "libvirt" / "lib"}
-    sources["log"] = state / "logs" / "libvirt"
+    sources |= {
+        "cache": state / "libvirt" / f"cache-kvm-{kvm}",
+        "lib": state / "libvirt" / ("lib-second" if beside else "lib"),
+    }
+    sources["log"] = state / "logs" / ("libvirt-second" if beside else "libvirt")
     for source in sources.values():
         source.mkdir(parents=True, exist_ok=True)
     (sources["log"] / "libvirtd.log").unlink(missing_ok=True)
-    (sources["etc"] / "libvirtd.conf").write_text(LIBVIRTD_CONF)
+    identity = f'host_uuid = "{uuid.uuid4()}"\n' if beside else ""
+    (sources["etc"] / "libvirtd.conf").write_text(LIBVIRTD_CONF + identity)
     (sources["etc"] / "qemu.conf").write_text(QEMU_CONF)
     binds = [(sources[name], target) for name, target in LIBVIRT_FOLDERS.items()]
     socket = _socket(sources["run"] / "libvirt-sock")
     command: list[str | Path] = [_program("libvirtd"), "--config", LIBVIRT_FOLDERS["etc"] / "libvirtd.conf",
                "--pid-file", folder / "libvirtd.pid"]  # fmt: skip
-    return _start("libvirtd", command, folder, socket, state, handle, f"kvm-{kvm}", binds)
+    if beside:
+        command = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', SECOND, *command]
+    return _start(name, command, folder, socket, state, handle, f"kvm-{kvm}", binds)
 
 
 def _start(

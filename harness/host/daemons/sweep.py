@@ -8,10 +8,10 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.host.daemons.enclosure import NETNS, NETNS_DIRECTORY, Enclosure
-from harness.host.daemons.private import DOCKER_FOLDERS, LIBVIRT_FOLDERS, remove_mount_point
+from harness.host.daemons.private import DOCKER_FOLDERS, LIBVIRT_FOLDERS, SECOND, remove_mount_point
 from harness.process import run
 
-FOLDERS = ("dockerd", "libvirtd")
+FOLDERS = ("dockerd", "libvirtd", SECOND)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 
 from harness.report.chapters.base import Chapter, Drawing
 from harness.report.chapters.density import Density
+from harness.report.chapters.lifecycle import Lifecycle
 
 __all__ = ["CHAPTERS", "Chapter", "Drawing"]
 
 CHAPTERS: Mapping[str, Chapter] = {
     "density": Density(),
+    "lifecycle": Lifecycle(),
 }
 """By resource."""

@@ -30,7 +30,7 @@ class Docker:
     name = "docker"
     daemon = "docker"
     needs_root = True
-    variants = VARIANTS
+    variants: tuple[Variant, ...] = VARIANTS
 
     def __init__(self) -> None:
         self.url: str | None = None

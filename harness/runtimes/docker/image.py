@@ -75,7 +75,7 @@ def _import(daemon: Daemon, root: RootForms, deadline: Deadline) -> None:
                 tag=version,
                 changes=[f"LABEL {ROOT_LABEL}={root.digest}"],
             )
-            _refuse_errors(answer)
+            refuse_errors(answer)
             image = api.inspect_image(f"{repository}:{version}")
     except OSError as error:
         raise TareError("the root cannot be read", details=str(error), hint="make images") from error
@@ -98,12 +98,12 @@ def _chunks(path: Path, digest: Any, deadline: Deadline) -> Iterator[bytes]:
             yield chunk
 
 
-def _refuse_errors(answer: object) -> None:
-    """The daemon answers 200 before it unpacks: a failure is a line of the body."""
+def refuse_errors(answer: object) -> None:
+    """Raise TareError for a failed import: the daemon answers 200 before it unpacks, and a failure is in the body."""
     for line in str(answer).splitlines():
         with contextlib.suppress(ValueError):
             said = json.loads(line)
             if isinstance(said, dict) and said.get("error"):
                 raise TareError(
-                    "Docker could not import the root", details=str(said["error"]), hint="make images; docker system df"
+                    "Docker could not import it", details=str(said["error"]), hint="make images; docker system df"
                 )

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from harness.runtimes.base import Counters, Endpoint, Place, Prepared
 from harness.runtimes.docker import remains, specification
 from harness.runtimes.docker.cost import Cgroup, Servants, cgroup_of
 from harness.runtimes.docker.daemon import Daemon, Refused
+from harness.runtimes.docker.lifecycle import Life
 from harness.runtimes.docker.moments import Listener, Moments, containerd_of, unheard
+from harness.runtimes.docker.specification import volume_name
 
 log = logging.getLogger(__name__)
 CALL_SECONDS = 10.0
@@ -54,13 +57,16 @@ class Container(AgentInstance):
         self._ready: Future[float] = Future()
         self._started = threading.Event()
         self._over = threading.Event()
-        # The first line comes some milliseconds before the daemon answers that the container has started: only who
-        # listens meanwhile stamps it when it arrives.
-        self._listener = threading.Thread(target=self._listen, name=f"{place.name}-ready", daemon=True)
+        self._listener = self._listening()
+        self._life: Life | None = None
 
     def create(self, labels: Mapping[str, str], deadline: Deadline) -> None:
         """Create and start it: two calls, as `docker run` makes. Raises TareError."""
-        config = specification.container(self._prepared, self._place, labels)
+        if self._place.lasting and self._life is None:
+            self._life = Life(self._daemon, self, dict(labels))
+        image = self._life.image if self._life else ""
+        prepared = replace(self._prepared, image=image) if image else self._prepared
+        config = specification.container(prepared, self._place, labels)
         self._listener.start()
         with self._daemon.call(f"create {self.name}", deadline) as api:
             made = api.create_container_from_config(config, self.name)
@@ -68,9 +74,32 @@ class Container(AgentInstance):
         self.handle = str(made["Id"])
         for warning in made.get("Warnings") or ():
             log.warning("docker, about %s: %s", self.name, warning)
+        self._start(deadline)
+
+    def start_again(self, deadline: Deadline) -> None:
+        """Start it once it has stopped; it is waited for as after a launch. Raises TareError."""
+        self.begin_again()
+        self._listener.start()
+        self._start(deadline)
+
+    def begin_again(self) -> None:
+        """Before it is started again, or made anew: what was known of the last start is forgotten."""
+        self.deafen()
+        self._begin()
+        self._over.clear()
+        self._started.clear()
+        self._cgroup = self._servants = self._moments = None
+        self._ready = Future()
+        self._listener = self._listening()
+
+    def _start(self, deadline: Deadline) -> None:
         with self._daemon.call(f"start {self.name}", deadline) as api:
             api.start(self.handle)
         self._started.set()
+
+    def _listening(self) -> threading.Thread:
+        """What stamps the first line: it comes some milliseconds before the daemon answers that it has started."""
+        return threading.Thread(target=self._listen, name=f"{self.name}-ready", daemon=True)
 
     @property
     def marks(self) -> Mapping[Mark, float]:
@@ -118,6 +147,9 @@ class Container(AgentInstance):
                 raise
             log.error("%s", late)
             first.add_note(str(late))
+
+    def _offers(self) -> Mapping[type, object]:
+        return self._life.offers() if self._life else {}
 
     def _listen(self) -> None:
         try:
@@ -192,6 +224,8 @@ class Container(AgentInstance):
             destroy(self._daemon, self.handle, self.name, Deadline.after(DESTROY_SECONDS))
         finally:
             self.deafen()
+            if self._life is not None:
+                self._life.end(Deadline.after(DESTROY_SECONDS))
 
     def deafen(self) -> None:
         """End the listening thread, so that the channel can be closed."""
@@ -222,6 +256,8 @@ def launch(
         finally:
             instance.deafen()
             channel.close()
+            if place.lasting:
+                remains.remove_volume(daemon, volume_name(place), Deadline.after(DESTROY_SECONDS))
         raise
     return instance
 

@@ -15,7 +15,7 @@ CONTAINER, VOLUME, NETWORK, IMAGE = "docker-container", "docker-volume", "docker
 
 
 def leftovers(daemon: Daemon, deadline: Deadline) -> Iterator[Leftover]:
-    """Containers, then volumes, then networks: the order in which they can be removed."""
+    """Containers, then what was made of them: volumes, networks, images; the order in which they can be removed."""
     seen: set[tuple[str, str]] = set()
     for label in (INSTALL, RUN):
         for leftover in _labelled(daemon, label, deadline):
@@ -37,7 +37,7 @@ def remove(daemon: Daemon, leftover: Leftover, deadline: Deadline) -> None:
     try:
         labels = _labels(daemon, leftover, deadline)
         # Whatever a user makes of the root's image inherits the image's label: that one says nothing of a container.
-        proof = {ROOT_LABEL} if leftover.kind == IMAGE else {INSTALL, RUN}
+        proof = {INSTALL, RUN} | ({ROOT_LABEL} if leftover.kind == IMAGE else set())
         if not proof & labels.keys():
             raise TareError(f"{leftover.kind} {leftover.name} does not carry tare's label", hint="remove it by hand")
         if leftover.kind == CONTAINER:
@@ -50,6 +50,26 @@ def remove(daemon: Daemon, leftover: Leftover, deadline: Deadline) -> None:
                 api.remove_network(leftover.name)
             else:
                 api.remove_image(leftover.name)
+    except Refused as error:
+        if error.status != 404:
+            raise
+
+
+def remove_volume(daemon: Daemon, name: str, deadline: Deadline) -> None:
+    """Remove a volume that no container has any more; gone already is fine. Raises TareError."""
+    try:
+        with daemon.call(f"remove the volume {name}", deadline) as api:
+            api.remove_volume(name)
+    except Refused as error:
+        if error.status != 404:
+            raise
+
+
+def remove_image(daemon: Daemon, name: str, deadline: Deadline) -> None:
+    """Remove an image, with the layers that nothing else has; gone already is fine. Raises TareError."""
+    try:
+        with daemon.call(f"remove the image {name}", deadline) as api:
+            api.remove_image(name)
     except Refused as error:
         if error.status != 404:
             raise
@@ -86,6 +106,11 @@ def _labelled(daemon: Daemon, label: str, deadline: Deadline) -> Iterator[Leftov
         networks = api.networks(filters=wanted)
     for network in networks:
         yield _leftover(NETWORK, network["Id"], network.get("Labels"))
+    # An image that was made of a container has the container's labels; one of the root has none of them.
+    with daemon.call("list images", deadline) as api:
+        made = api.images(filters=wanted)
+    for image in made:
+        yield _leftover(IMAGE, (image.get("RepoTags") or [image["Id"]])[0], image.get("Labels"))
 
 
 def _leftover(kind: str, name: str, labels: Mapping[str, str] | None) -> Leftover:

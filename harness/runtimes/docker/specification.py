@@ -87,8 +87,14 @@ def _mounts(scratch: str, place: Place, labels: Mapping[str, str]) -> list[dict[
     if scratch == VOLUME and place.scratch_mib > 0:
         # Without a source the volume is anonymous: it is created and removed with the container.
         volume = {"NoCopy": True, "Labels": dict(labels)}
-        mounts.append({"Type": "volume", "Target": "/scratch", "VolumeOptions": volume})
+        source = {"Source": volume_name(place)} if place.lasting else {}
+        mounts.append({"Type": "volume", "Target": "/scratch", "VolumeOptions": volume, **source})
     return mounts
+
+
+def volume_name(place: Place) -> str:
+    """The name of a lasting container's volume, which a container made in its place gets too."""
+    return f"{place.name}-scratch"
 
 
 def _published(network: str, place: Place) -> dict[str, Any]:

@@ -11,6 +11,13 @@ CLEAN_ARGUMENT = re.compile(r"[\x21-\x7e]+")
 DATA_DEVICE = "/dev/vdb"
 EARLY_DEVICE = "/dev/ttyS1"
 """The serial port into which the beacon speaks before there is a channel: an exit or more for each byte."""
+POWER_OFF = (
+    "/usr/bin/python3",
+    "-I",
+    "-c",
+    "import ctypes, os; os.sync(); ctypes.CDLL(None).reboot(0x4321FEDC)",
+)
+"""Has a guest end itself once all is written (reboot(2), RB_POWER_OFF): its init, the agent, hears no power button."""
 CREDENTIAL = "io.systemd.credential:tare.place="
 """How systemd finds a credential among the firmware's strings (systemd.system-credentials(7), SMBIOS type 11)."""
 

@@ -19,9 +19,14 @@ def kernel_and_disk(root: RootForms) -> tuple[Path, ...]:
     return (root.disk, root.kernel, root.initramfs)
 
 
-def make_overlay(base: Path, path: Path, deadline: Deadline) -> None:
-    """A qcow2 file at `path` that keeps what is written over the raw `base`."""
-    run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", path], deadline)
+def make_overlay(base: Path, path: Path, deadline: Deadline, form: str = "raw") -> None:
+    """A qcow2 file at `path` that keeps what is written over the `base` of that form."""
+    run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", form, path], deadline)
+
+
+def make_copy(source: Path, path: Path, deadline: Deadline) -> None:
+    """A qcow2 file at `path` with all that the qcow2 file `source` and those below it hold."""
+    run(["qemu-img", "convert", "-q", "-f", "qcow2", "-O", "qcow2", source, path], deadline)
 
 
 def make_data(path: Path, mib: int, form: str, deadline: Deadline) -> None:

@@ -134,12 +134,17 @@ class QemuGuest(AgentInstance):
             "halt_poll_ns": _read(Path("/sys/module/kvm/parameters/halt_poll_ns")),
         }
 
+    def _forget(self) -> None:
+        """Its QEMU is another one from now on."""
+        if self._qemu is not None:
+            self._qemu.close()
+            self._qemu = None
+
     def _destroy(self) -> None:
         try:
             self._end()
         finally:
-            if self._qemu is not None:
-                self._qemu.close()
+            self._forget()
 
 
 def tail(console: Path) -> str:

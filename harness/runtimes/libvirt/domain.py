@@ -25,6 +25,8 @@ CPU_MODES = ("host-passthrough", "host-model", "maximum")
 class Disk:
     """One virtio disk; `base` is the raw file under a qcow2 overlay, `io` empty for QEMU's own choice (threads).
 
+    `between` are qcow2 files that it is an overlay of, the nearest first, and the last of them one of `base`.
+
     `iothread` is the number of the thread that serves it, 0 for QEMU's main loop; a `medium` was there before the
     guest, is not written and stays.
     """
@@ -37,6 +39,13 @@ class Disk:
     base: Path | None = None
     iothread: int = 0
     medium: bool = False
+    between: tuple[Path, ...] = ()
+
+    @property
+    def chain(self) -> tuple[tuple[Path, str], ...]:
+        """What it is an overlay of, the nearest first, each with its format."""
+        bottom = ((self.base, "raw"),) if self.base else ()
+        return (*((path, "qcow2") for path in self.between), *bottom)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,16 +8,17 @@ import libvirt
 import libvirt_qemu
 
 from harness.deadline import Deadline
-from harness.runtimes.base import Endpoint
+from harness.runtimes.agent import Channel
+from harness.runtimes.base import Command, Endpoint
+from harness.runtimes.guests.boot import POWER_OFF
 from harness.runtimes.guests.instance import Launched, QemuGuest
 from harness.runtimes.guests.qemu import Qemu
 from harness.runtimes.libvirt.knobs import Network
+from harness.runtimes.libvirt.lifecycle import Life
 from harness.runtimes.libvirt.network import outer
 from harness.runtimes.libvirt.session import bounded
 
 MONITOR_SECONDS = 10.0
-DESTROY_SECONDS = 90.0
-"""Xen's toolstack alone gives the script that takes a network card down 40 s, on a host that is slow."""
 
 
 class Guest(QemuGuest):
@@ -31,10 +32,38 @@ class Guest(QemuGuest):
         self._handle = handle
         self._network = network
         self._resources = resources
+        self._life: Life | None = None
+
+    def live(self, life: Life) -> None:
+        """It is a lasting one: that is what it can be put through."""
+        self._life = life
+
+    @property
+    def channel(self) -> Channel:
+        """Its channel."""
+        return self._channel
+
+    def begin_again(self, identity: str) -> None:
+        """Before it is started again, as the domain of that UUID: forget what was known of the last start."""
+        self._forget()
+        self._identity = identity
+        self._begin()
+
+    def go_on(self, deadline: Deadline) -> None:
+        """It runs on in another QEMU: take its channel's next connection. Raises DeadlineExceeded."""
+        self._forget()
+        self._channel.switch(deadline)
+
+    def power_off(self, deadline: Deadline) -> None:
+        """Have it end itself, once all is written. Raises TareError when it cannot be asked."""
+        self.start(Command(argv=POWER_OFF), deadline)
 
     def endpoint(self) -> Endpoint:
         """The guest's own static address, or that of the host's which stands for it."""
         return outer(self._network, self._place.network, super().endpoint())
+
+    def _offers(self) -> Mapping[type, object]:
+        return self._life.offers() if self._life else {}
 
     def _find(self) -> Qemu | None:
         return Qemu.find(self._identity)
@@ -43,24 +72,16 @@ class Guest(QemuGuest):
         request = json.dumps({"execute": command})
 
         def ask() -> str:
-            return str(libvirt_qemu.qemuMonitorCommand(self._handle, request, 0))
+            handle = self._life.handle if self._life else self._handle
+            return str(libvirt_qemu.qemuMonitorCommand(handle, request, 0))
 
         answer = json.loads(bounded(f"ask QEMU {command}", Deadline.after(MONITOR_SECONDS), ask))
         returned = answer.get("return")
         return returned if isinstance(returned, dict) else {}
 
     def _end(self) -> None:
-        self._resources.close()
-
-
-def end(handle: "libvirt.virDomain", deadline: Deadline | None = None) -> None:
-    """Destroy a domain, in 90 s unless told; one that is gone is fine. Raises TareError when libvirt cannot."""
-
-    def destroy() -> None:
         try:
-            handle.destroy()
-        except libvirt.libvirtError as error:
-            if error.get_error_code() not in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):
-                raise
-
-    bounded("destroy a domain", deadline or Deadline.after(DESTROY_SECONDS), destroy)
+            if self._life is not None:
+                self._life.end()
+        finally:
+            self._resources.close()

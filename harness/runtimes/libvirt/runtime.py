@@ -21,10 +21,11 @@ from harness.runtimes.guests.firmware import uefi
 from harness.runtimes.guests.instance import MOMENTS, Launched
 from harness.runtimes.libvirt.description import describe, facts, kernel_of, system_of
 from harness.runtimes.libvirt.domain import NAMESPACE, RUN_LABEL, labels_of, render
-from harness.runtimes.libvirt.instance import Guest, end
+from harness.runtimes.libvirt.instance import Guest
 from harness.runtimes.libvirt.knobs import DRIVERS, UNTRIED, XEN, Knobs, driver_of, variants
+from harness.runtimes.libvirt.lifecycle import Life
 from harness.runtimes.libvirt.network import attached, forward, obstacle
-from harness.runtimes.libvirt.session import Session, bounded
+from harness.runtimes.libvirt.session import Session, bounded, create, end, is_no_domain
 from harness.runtimes.libvirt.xen import XenGuest
 
 LIST_SECONDS = 20.0
@@ -113,7 +114,8 @@ class Libvirt:
         text = render(domain)
         root, *data = (disk for disk in domain.disks if not disk.medium)
         xen = domain.type == "xen"
-        flags = libvirt.VIR_DOMAIN_START_PAUSED if xen else libvirt.VIR_DOMAIN_START_AUTODESTROY
+        lasts = 0 if place.lasting else libvirt.VIR_DOMAIN_START_AUTODESTROY
+        flags = libvirt.VIR_DOMAIN_START_PAUSED if xen else lasts
         with ExitStack() as undo:
             channel = Channel(place.directory, dials=xen)
             undo.callback(channel.close)
@@ -128,7 +130,7 @@ class Libvirt:
             assert root.base is not None
             make_overlay(root.base, root.path, deadline)
             undo.enter_context(attached(network, domain, place, self.uri or "", deadline))
-            handle = _create(connection, text, flags, deadline)
+            handle = create(connection, text, flags, deadline)
             undo.callback(end, handle)
             if xen:
                 channel.dial(deadline)
@@ -147,7 +149,10 @@ class Libvirt:
             )
             if xen:
                 return XenGuest(launched, handle, undo.pop_all())
-            return Guest(launched, domain.uuid, handle, network, undo.pop_all())
+            guest = Guest(launched, domain.uuid, handle, network, undo.pop_all())
+            if place.lasting:
+                guest.live(Life(self._session, domain, handle, guest, place, network))
+            return guest
 
     def leftovers(self) -> Iterable[Leftover]:
         """Every domain with labels of ours, of any run; empty without a libvirtd."""
@@ -169,7 +174,7 @@ class Libvirt:
         try:
             handle = bounded("find a domain", deadline, lambda: connection.lookupByName(leftover.name))
         except TareError as error:
-            if isinstance(error.__cause__, libvirt.libvirtError) and _is_no_domain(error.__cause__):
+            if isinstance(error.__cause__, libvirt.libvirtError) and is_no_domain(error.__cause__):
                 return
             raise
         if _labels(handle, deadline) is None:
@@ -191,15 +196,6 @@ class Libvirt:
         except TareError as error:
             fix = "chgrp kvm /dev/kvm; chmod 660 /dev/kvm"
             raise TareError("libvirtd offers no KVM", details=error.details, hint=fix) from error
-
-
-def _create(connection: "libvirt.virConnect", text: str, flags: int, deadline: Deadline) -> "libvirt.virDomain":
-    return bounded(
-        "create a domain",
-        deadline,
-        lambda: connection.createXML(text, flags),
-        late=lambda made: made.destroy(),
-    )
 
 
 def _unreached(uri: str | None, knobs: Knobs) -> Available | None:
@@ -251,10 +247,6 @@ def _labels(handle: "libvirt.virDomain", deadline: Deadline) -> dict[str, str] |
             return None
         raise
     return labels_of(text)
-
-
-def _is_no_domain(error: "libvirt.libvirtError") -> bool:
-    return bool(error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN)
 
 
 def _readable(path: Path) -> None:

@@ -19,6 +19,8 @@ from harness.errors import DeadlineExceeded, TareError
 T = TypeVar("T")
 OPEN_SECONDS = 20.0
 CLOSE_SECONDS = 5.0
+DESTROY_SECONDS = 90.0
+"""Xen's toolstack alone gives the script that takes a network card down 40 s, on a host that is slow."""
 KEEPALIVE_SECONDS = 10
 KEEPALIVE_COUNT = 6
 
@@ -69,6 +71,34 @@ def bounded(what: str, deadline: Deadline, call: Callable[[], T], late: Callable
             raise TareError(f"libvirt could not {what}", details=str(errors[0]), hint="make doctor") from errors[0]
         raise errors[0]
     return results[0]
+
+
+def create(connection: libvirt.virConnect, text: str, flags: int, deadline: Deadline) -> "libvirt.virDomain":
+    """A running domain from its XML. Raises TareError; one that comes too late is destroyed."""
+    return bounded(
+        "create a domain",
+        deadline,
+        lambda: connection.createXML(text, flags),
+        late=lambda made: made.destroy(),
+    )
+
+
+def end(handle: "libvirt.virDomain", deadline: Deadline | None = None) -> None:
+    """Destroy a domain, in 90 s unless told; one that is gone is fine. Raises TareError when libvirt cannot."""
+
+    def destroy() -> None:
+        try:
+            handle.destroy()
+        except libvirt.libvirtError as error:
+            if not is_no_domain(error) and error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+                raise
+
+    bounded("destroy a domain", deadline or Deadline.after(DESTROY_SECONDS), destroy)
+
+
+def is_no_domain(error: "libvirt.libvirtError") -> bool:
+    """Whether libvirt complains that there is no such domain."""
+    return bool(error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN)
 
 
 class Session:

@@ -1,39 +1,56 @@
-"""One microvm: started, held by its monitor, and ended."""
+"""One microvm: what it is asked, and its end."""
 
-import contextlib
-import os
-import subprocess
 from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.errors import TareError
-from harness.process import kill_group
+from harness.runtimes.agent import Channel
+from harness.runtimes.base import Command
+from harness.runtimes.guests.boot import POWER_OFF
 from harness.runtimes.guests.instance import Launched, QemuGuest
 from harness.runtimes.guests.qemu import Qemu
-from harness.runtimes.qemu.monitor import Monitor
+from harness.runtimes.qemu.box import Box, complaint
+from harness.runtimes.qemu.lifecycle import Life
 
 MONITOR_SECONDS = 10.0
-QUIT_SECONDS = 5.0
-ERRORS = "errors"
-"""The file, beside the channel, that QEMU itself complains into."""
 
 
 class Guest(QemuGuest):
     """A running microvm; leaving it ends QEMU and closes `resources`, in which all that the launch made is held."""
 
-    def __init__(self, launched: Launched, identity: str, monitor: Monitor, resources: ExitStack) -> None:
+    def __init__(self, launched: Launched, box: Box, resources: ExitStack) -> None:
         super().__init__(launched)
-        self._identity = identity
-        self._monitor = monitor
+        self._box = box
         self._resources = resources
+        self._life = Life(box, self, launched.place.directory) if launched.place.lasting else None
+
+    @property
+    def channel(self) -> Channel:
+        """Its channel."""
+        return self._channel
+
+    def begin_again(self) -> None:
+        """Before it is started again: forget what was known of the last start."""
+        self._forget()
+        self._begin()
+
+    def go_on(self, deadline: Deadline) -> None:
+        """It runs on in another QEMU: take its channel's next connection. Raises DeadlineExceeded."""
+        self._forget()
+        self._channel.switch(deadline)
+
+    def power_off(self, deadline: Deadline) -> None:
+        """Have it end itself, once all is written. Raises TareError when it cannot be asked."""
+        self.start(Command(argv=POWER_OFF), deadline)
+
+    def _offers(self) -> Mapping[type, object]:
+        return self._life.offers() if self._life else {}
 
     def _find(self) -> Qemu | None:
-        return Qemu.find(self._identity)
+        return Qemu.find(self._box.identity)
 
     def _ask(self, command: str) -> Mapping[str, object]:
-        answer = self._monitor.ask(command, Deadline.after(MONITOR_SECONDS))
+        answer = self._box.monitor.ask(command, Deadline.after(MONITOR_SECONDS))
         return answer if isinstance(answer, dict) else {}
 
     def _end(self) -> None:
@@ -41,34 +58,3 @@ class Guest(QemuGuest):
 
     def _tail(self) -> str:
         return f"{complaint(self._place.directory)}{super()._tail()}"
-
-
-def pin(monitor: Monitor, cpus: tuple[int, ...], deadline: Deadline) -> None:
-    """Tie vCPU i to the i-th of `cpus`; all other threads of QEMU may use any of them. Raises TareError."""
-    vcpus = monitor.ask("query-cpus-fast", deadline)
-    assert isinstance(vcpus, list)
-    try:
-        for vcpu in vcpus:
-            os.sched_setaffinity(vcpu["thread-id"], {cpus[vcpu["cpu-index"]]})
-    except OSError as error:
-        raise TareError("a vCPU cannot be pinned", details=str(error)) from error
-
-
-def stop(child: "subprocess.Popen[bytes]", monitor: Monitor) -> None:
-    """Ask QEMU to quit; kill what then is still there."""
-    if child.poll() is not None:
-        return
-    with contextlib.suppress(TareError, subprocess.TimeoutExpired):
-        monitor.ask("quit", Deadline.after(QUIT_SECONDS))
-        child.wait(QUIT_SECONDS)
-    if child.poll() is None:
-        kill_group(child)
-
-
-def complaint(directory: Path) -> str:
-    """What QEMU itself complained of, as a sentence with a line's end, or nothing."""
-    try:
-        text = (directory / ERRORS).read_text(errors="replace").strip()
-    except OSError:
-        return ""
-    return f"QEMU said: {text[-1000:]}\n" if text else ""

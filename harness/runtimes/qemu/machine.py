@@ -29,14 +29,23 @@ def data_disk(place: Place) -> Path:
 
 
 def command(
-    prepared: Prepared, place: Place, identity: str, tap: str, *, vhost: bool, counter_khz: int = 0
+    prepared: Prepared,
+    place: Place,
+    identity: str,
+    tap: str,
+    *,
+    vhost: bool,
+    counter_khz: int = 0,
+    disk: Path | None = None,
+    incoming: bool = False,
 ) -> list[str]:
     """QEMU's command line, with what puts it into the network namespace and on the shape's CPUs before it.
 
     `identity` is the guest's UUID, `tap` its interface in the place's network namespace ("" without network), which
     with `vhost` the host's kernel serves. `counter_khz` is what an emulated guest is told of its time stamp counter
-    (see guests.ticks), 0 on KVM, which tells it. Threads are named, for `Qemu.counters`. QEMU dies with the thread that
-    starts it, as libvirt's guests do with their connection.
+    (see guests.ticks), 0 on KVM, which tells it. `disk` is its root's where that is another than the first; with
+    `incoming` it waits for a state to go on with. Threads are named, for `Qemu.counters`. QEMU dies with the thread
+    that starts it, as libvirt's guests do with their connection.
     """
     network = place.network if tap else None
     told = f"tsc_early_khz={counter_khz}" if counter_khz else ""
@@ -49,8 +58,9 @@ def command(
         *("-kernel", str(prepared.root.kernel), "-initrd", str(prepared.root.initramfs)),
         *("-append", command_line(place.entry, bool(place.scratch_mib), network, told)),
         *_ports(place),
-        *_disks(prepared, place),
+        *_disks(disk or root_disk(place), place),
         *(_network(tap, identity, vhost) if tap else ()),
+        *(("-incoming", "defer") if incoming else ()),
     ]
 
 
@@ -96,9 +106,9 @@ def _ports(place: Place) -> Iterator[str]:
     yield from ("-device", "virtserialport,bus=ports.0,chardev=tare,name=tare")
 
 
-def _disks(prepared: Prepared, place: Place) -> Iterator[str]:
+def _disks(root: Path, place: Place) -> Iterator[str]:
     """The root cached by the host as a container's files are; the data disk, which is measured, past its page cache."""
-    yield from _disk("root", root_disk(place), "qcow2,cache=writeback")
+    yield from _disk("root", root, "qcow2,cache=writeback")
     if place.scratch_mib:
         yield from _disk("data", data_disk(place), "raw,cache=none,aio=native")
     for number, path in enumerate(place.media):

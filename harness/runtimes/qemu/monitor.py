@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import subprocess
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -42,12 +42,12 @@ class Monitor:
         """
         self._run("connect", _unless_ended(self._client.accept(), child), deadline)
 
-    def ask(self, command: str, deadline: Deadline) -> object:
-        """QEMU's answer to a command without arguments.
+    def ask(self, command: str, deadline: Deadline, arguments: Mapping[str, object] | None = None) -> object:
+        """QEMU's answer to a command.
 
         Raises TareError when it refuses or is gone, DeadlineExceeded when it does not answer.
         """
-        return self._run(command, self._client.execute(command), deadline)
+        return self._run(command, self._client.execute(command, dict(arguments or {})), deadline)
 
     def __enter__(self) -> Self:
         return self

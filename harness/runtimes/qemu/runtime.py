@@ -9,23 +9,20 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.model import Accelerator, Available, Leftover, RootForms, Shape, Variant
-from harness.process import have, run, spawn
+from harness.process import have, run
 from harness.runtimes.agent import Channel
 from harness.runtimes.base import Place, Prepared
 from harness.runtimes.guests import accel, labelled
 from harness.runtimes.guests.disks import kernel_and_disk, make_data, make_overlay
 from harness.runtimes.guests.instance import MOMENTS, Launched
-from harness.runtimes.guests.tap import open_tap, tap_name
 from harness.runtimes.guests.ticks import counter_khz
 from harness.runtimes.qemu import machine
-from harness.runtimes.qemu.instance import ERRORS, Guest, complaint, pin, stop
-from harness.runtimes.qemu.monitor import Monitor
+from harness.runtimes.qemu.box import Box
+from harness.runtimes.qemu.instance import Guest
 
 KIND = "microvm"
-RUN_LABEL = "tare.run"
 PROGRAMS = (accel.EMULATOR, "qemu-img", "ip", "nsenter", "setpriv", "taskset")
 PACKAGES = "apt-get install --no-install-recommends qemu-system-x86 qemu-utils iproute2 util-linux"
-VHOST_NET = Path("/dev/vhost-net")
 ASK_SECONDS = 10.0
 WORDS = "a guest of QEMU's microvm machine, without libvirt"
 KINDS = {"kvm": f"{WORDS}, on KVM", "tcg": f"{WORDS}, emulated (no KVM)"}
@@ -99,7 +96,9 @@ class Microvm:
                 make_data(disk, place.scratch_mib, "raw", deadline)
             asked = time.monotonic()
             make_overlay(prepared.root.disk, disks[0], deadline)
-            monitor = _start(undo, prepared, place, labels, identity, deadline)
+            box = Box(prepared, place, labels, identity)
+            undo.callback(box.close)
+            box.start(deadline)
             launched = Launched(
                 place=place,
                 channel=channel,
@@ -109,7 +108,7 @@ class Microvm:
                 created=time.monotonic(),
                 known=machine.facts(prepared, place),
             )
-            return Guest(launched, identity, monitor, undo.pop_all())
+            return Guest(launched, box, undo.pop_all())
 
     def leftovers(self) -> Iterable[Leftover]:
         """Every QEMU with labels of ours in its environment, of any run. Taps carry the rig's label, and are its."""
@@ -121,34 +120,3 @@ class Microvm:
 
     def close(self) -> None:
         """Nothing is held."""
-
-
-def _start(
-    undo: ExitStack,
-    prepared: Prepared,
-    place: Place,
-    labels: Mapping[str, str],
-    identity: str,
-    deadline: Deadline,
-) -> Monitor:
-    """QEMU with its tap, running and pinned, and its monitor; their ends go into `undo`.
-
-    It is labelled in its environment, and its complaints are in a file that outlives it. Raises TareError with them.
-    """
-    tap = ""
-    if place.network:
-        tap = undo.enter_context(open_tap(tap_name(identity), place.network, labels.get(RUN_LABEL, ""), deadline))
-    monitor = undo.enter_context(Monitor(place.directory / machine.MONITOR))
-    emulated = prepared.accelerator is Accelerator.TCG
-    vhost, khz = not emulated and VHOST_NET.exists(), counter_khz() if emulated else 0
-    argv = machine.command(prepared, place, identity, tap, vhost=vhost, counter_khz=khz)
-    with (place.directory / ERRORS).open("wb") as errors:
-        child = spawn(argv, stderr=errors.fileno(), env=labelled.labels_for(place.name, labels))
-    undo.callback(stop, child, monitor)
-    try:
-        monitor.accept(child, deadline)
-        pin(monitor, place.shape.cpus, deadline)
-    except TareError as error:
-        said = complaint(place.directory)
-        raise TareError(f"{place.name} did not start", details=f"{said}{error}", hint=error.hint) from error
-    return monitor

@@ -1,0 +1,190 @@
+"""Lives for real: containers and emulated guests put through their scenarios, a client outside, and nothing left."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import paths, process
+from harness.config import load_workloads
+from harness.deadline import Deadline
+from harness.host.cost import HostMeter
+from harness.host.daemons import open_daemons
+from harness.images import ensure
+from harness.measures.lifecycle import LifecycleMeasure
+from harness.model import Case, Limits, Role, RootForms, Shape, Workload
+from harness.rig.network import Network, open_network
+from harness.runtimes.base import Entry, Instance, Place, RawOutput, Runtime
+from harness.runtimes.docker import Docker
+from harness.runtimes.libvirt import Libvirt
+from harness.runtimes.native import Native
+from harness.runtimes.qemu import Microvm
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(os.geteuid() != 0, reason="a bridge of our own needs root: sudo make test"),
+    pytest.mark.skipif(
+        bool(process.have("ip", "dockerd", "libvirtd", "qemu-system-x86_64", "mmdebstrap", "bwrap")),
+        reason="system packages: make doctor",
+    ),
+]
+
+NAME = "lftest"
+LABELS = {"tare.install": NAME, "tare.run": f"{NAME}-run", "tare.boot": "b"}
+WORKLOADS = load_workloads(paths.data("workloads"))
+FOLDER = Path(f"/run/{NAME}")
+
+
+@dataclass
+class Stage:
+    """As much of a run as a case needs; `observed` is what was recorded."""
+
+    runtimes: Mapping[str, Runtime]
+    root: RootForms
+    network: Network
+    shape: Shape = field(default_factory=lambda: Shape(cpus=(max(os.sched_getaffinity(0)),), memory_mib=512))
+    limits: Limits = field(default_factory=lambda: Limits(steal=100, load=100))
+    observed: list[dict[str, Any]] = field(default_factory=list)
+    launched: int = 0
+
+    def workload(self, name: str) -> Workload:
+        return replace(WORKLOADS[name], iterations=1)
+
+    @contextlib.contextmanager
+    def launch(
+        self,
+        case: Case,
+        role: Role,
+        entry: Entry,
+        deadline: Deadline,
+        *,
+        shape: Shape | None = None,
+        connected: bool = True,
+    ) -> Iterator[Instance]:
+        self.launched += 1
+        runtime = self.runtimes[case.cast[role].partition("/")[0]]
+        variant = next(one for one in runtime.variants if one.name == case.cast[role])
+        prepared = runtime.prepare(variant, self.shape, self.root, Deadline.after(180))
+        name = f"tare-{NAME}-{self.launched}"
+        directory = FOLDER / str(self.launched)
+        directory.mkdir(mode=0o711)
+        subject, server = role is Role.SUBJECT, WORKLOADS[case.workload].server
+        assert server is not None
+        place = Place(
+            name=name,
+            directory=directory,
+            entry=entry,
+            shape=self.shape,
+            network=self.network.place(name) if subject else self.network.peer_place(),
+            port=server.port,
+            scratch_mib=WORKLOADS[case.workload].scratch_mib if subject else 0,
+            scratch_directory=FOLDER,
+            lasting=subject,
+        )
+        try:
+            with runtime.launch(prepared, place, LABELS, deadline) as instance:
+                yield instance
+        finally:
+            self.network.release(name)
+            shutil.rmtree(directory)
+
+    def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
+        return ()
+
+    def meter(self) -> HostMeter:
+        return HostMeter(self.shape.cpus, 0.0)
+
+    def record(self, case: Case, event: str, **data: object) -> None:
+        if event == "observed":
+            self.observed.append(data)
+
+    def keep(self, case: Case, iteration: int, output: RawOutput, counters: Mapping[str, float]) -> None:
+        raise AssertionError("nothing is kept")
+
+    def steps(self, workload: str, variant: str) -> dict[str, dict[str, bool]]:
+        """What survived what; every metric of the workload must have been measured."""
+        self.observed.clear()
+        cast = {Role.SUBJECT: variant, Role.PEER: "native"}
+        case = Case(block=0, position=0, attempt=1, workload=workload, cast=cast)
+        samples = list(LifecycleMeasure().measure(case, self, Deadline.after(240)))
+        wanted = {one.name for one in WORKLOADS[workload].metrics if one.name != "size"}
+        assert {one.metric for one in samples} - {"size"} == wanted, self.observed
+        assert all(one.value is not None and one.value > 0 for one in samples)
+        steps: dict[str, dict[str, bool]] = self.observed[-1]["steps"]
+        return steps
+
+    def left(self) -> list[object]:
+        found = [one for runtime in self.runtimes.values() for one in runtime.leftovers()]
+        return [one for one in found if one.run == LABELS["tare.run"] and one.kind != "docker-network"]
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    deadline = Deadline.after(600)
+    root = ensure(paths.data("images") / "root.toml", paths.state() / "images", deadline, print)
+    with ExitStack() as stack:
+        FOLDER.mkdir(mode=0o711)
+        stack.callback(shutil.rmtree, FOLDER)
+        run_dir, state = FOLDER / "d", tmp_path_factory.mktemp("state")
+        run_dir.mkdir()
+        daemons = stack.enter_context(
+            open_daemons(run_dir, state, ["docker", "libvirt"], deadline, print, kvm="hidden", netns=NAME)
+        )
+        if daemons.docker_url is None or daemons.libvirt_uri is None:
+            pytest.skip(str(daemons.reasons))
+        network = stack.enter_context(
+            open_network(daemons.netns, LABELS["tare.run"], daemons.docker_url, deadline, peer=f"{NAME}-peer")
+        )
+        made: tuple[Runtime, ...] = (Docker(), Libvirt(), Native(), Microvm())
+        runtimes = {one.name: one for one in made}
+        runtimes["docker"].connect(daemons.docker_url)
+        runtimes["libvirt"].connect(daemons.libvirt_uri)
+        for one in runtimes.values():
+            stack.callback(one.close)
+        yield Stage(runtimes, root, network)
+
+
+ALL_THERE = {"process": True, "its memory": True}
+
+
+def test_a_paused_container_is_silent_and_goes_on(stage: Stage) -> None:
+    assert stage.steps("lifecycle.pause", "docker/bridge") == {"pause and resume": ALL_THERE}
+    assert stage.left() == []
+
+
+def test_a_committed_container_comes_back_with_its_files_and_without_its_processes(stage: Stage) -> None:
+    back = {"process": False, "its memory": False, "file as it was then": True}
+    assert stage.steps("lifecycle.snapshot", "docker/bridge") == {"snapshot and return": back}
+    assert stage.left() == []
+
+
+def test_a_volume_outlives_the_container_and_its_layer_does_not(stage: Stage) -> None:
+    steps = stage.steps("lifecycle.persist", "docker/volume")
+    kept = {"file: volume": True, "file: container layer": True, "file: tmpfs": False}
+    assert steps["stop and start"] == steps["kill and start"] == kept
+    assert steps["made anew"] == {**kept, "file: container layer": False}
+    assert stage.left() == []
+
+
+def test_a_guest_goes_back_to_a_snapshot_with_all_that_it_held(stage: Stage) -> None:
+    steps = stage.steps("lifecycle.snapshot", "libvirt/tcg")
+    assert steps == {"snapshot and return": {**ALL_THERE, "file as it was then": True}}
+    assert stage.left() == []
+
+
+@pytest.mark.parametrize("variant", ["libvirt/tcg", "qemu/microvm-tcg"])
+def test_a_guest_is_saved_and_restored_with_all_that_it_held(stage: Stage, variant: str) -> None:
+    assert stage.steps("lifecycle.save", variant) == {"save and restore": {**ALL_THERE, "file": True}}
+    assert stage.left() == []
+
+
+def test_a_guest_moves_to_a_second_libvirtd_with_all_that_it_holds(stage: Stage) -> None:
+    assert stage.steps("lifecycle.migrate", "libvirt/tcg") == {"migration": {**ALL_THERE, "file": True}}
+    assert stage.left() == []
