@@ -21,8 +21,19 @@ BUILTINS = ("threads", "memory_mib", "scratch", "address", "port")
 CLAIMS_FILE = "claims.toml"
 """Stands among the workloads and is none (see harness.claims)."""
 
-PARAMETERS: Mapping[str, frozenset[str]] = {}
+PARAMETERS: Mapping[str, frozenset[str]] = {
+    "footprint": frozenset(
+        ("instances", "instance_mib", "settle_seconds", "watch_seconds", "touch_mib", "read_mib", "free_seconds")
+    ),
+}
 """By measure, the parameters that it knows by itself, beside those that a command's words name."""
+
+SOURCES: Mapping[str, frozenset[str]] = {
+    "footprint": frozenset(
+        ("pss", "cgroup", "cgroup-uncached", "vmm", "available", "daemons", "daemons-each", "returned", "idle-cpu")
+    ),
+}
+"""By measure, the fields that it computes, where it is neither a reader nor a mark that gives them."""
 
 LARGEST = 10**15
 """Most that a number among the parameters may be; beyond it a float no longer counts in ones."""
@@ -212,6 +223,11 @@ def _check_measure(document: Document, workload: Workload) -> None:
         if workload.cache == "cold":
             fix = 'remove that line, or write measure = "boot"'
             raise bad_input(document.where(("cache",)), "only a boot workload launches anew each time", fix)
+    known = SOURCES.get(workload.measure)
+    for index, metric in enumerate(workload.metrics if known else ()):
+        if known and metric.source not in known:
+            where = document.where(("metrics", index, "source"))
+            raise bad_input(where, f"{_short(metric.source)} is none that it computes", suggest(metric.source, known))
     if workload.measure == "boot":
         if workload.server:
             raise bad_input(document.where(("server",)), "a boot workload serves nothing", "remove that table")

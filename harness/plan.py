@@ -192,6 +192,10 @@ def case_seconds(workload: Workload, variant: str, known: Mapping[str, Variant])
         launch *= SYSTEM_FACTOR
     if workload.measure == "boot":
         return (workload.warmup + workload.iterations) * launch
+    if workload.measure == "footprint":
+        sizes = {name: value for name, value in workload.parameters.items() if isinstance(value, int)}
+        pauses = 3 * sizes["settle_seconds"] + sizes["watch_seconds"] + sizes["free_seconds"]
+        return (workload.warmup + workload.iterations) * (sizes["instances"] * launch + pauses)
     section = workload.parameters.get("seconds", SECTION_SECONDS)
     seconds = float(section) if isinstance(section, int | float) else SECTION_SECONDS
     return launch + (PREPARE_SECONDS if workload.prepare else 0.0) + (workload.warmup + workload.iterations) * seconds

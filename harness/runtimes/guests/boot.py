@@ -11,6 +11,8 @@ CLEAN_ARGUMENT = re.compile(r"[\x21-\x7e]+")
 DATA_DEVICE = "/dev/vdb"
 EARLY_DEVICE = "/dev/ttyS1"
 """The serial port into which the beacon speaks before there is a channel: an exit or more for each byte."""
+BALLOON = "tare.balloon"
+"""The word at which init loads the balloon's module, for which other guests need not wait."""
 CREDENTIAL = "io.systemd.credential:tare.place="
 """How systemd finds a credential among the firmware's strings (systemd.system-credentials(7), SMBIOS type 11)."""
 

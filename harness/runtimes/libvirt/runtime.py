@@ -147,7 +147,7 @@ class Libvirt:
             )
             if xen:
                 return XenGuest(launched, handle, undo.pop_all())
-            return Guest(launched, domain.uuid, handle, network, undo.pop_all())
+            return Guest(launched, domain.uuid, handle, network, undo.pop_all(), self.uri or "")
 
     def leftovers(self) -> Iterable[Leftover]:
         """Every domain with labels of ours, of any run; empty without a libvirtd."""
