@@ -56,10 +56,11 @@ class Cost:
 class HostMeter:
     """Opened before something runs on `cpus`, read after it; `idle` is the background in busy CPUs (`idle_rate`)."""
 
-    def __init__(self, cpus: Collection[int], idle: float) -> None:
+    def __init__(self, cpus: Collection[int], idle: float, powercap: Path = energy.FOLDER) -> None:
         self._cpus = cpus
         self._idle = idle
-        self._energy = energy.read()
+        self._powercap = powercap
+        self._energy = energy.read(powercap)
         self._before = reading(), reading(cpus)
 
     def read(self) -> Cost:
@@ -72,7 +73,7 @@ class HostMeter:
             steal=measured.steal,
             steal_share=measured.steal / (measured.elapsed * len(self._cpus)),
             mhz=mhz(self._cpus),
-            joules=energy.joules(self._energy, energy.read()),
+            joules=energy.joules(self._energy, energy.read(self._powercap)),
         )
 
 

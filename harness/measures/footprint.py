@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 
 from harness.deadline import Deadline
-from harness.errors import TareError, bad_input
+from harness.errors import TareError
 from harness.host import memory
 from harness.host.cgroups import Charged, own_memory
 from harness.host.cost import Cost
@@ -46,14 +46,8 @@ class Wanted:
 
     @classmethod
     def of(cls, workload: Workload) -> "Wanted":
-        """Raises TareError (bad input) where one is missing or no whole number of a sensible size."""
-        found = {}
-        for name in cls.__dataclass_fields__:
-            value, least = workload.parameters.get(name), 0 if name in ("touch_mib", "read_mib", "free_seconds") else 1
-            if not isinstance(value, int) or not least <= value <= 10**6:
-                raise bad_input(f"{workload.name}: parameters.{name}", f"{value} is not it", f"give {least} or more")
-            found[name] = value
-        return cls(**found)
+        """As harness.config has checked them."""
+        return cls(**{name: int(workload.parameters[name]) for name in cls.__dataclass_fields__})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
