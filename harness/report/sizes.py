@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from harness.analysis.intervals import Estimate
 from harness.report import figures, style
 
-MIB = 2**20
+MB = 10**6
 BAR, GAP = 0.17, 0.16
 """Inches per bar, and between variants."""
 ABOVE, BELOW, TOP = 0.95, 0.55, 0.32
@@ -32,7 +32,7 @@ class Row:
 
 
 def bars(title: str, note: str, rows: Sequence[Row], methods: Mapping[str, str]) -> Figure | None:
-    """A bar for each method of each variant on an axis in MiB; emulated guests on one of their own. `methods` says in
+    """A bar for each method of each variant on an axis in MB; emulated guests on one of their own. `methods` says in
     words what each is; at most four. None where nothing can be drawn."""
     parts = _parts(rows)
     if not parts:
@@ -56,7 +56,7 @@ def bars(title: str, note: str, rows: Sequence[Row], methods: Mapping[str, str])
 
 
 def moves(title: str, note: str, rows: Sequence[Row], moments: Mapping[str, str]) -> Figure | None:
-    """For each variant the three sizes idle, held and freed as marks on one line in MiB."""
+    """For each variant the three sizes idle, held and freed as marks on one line in MB."""
     parts = _parts([row for row in rows if row.sizes.keys() >= moments.keys()])
     if not parts:
         return None
@@ -72,7 +72,7 @@ def moves(title: str, note: str, rows: Sequence[Row], moments: Mapping[str, str]
         highest = 0.0
         for number, row in enumerate(part):
             colour = style.colour(row.runtime, row.accelerator)
-            values = [row.sizes[name].value / MIB for name in moments]
+            values = [row.sizes[name].value / MB for name in moments]
             axes.plot([min(values), max(values)], [number * 0.34] * 2, color=style.GRID, lw=3, zorder=1)
             for mark, value in zip(marks, values, strict=True):
                 axes.plot([value], [number * 0.34], color=colour, zorder=2, ls="", **mark)
@@ -120,13 +120,13 @@ def _legend(figure: Figure, handles: Sequence[Any]) -> None:
 
 
 def _bar(axes: Axes, at: float, size: Estimate, shade: str, hatched: bool) -> list[float]:
-    """Draw one; returns how far it reaches, in MiB."""
+    """Draw one; returns how far it reaches, in MB."""
     hatch, edge = ("////", style.PAPER) if hatched else (None, shade)
-    value = size.value / MIB
+    value = size.value / MB
     axes.barh(at, value, height=BAR * 0.86, color=shade, hatch=hatch, ec=edge, lw=0.4)
     ends = [value]
     if size.low is not None and size.high is not None:
-        ends += [size.low / MIB, size.high / MIB]
+        ends += [size.low / MB, size.high / MB]
         axes.plot(ends[1:], [at, at], color=style.INK, lw=1.2, marker="|", ms=5)
     _beside(axes, at, f"{figures.estimated(size, 'bytes')}  n={size.n}")
     return ends
@@ -153,5 +153,5 @@ def _finish(axes: Axes, bottom: float, low: float, high: float) -> None:
     axes.set_yticks([])
     axes.grid(axis="x", color=style.GRID, lw=0.7)
     axes.set_axisbelow(True)
-    axes.set_xlabel("MiB for one instance", color=style.MUTED)
+    axes.set_xlabel("MB for one instance", color=style.MUTED)
     axes.spines[["left", "right", "top"]].set_visible(False)
