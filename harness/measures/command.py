@@ -77,21 +77,23 @@ def _iterate(
 
 
 def host_costs(figures: list[tuple[Metric, float]], cost: Cost) -> list[tuple[Metric, float]]:
-    """The host's CPU seconds and joules for an iteration, and per unit of work where the primary metric is a rate.
+    """The host's CPU seconds and joules for an iteration, and per unit of work where a metric is a rate: the primary
+    one, else the first that is.
 
     A cost that drowned in the idle window's noise (zero or below) is left out: its ratio means nothing. Energy is
     there only where the host counts it.
     """
     costs: list[tuple[Metric, float]] = []
+    rates = [(metric, value) for metric, value in figures if metric.unit.endswith("/s") and value > 0]
+    rates.sort(key=lambda one: not one[0].primary)
     for whole, spent in ((HOST_COST, cost.cpu), (HOST_ENERGY, cost.joules)):
         if spent is None or spent <= 0:
             continue
         costs.append((whole, spent))
-        for metric, value in figures:
-            if metric.primary and metric.unit.endswith("/s") and value > 0:
-                unit = f"{whole.unit}/{metric.unit.removesuffix('/s') or 'op'}"
-                per = replace(whole, name=f"{whole.name}-per-op", unit=unit)
-                costs.append((per, spent / (value * cost.elapsed)))
+        for metric, value in rates[:1]:
+            unit = f"{whole.unit}/{metric.unit.removesuffix('/s') or 'op'}"
+            per = replace(whole, name=f"{whole.name}-per-op", unit=unit)
+            costs.append((per, spent / (value * cost.elapsed)))
     return costs
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from harness.analysis.intervals import Estimate, geometric
+from harness.model import HOST_COSTS
 from harness.report import figures
 from harness.report.stored import Stored
 from harness.report.tables import Group, Section, Table
@@ -16,7 +17,7 @@ COSTS = {"host-cpu-per-op": "work per CPU second", "host-energy-per-op": "work p
 def efficiency_table(stored: Stored) -> Table:
     """The inverse of the host's cost per unit of work, most work first: the geometric mean of the blocks and its
     interval. Emulated guests are a group of their own."""
-    values = stored.values[stored.values["metric"].isin(COSTS)]
+    values = _costs(stored.values)
     known = [name for name in COSTS if name in set(values["metric"])]
     columns = ("variant", *(f"{COSTS[name]} [{100 * stored.confidence:g} %]" for name in known), "n")
     groups = []
@@ -28,6 +29,13 @@ def efficiency_table(stored: Stored) -> Table:
         title = "emulated (tcg)" if apart else ""
         groups.append(Group(title=title, sections=tuple(sections), emulated=bool(apart)))
     return Table(title="Efficiency", columns=columns, numeric=frozenset(columns[1:]), groups=tuple(groups))
+
+
+def _costs(values: pd.DataFrame) -> pd.DataFrame:
+    """The costs of a unit of work; a boot is one, and its whole cost that of one."""
+    boots = values[values["workload"].str.startswith("boot.") & values["metric"].isin(HOST_COSTS)]
+    boots = boots.assign(metric=boots["metric"] + "-per-op", unit=boots["unit"] + "/boot")
+    return pd.concat([values[values["metric"].isin(COSTS)], boots])
 
 
 def _work(rows: pd.DataFrame) -> str:

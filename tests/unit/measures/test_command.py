@@ -27,6 +27,12 @@ def test_a_latency_gives_no_cost_per_event() -> None:
     assert [metric.name for metric, _ in host_costs([(LATENCY, 0.1)], cost(3.0))] == ["host-cpu"]
 
 
+def test_the_primary_rate_is_the_work_else_the_first_that_there_is() -> None:
+    other = replace(RATE, name="other", unit="io/s", primary=False)
+    assert host_costs([(LATENCY, 0.1), (other, 50.0)], cost(3.0))[1][0].unit == "s/io"
+    assert host_costs([(other, 50.0), (RATE, 100.0)], cost(3.0))[1][0].unit == "s/events"
+
+
 def test_a_cost_below_the_idle_windows_noise_is_left_out() -> None:
     assert host_costs([(RATE, 100.0)], cost(-0.01)) == []
 

@@ -123,8 +123,10 @@ def test_work_for_a_joule_where_energy_is_counted(tmp_path: Path) -> None:
         case | synthetic.measured("host-energy-per-op", "J/event", "lower", 0.02, 1, "measured"),
         case | synthetic.measured("events", "event/s", "higher", 900.0, 1, "measured"),
     ]
+    rows.append(case | {"workload": "boot.ready"} | synthetic.measured("host-cpu", "s", "lower", 0.25, 1, "measured"))
     table = efficiency_table(stored.load(synthetic.write(tmp_path / "run", rows, synthetic.manifest())))
-    ((row,),) = (section.rows for section in table.groups[0].sections)
+    (row,), (boot,) = (section.rows for section in table.groups[0].sections)
+    assert boot == ("native", "4.000 boot/s [no interval]", "–", "1"), "a boot is a unit of work"
     assert row == ("native", "1,000.0 event/s [no interval]", "50.00 event/J [no interval]", "1")
 
 
