@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 
+from harness.config import RANGES
 from harness.deadline import Deadline
-from harness.errors import TareError
+from harness.errors import TareError, bad_input
 from harness.host import memory
 from harness.host.cgroups import Charged, own_memory
 from harness.host.cost import Cost
@@ -46,8 +47,15 @@ class Wanted:
 
     @classmethod
     def of(cls, workload: Workload) -> "Wanted":
-        """As harness.config has checked them."""
-        return cls(**{name: int(workload.parameters[name]) for name in cls.__dataclass_fields__})
+        """Raises TareError (bad input) where a suite has put something else in the place of what the file says."""
+        found = {}
+        for name, (least, most) in RANGES["footprint"].items():
+            value = workload.parameters[name]
+            if not isinstance(value, int) or not least <= value <= most:
+                where = f"{workload.name}: parameters.{name}"
+                raise bad_input(where, f"{value!r} is no whole number from {least} to {most}", "see the suite")
+            found[name] = value
+        return cls(**found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

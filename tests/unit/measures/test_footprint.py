@@ -70,14 +70,14 @@ class Stage:
 
     shape, limits = SHAPE, Limits()
 
-    def __init__(self, kind: Callable[[Place], FakeInstance], **parameters: int) -> None:
+    def __init__(self, kind: Callable[[Place], FakeInstance], **parameters: Any) -> None:
         self.kind, self.parameters = kind, parameters
         self.shapes: list[Shape | None] = []
         self.events: list[tuple[str, dict[str, Any]]] = []
 
     def workload(self, name: str) -> Workload:
         found = load_workloads(data("workloads"))[name]
-        quick = {"settle_seconds": 0, "watch_seconds": 1, "free_seconds": 1, "instance_mib": 64, "read_mib": 1}
+        quick = {"settle_seconds": 1, "watch_seconds": 1, "free_seconds": 1, "instance_mib": 64, "read_mib": 1}
         return replace(found, parameters={**found.parameters, **quick, **self.parameters})
 
     @contextmanager
@@ -150,6 +150,12 @@ def test_more_memory_than_the_host_has_is_refused_before_anything_is_launched() 
     with pytest.raises(TareError, match="too little memory"):
         measured(stage)
     assert stage.shapes == []
+
+
+@pytest.mark.parametrize("wrong", [{"instances": 0}, {"instances": 2.5}, {"touch_mib": "x"}])
+def test_what_a_suite_puts_in_the_place_of_a_size_is_checked(wrong: dict[str, Any]) -> None:
+    with pytest.raises(TareError, match="no whole number"):
+        measured(Stage(Local, **wrong))
 
 
 def test_a_holder_that_cannot_hold_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
