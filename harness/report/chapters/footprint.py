@@ -35,6 +35,11 @@ COUNTED = (
     "ΔMemAvailable is the host's view: all kernel memory and page tables, network devices and daemons included. Page "
     "cache hardly counts, since it can be dropped; everything else that happened on the host at that time does.",
 )
+CACHED = (
+    "Files that were read inside stay cached when memory is freed: a container's and native's in the host's page "
+    "cache, in no PSS and dropped when the host needs the room; a guest's in its own RAM, which the host cannot tell from "
+    "memory in use, and beside that in the host's cache of the guest's disk where that is used."
+)
 KERNEL = ("Slab", "PageTables", "KernelStack")
 """Of /proc/meminfo."""
 Rows = Callable[[str, pd.DataFrame, str], Iterator[tuple[str, ...]]]
@@ -72,6 +77,8 @@ class Footprint(Chapter):
         if not sets:
             return
         yield from COUNTED
+        if any("freed" in one.pss for one in sets):
+            yield CACHED
         yield from _touched(stored)
         yield from _kernel(sets)
         yield from _merging(sets)
@@ -225,7 +232,9 @@ def _half(stored: Stored, workload: str, variant: str) -> str:
         held, freed = one.pss.get("held", 0.0), one.pss.get("freed", 0.0)
         if held - freed > 0.1 * held and one.curve:
             found.append(next((at for at, pss in one.curve if pss <= (held + freed) / 2), one.curve[-1][0]))
-    return figures.humane(statistics.median(found), "s") if found else "–"
+    if not found:
+        return "–"
+    return figures.humane(seconds, "s") if (seconds := statistics.median(found)) else "at the first look"
 
 
 def _touched(stored: Stored) -> Iterator[str]:

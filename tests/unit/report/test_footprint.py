@@ -79,6 +79,7 @@ def test_the_pages_have_it_and_its_pictures(run: Stored) -> None:
     for text in (html, markdown):
         assert "Host memory of one instance" in text and "Memory freed inside" in text
         assert "Samepage merging (KSM) is off" in text
+    assert "no baseline value" not in markdown, "a cgroup that native has not is in the chapter alone"
     plot = (run.directory / "plots" / "footprint-footprint.loaded.svg").read_text()
     assert "says nothing about KVM guests" in plot and "ΔMemAvailable" in plot
     assert (run.directory / "plots" / "footprint-footprint.loaded-freed.svg").exists()
