@@ -37,8 +37,8 @@ COUNTED = (
 )
 CACHED = (
     "Files that were read inside stay cached when memory is freed: a container's and native's in the host's page "
-    "cache, in no PSS and dropped when the host needs the room; a guest's in its own RAM, which the host cannot tell from "
-    "memory in use, and beside that in the host's cache of the guest's disk where that is used."
+    "cache, in no PSS and dropped when the host needs the room; a guest's in its own RAM, which the host cannot "
+    "tell from memory in use, and beside that in the host's cache of the guest's disk where that is used."
 )
 KERNEL = ("Slab", "PageTables", "KernelStack")
 """Of /proc/meminfo."""
