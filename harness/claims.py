@@ -17,8 +17,9 @@ from harness.errors import TareError, bad_input
 from harness.model import Name, VariantName, Workload
 
 MEASUREMENT = re.compile(r"[a-z0-9][a-z0-9.-]{0,40}:[a-z0-9][a-z0-9.-]{0,40}")
-HOST_COST = {"host-cpu": "s", "host-cpu-per-op": "s"}
-"""What every command workload gives beside its own metrics, with the unit (per operation: of its numerator)."""
+HOST_COST = {"host-cpu": "s", "host-cpu-per-op": "s", "host-energy": "J", "host-energy-per-op": "J"}
+"""What every command workload gives beside its own metrics, with the unit (per operation: of its numerator); energy
+where the host counts it."""
 _GUIDE = "see the claims around it in workloads/claims.toml"
 
 

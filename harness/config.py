@@ -34,8 +34,34 @@ DENSITY: Mapping[str, tuple[float, float]] = {
 PARAMETERS: Mapping[str, frozenset[str]] = {
     "density": frozenset(DENSITY),
     "lifecycle": scenarios.PARAMETERS,
+    "footprint": frozenset(
+        ("instances", "instance_mib", "settle_seconds", "watch_seconds", "touch_mib", "read_mib", "free_seconds")
+    ),
 }
 """By measure, the parameters that it knows by itself, beside those that a command's words name."""
+
+RANGES: Mapping[str, Mapping[str, tuple[int, int]]] = {
+    "footprint": {
+        "instances": (1, 100),
+        "instance_mib": (64, 10**6),
+        "settle_seconds": (1, 60),
+        "watch_seconds": (1, 600),
+        "touch_mib": (0, 10**6),
+        "read_mib": (0, 10**6),
+        "free_seconds": (0, 600),
+    },
+}
+"""By measure, the least and the most that a parameter of its own may be."""
+
+NEEDED: Mapping[str, frozenset[str]] = {"footprint": PARAMETERS["footprint"]}
+"""By measure, the parameters that it cannot do without."""
+
+SOURCES: Mapping[str, frozenset[str]] = {
+    "footprint": frozenset(
+        ("pss", "cgroup", "cgroup-uncached", "vmm", "available", "daemons", "daemons-each", "returned", "idle-cpu")
+    ),
+}
+"""By measure, the figures that it computes, of which a metric names one as its source."""
 
 LARGEST = 10**15
 """Most that a number among the parameters may be; beyond it a float no longer counts in ones."""
@@ -229,6 +255,7 @@ def _check_measure(document: Document, workload: Workload) -> None:
     if workload.measure == "command" and workload.cache == "cold":
         fix = 'remove that line, or write measure = "boot"'
         raise bad_input(document.where(("cache",)), "only a boot workload launches anew each time", fix)
+    _check_own(document, workload)
     if workload.measure == "boot":
         if workload.server:
             raise bad_input(document.where(("server",)), "a boot workload serves nothing", "remove that table")
@@ -272,6 +299,24 @@ def _check_density(document: Document, workload: Workload) -> None:
         raise bad_input(
             document.where(("metrics", index, "source")), f"{_short(metric.source)} is no figure of it", fix
         )
+
+
+def _check_own(document: Document, workload: Workload) -> None:
+    """A measure's own parameters and its metrics' sources."""
+    for name in sorted(NEEDED.get(workload.measure, frozenset()) - workload.parameters.keys()):
+        raise bad_input(document.where(("parameters",)), f"{name} is missing", f"add {name} = …")
+    for name, (least, most) in RANGES.get(workload.measure, {}).items():
+        value = workload.parameters.get(name, least)
+        if type(value) is not int or not least <= value <= most:
+            problem = f"{_short(value)} is no whole number from {least} to {most}"
+            raise bad_input(document.where(("parameters", name)), problem, "give one")
+    known = SOURCES.get(workload.measure)
+    for index, metric in enumerate(workload.metrics if known else ()):
+        if known and metric.source not in known:
+            where = document.where(("metrics", index, "source"))
+            raise bad_input(
+                where, f"the measure {workload.measure} has no {metric.source}", suggest(metric.source, known)
+            )
 
 
 def _check_span(document: Document, index: int, source: str) -> None:

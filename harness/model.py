@@ -59,6 +59,8 @@ MeasureName = Literal[
     "interference",
     "isolation",
 ]
+HOST_COSTS = ("host-cpu", "host-energy")
+"""How the names of metrics begin that are the host's cost of a workload and not its result."""
 SOFTWARE = frozenset({"tcg", "qemu", "emulated"})
 """What a host runs on when it is itself emulated."""
 

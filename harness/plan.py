@@ -194,6 +194,10 @@ def case_seconds(workload: Workload, variant: str, known: Mapping[str, Variant])
         return (workload.warmup + workload.iterations) * launch
     if workload.measure == "density":
         return (workload.warmup + workload.iterations) * int(workload.parameters["most"]) * launch
+    if workload.measure == "footprint":
+        counts = {name: float(value) for name, value in workload.parameters.items() if not isinstance(value, str)}
+        pauses = 3 * counts.get("settle_seconds", 0) + counts.get("watch_seconds", 0) + counts.get("free_seconds", 0)
+        return (workload.warmup + workload.iterations) * (counts.get("instances", 1) * launch + pauses)
     section = workload.parameters.get("seconds", SECTION_SECONDS)
     seconds = float(section) if isinstance(section, int | float) else SECTION_SECONDS
     return launch + (PREPARE_SECONDS if workload.prepare else 0.0) + (workload.warmup + workload.iterations) * seconds

@@ -12,6 +12,7 @@ from scipy import stats
 
 from harness.analysis.blocks import NATURE
 from harness.analysis.intervals import holm, relative, simultaneous
+from harness.model import HOST_COSTS
 
 RUNS_FOR_NOISE = 3
 """Runs of a side from which the noise between runs is known."""
@@ -187,7 +188,7 @@ def differences(
     found = []
     for key in (key for key in groups[0] if key in groups[1]):
         rows = groups[0][key], groups[1][key]
-        chosen = key[:2] in primary if primary is not None else not key[1].startswith("host-cpu")
+        chosen = key[:2] in primary if primary is not None else not key[1].startswith(HOST_COSTS)
         for view in ("normalised", "raw"):
             if one := _difference(view, key, rows, chosen, allowed, versions, confidence):
                 found.append(one)

@@ -1,4 +1,4 @@
-"""What something costs the host: CPU time of all CPUs above an idle window, steal, frequency.
+"""What something costs the host: CPU time of all CPUs above an idle window, energy, steal, frequency.
 
 CPU times are /proc/stat's, in steps of 10 ms. Guests' time is part of `user` there and counts once; waiting for a disk
 is idleness; steal is time that another host took and is kept apart.
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from harness.host import energy
 
 CPU = Path("/sys/devices/system/cpu")
 BUSY = ("user", "nice", "system", "irq", "softirq")
@@ -39,7 +41,8 @@ class Cost:
 
     `elapsed` seconds by the host's clock; `cpu` busy CPU seconds of all CPUs above the idle window; `steal` seconds
     that the layer below took from the measured CPUs, and `steal_share` their part of those CPUs' time (0 to 1); `mhz`
-    the measured CPUs' mean frequency where known.
+    the measured CPUs' mean frequency where known; `joules` the energy of the whole host's processors and their memory
+    where it is counted, what they draw in idleness included.
     """
 
     elapsed: float
@@ -47,14 +50,17 @@ class Cost:
     steal: float
     steal_share: float
     mhz: float | None
+    joules: float | None = None
 
 
 class HostMeter:
     """Opened before something runs on `cpus`, read after it; `idle` is the background in busy CPUs (`idle_rate`)."""
 
-    def __init__(self, cpus: Collection[int], idle: float) -> None:
+    def __init__(self, cpus: Collection[int], idle: float, powercap: Path = energy.FOLDER) -> None:
         self._cpus = cpus
         self._idle = idle
+        self._powercap = powercap
+        self._energy = energy.read(powercap)
         self._before = reading(), reading(cpus)
 
     def read(self) -> Cost:
@@ -67,6 +73,7 @@ class HostMeter:
             steal=measured.steal,
             steal_share=measured.steal / (measured.elapsed * len(self._cpus)),
             mhz=mhz(self._cpus),
+            joules=energy.joules(self._energy, energy.read(self._powercap)),
         )
 
 

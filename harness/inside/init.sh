@@ -2,7 +2,7 @@
 # The guest's way from its initramfs into the shared root; the beacon has run before it. Busybox alone, and no sleep
 # that is not needed: every millisecond here is in the guest's boot time.
 # Kernel parameters: tare.entry=agent|beacon  tare.scratch=/dev/vdb  tare.address=ADDRESS/BITS[,GATEWAY]
-# tare.channel=/dev/ttyS0, where there is no virtio-serial  tare.root=/dev/vda
+# tare.channel=/dev/ttyS0, where there is no virtio-serial  tare.root=/dev/vda  tare.balloon, where there is one
 # /modules.list names the files in /modules in the order of loading.
 export PATH=/bin
 
@@ -35,15 +35,16 @@ find_port() {
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
+read -r words </proc/cmdline
 while read -r module; do
     case $module in
     xen*) [ -e /sys/hypervisor/type ] || continue ;;
+    virtio_balloon*) case " $words " in *" tare.balloon "*) ;; *) continue ;; esac ;;
     esac
     insmod "/modules/$module" 2>/dev/null
 done </modules.list
 
 entry=agent scratch='' address='' port='' root=/dev/vda
-read -r words </proc/cmdline
 for word in $words; do
     case $word in
     tare.entry=*) entry=${word#*=} ;;

@@ -1,8 +1,8 @@
 """The command measure: a workload's command, iterated in one fresh instance, or at the peer against a server in it."""
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 
 from harness.config import render
 from harness.deadline import Deadline
@@ -18,6 +18,7 @@ from harness.runtimes.base import BESIDE, Command, Instance, RawOutput
 READY_SECONDS = 180.0
 """What an instance may take until its agent speaks: an emulated guest on a loaded host needs half a minute."""
 HOST_COST = Metric(name="host-cpu", source="", unit="s", direction="lower")
+HOST_ENERGY = Metric(name="host-energy", source="", unit="J", direction="lower")
 
 
 class CommandMeasure:
@@ -70,24 +71,29 @@ def _iterate(
     clock.take(output)
     reason = void_reason(clock, cost.steal_share, counters.get("proxy", 0.0), stage.limits)
     figures = [(metric, fields[metric.source]) for metric in workload.metrics]
-    exact = dataclasses.replace(cost, elapsed=output.end - output.begin, cpu=cost.cpu + counters.get(BESIDE, 0.0))
+    exact = replace(cost, elapsed=output.end - output.begin, cpu=cost.cpu + counters.get(BESIDE, 0.0))
     for metric, value in (*figures, *host_costs(figures, exact)):
         yield sample(metric, value, number, workload, exact, reason)
 
 
 def host_costs(figures: list[tuple[Metric, float]], cost: Cost) -> list[tuple[Metric, float]]:
-    """The host's CPU seconds for an iteration, and per unit of work where the primary metric is a rate.
+    """The host's CPU seconds and joules for an iteration, and per unit of work where a metric is a rate: the primary
+    one, else the first that is.
 
-    A cost that drowned in the idle window's noise (zero or below) is left out: its ratio means nothing.
+    A cost that drowned in the idle window's noise (zero or below) is left out: its ratio means nothing. Energy is
+    there only where the host counts it.
     """
-    if cost.cpu <= 0:
-        return []
-    costs = [(HOST_COST, cost.cpu)]
-    for metric, value in figures:
-        if metric.primary and metric.unit.endswith("/s") and value > 0:
-            unit = f"s/{metric.unit.removesuffix('/s') or 'op'}"
-            per = Metric(name="host-cpu-per-op", source="", unit=unit, direction="lower")
-            costs.append((per, cost.cpu / (value * cost.elapsed)))
+    costs: list[tuple[Metric, float]] = []
+    rates = [(metric, value) for metric, value in figures if metric.unit.endswith("/s") and value > 0]
+    rates.sort(key=lambda one: not one[0].primary)
+    for whole, spent in ((HOST_COST, cost.cpu), (HOST_ENERGY, cost.joules)):
+        if spent is None or spent <= 0:
+            continue
+        costs.append((whole, spent))
+        for metric, value in rates[:1]:
+            unit = f"{whole.unit}/{metric.unit.removesuffix('/s') or 'op'}"
+            per = replace(whole, name=f"{whole.name}-per-op", unit=unit)
+            costs.append((per, spent / (value * cost.elapsed)))
     return costs
 
 

@@ -5,13 +5,16 @@ import re
 
 from harness.analysis.intervals import Estimate
 from harness.analysis.overhead import Overhead
+from harness.model import HOST_COSTS
 
 UNIT = re.compile(
-    r"(?P<prefix>[pnuµmkKMGT]?)(?P<base>s|b/s|B/s|bit/s|bits/s|bytes/s|bytes|B|FLOPS|FLOP/s|flop/s)(?P<per>/.+)?"
+    r"(?P<prefix>[pnuµmkKMGT]?)(?P<base>s|J|b/s|B/s|bit/s|bits/s|bytes/s|bytes|B|FLOPS|FLOP/s|flop/s)(?P<per>/.+)?"
 )
 POWERS = {"p": -12, "n": -9, "u": -6, "µ": -6, "m": -3, "": 0, "k": 3, "K": 3, "M": 6, "G": 9, "T": 12}
 LETTERS = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 SHOWN = {"bytes/s": "B/s", "bytes": "B", "bit/s": "b/s", "bits/s": "b/s"}
+SMALL = ("s", "J")
+"""Units of which there are thousandths, and no thousands."""
 COUNTS = re.compile(r"IOPS|1?/s|[A-Za-z][A-Za-z0-9 ]*/s")
 FACTOR_FROM = 1.0
 """An overhead of 100 % and more is written as a factor (2×), its interval too."""
@@ -27,10 +30,10 @@ def humane(value: float | None, unit: str) -> str:
         return "–"
     unit = "" if unit == "1" else unit
     match = UNIT.fullmatch(unit)
-    if match and not (match["per"] and match["base"] != "s"):
+    if match and not (match["per"] and match["base"] not in SMALL):
         scaled = value * 10.0 ** POWERS[match["prefix"]]
         power = 0 if scaled == 0 else 3 * math.floor(math.log10(abs(scaled)) / 3 + 1e-9)
-        power = min(max(power, -12), 0) if match["base"] == "s" else min(max(power, 0), 12)
+        power = min(max(power, -12), 0) if match["base"] in SMALL else min(max(power, 0), 12)
         base = SHOWN.get(match["base"], match["base"]) + (match["per"] or "")
         return f"{digits(scaled / 10.0**power)} {LETTERS[power]}{base}"
     if COUNTS.fullmatch(unit):
@@ -124,7 +127,7 @@ def order(variant: str, accelerator: str, baseline: str) -> tuple[int, str]:
 
 def is_host_cost(metric: str) -> bool:
     """Whether the metric is the host's cost of a workload and not the workload's own result."""
-    return metric == "host-cpu" or metric.startswith("host-cpu-")
+    return metric.startswith(HOST_COSTS)
 
 
 def minus(text: str) -> str:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from harness.report import boot, style, tables
 from harness.report import claims as ledger
 from harness.report.chapters import CHAPTERS
+from harness.report.efficiency import efficiency_table
 from harness.report.headline import sentences
 from harness.report.plots import Plot
 from harness.report.stored import Stored
@@ -47,6 +48,7 @@ def page(stored: Stored, plots: Sequence[Plot]) -> str:
             open_claims=ledger.open_table(verdicts),
             claims_counts=ledger.count_words(verdicts),
             cost=tables.host_cost_table(stored),
+            efficiency=efficiency_table(stored),
             parity=tables.parity_table(stored),
             lone=tables.parity_table(stored, shared=False),
             skips=tables.skips_table(stored),

@@ -7,6 +7,7 @@ from harness.analysis.verdicts import Verdict
 from harness.report import boot, tables
 from harness.report import claims as ledger
 from harness.report.chapters import CHAPTERS, Chapter
+from harness.report.efficiency import efficiency_table
 from harness.report.headline import sentences
 from harness.report.html import command_line
 from harness.report.plots import Plot
@@ -65,6 +66,7 @@ def _lines(stored: Stored, plots: Sequence[Plot], picture: str) -> Iterator[str]
     for title, kind, one in (
         ("Boot", "boot", tables.boot_table(stored)),
         ("Host cost", "host-cost", tables.host_cost_table(stored)),
+        ("Efficiency: work for one CPU second of the host", "", efficiency_table(stored)),
         ("Parity: facts that differ between the variants", "", tables.parity_table(stored)),
         ("Not run here", "", tables.skips_table(stored)),
         ("Failed and voided", "", tables.voids_table(stored)),

@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 
 from harness.analysis.blocks import usable
 from harness.analysis.overhead import Overhead
-from harness.model import SOFTWARE
+from harness.model import HOST_COSTS, SOFTWARE
 from harness.report import figures, style
 from harness.report.boot import boot_values
 from harness.report.chapters import CHAPTERS
+from harness.report.efficiency import COSTS
 from harness.report.forest import forest
 from harness.report.spread import spread
 from harness.report.stored import Stored
@@ -79,7 +80,12 @@ def _all(stored: Stored) -> Iterator[tuple[str, str, str, Figure | None]]:
         for one in chapter.drawings(stored):
             yield resource, one.topic, one.alt, one.figure
     cost = _sorted(stored, _cost(stored.overheads))
-    yield "host-cost", "", _words(cost), forest("host cost: CPU time of the whole host", cost, stored.confidence)
+    yield (
+        "host-cost",
+        "",
+        _words(cost),
+        forest("host cost: CPU time of the whole host, energy where it is counted", cost, stored.confidence),
+    )
 
 
 def _marked(stored: Stored) -> Iterator[tuple[str, str, str, Figure]]:
@@ -96,9 +102,9 @@ def _marked(stored: Stored) -> Iterator[tuple[str, str, str, Figure]]:
 
 def _cost(rows: list[Overhead]) -> list[Overhead]:
     """Host cost per operation; per iteration only for workloads that have nothing else."""
-    per_operation = [row for row in rows if row.metric == "host-cpu-per-op"]
-    covered = {row.workload for row in per_operation}
-    return [*per_operation, *(row for row in rows if row.metric == "host-cpu" and row.workload not in covered)]
+    per_operation = [row for row in rows if row.metric in COSTS]
+    covered = {(row.workload, row.metric.removesuffix("-per-op")) for row in per_operation}
+    return [*per_operation, *(r for r in rows if r.metric in HOST_COSTS and (r.workload, r.metric) not in covered)]
 
 
 def _sorted(stored: Stored, rows: list[Overhead]) -> list[Overhead]:

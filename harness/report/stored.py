@@ -16,6 +16,7 @@ from harness.analysis.blocks import block_values
 from harness.analysis.overhead import Declared, Overhead, overheads
 from harness.errors import bad_input
 from harness.model import Resource
+from harness.report import figures
 from harness.samples import frame, read_csv
 
 # Terminal escapes, and marks that turn the direction of text around, would let a name in a foreign CSV rewrite a page.
@@ -63,7 +64,7 @@ class Stored:
             for workload, metric in self.samples[["workload", "metric"]].drop_duplicates().itertuples(index=False)
         }
         declared = {pair for pair in known if self.metric(*pair).get("primary") is True}
-        return declared or {pair for pair in known if not pair[1].startswith("host-cpu")}
+        return declared or {pair for pair in known if not figures.is_host_cost(pair[1])}
 
     @cached_property
     def values(self) -> pd.DataFrame:

@@ -117,7 +117,10 @@ def host_cost_table(stored: Stored) -> Table:
 
 
 def _worth_showing(stored: Stored, found: Overhead) -> bool:
-    """A mark that the baseline does not have (a guest's kernel) has no ratio; the boot table shows its seconds."""
+    """A mark that the baseline does not have (a guest's kernel) has no ratio; the boot table shows its seconds. Nor has
+    a size that it does not have (a guest's RAM), which footprint's chapter shows."""
+    if found.workload.startswith("footprint."):
+        return found.overhead is not None
     mark = mark_of(stored, found.workload, found.metric)
     return mark is None or (found.overhead is not None and mark in ("ready", "service"))
 

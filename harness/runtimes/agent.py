@@ -11,7 +11,7 @@ from typing import Any, Self
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.model import Accelerator, Mark
-from harness.runtimes.base import BeaconCost, Command, Counters, Endpoint, RawOutput
+from harness.runtimes.base import BeaconCost, Command, Counters, Endpoint, Processes, RawOutput
 from harness.runtimes.capabilities import T, Unsupported, choose
 from harness.runtimes.line import Line
 from harness.runtimes.telling import Told, beacon_cost
@@ -288,6 +288,10 @@ class AgentInstance(ABC):
     @abstractmethod
     def counters(self) -> Counters:
         """Cumulative host CPU seconds by part."""
+
+    @abstractmethod
+    def processes(self) -> Processes:
+        """The host's processes that serve it, by part."""
 
     @abstractmethod
     def endpoint(self) -> Endpoint:

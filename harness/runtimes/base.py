@@ -23,6 +23,12 @@ Counters = Mapping[str, float]
 """Cumulative CPU seconds by part of an instance (`vcpu`, `emulator`, `workload` …), on the host but for BESIDE."""
 BESIDE = "domain"
 """What a hypervisor beside the host gave a guest: the host's clocks do not have it."""
+Processes = Mapping[str, tuple[int, ...]]
+"""Host process ids by part of an instance (`vmm`, `workload`, `shim` …), the part that is the instance itself first."""
+VMM = "vmm"
+"""The part that holds a guest's RAM."""
+SHARED = frozenset({"dockerd", "containerd", "libvirtd"})
+"""Parts that serve other instances too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +171,13 @@ class Instance(Protocol):
 
     def counters(self) -> Counters:
         """Cumulative host CPU seconds of the processes that serve this instance; callers subtract."""
+        ...
+
+    def processes(self) -> Processes:
+        """The host's processes that serve this instance, none where the host cannot see any.
+
+        Raises TareError once it is gone.
+        """
         ...
 
     def endpoint(self) -> Endpoint:

@@ -10,7 +10,7 @@ from typing import Self
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.model import Accelerator, Available, Leftover, Mark, RootForms, Shape, Variant
-from harness.runtimes.base import BeaconCost, Command, Counters, Endpoint, Place, Prepared, RawOutput
+from harness.runtimes.base import BeaconCost, Command, Counters, Endpoint, Place, Prepared, Processes, RawOutput
 from harness.runtimes.capabilities import T, Unsupported
 
 SLOW_FACTOR = 1.25
@@ -117,6 +117,10 @@ class FakeInstance:
     def counters(self) -> Counters:
         """Seconds that jobs have taken so far."""
         return {"workload": self._used}
+
+    def processes(self) -> Processes:
+        """None: it exists in this process only."""
+        return {}
 
     def endpoint(self) -> Endpoint:
         """The place's own address, at which nothing answers."""

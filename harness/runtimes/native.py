@@ -30,6 +30,7 @@ from harness.runtimes.base import (
     Leftover,
     Place,
     Prepared,
+    Processes,
     RootForms,
 )
 from harness.runtimes.capabilities import (
@@ -140,6 +141,10 @@ class Process(AgentInstance):
         """CPU seconds of the tree, ended children included."""
         times = [process.cpu_times() for process in self._tree()]
         return {"workload": sum(t.user + t.system + t.children_user + t.children_system for t in times)}
+
+    def processes(self) -> Processes:
+        """Bubblewrap and all below it."""
+        return {"workload": tuple(process.pid for process in self._tree())}
 
     def endpoint(self) -> Endpoint:
         """The address of the bridge itself (or of the namespace that it runs in), never loopback."""

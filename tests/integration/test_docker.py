@@ -14,7 +14,8 @@ import pytest
 from harness import paths, process
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.host import cache
+from harness.host import cache, memory
+from harness.host.cgroups import own_memory
 from harness.host.daemons import Daemons, open_daemons
 from harness.images import ensure
 from harness.model import Leftover, Mark, NetworkPlace, RootForms, Shape
@@ -126,6 +127,13 @@ def test_every_variant_runs_a_tool_serves_its_peer_and_goes(bench: Bench, flavou
         assert process.run((*inside, *fetch), Deadline.after(20)).stdout == "hello\n"
         assert server.wait(Deadline.after(10)).status == 0
         assert ("proxy" in container.counters()) is (flavour == "nat")
+        parts = container.processes()
+        assert {"workload", "shim", "dockerd", "containerd"} <= parts.keys() and ("proxy" in parts) is (
+            flavour == "nat"
+        )
+        assert memory.resident(parts["workload"]).pss > 2**20 and memory.resident(parts["shim"]).pss > 2**20
+        charged = own_memory(parts["workload"][0], os.getpid())
+        assert charged is not None and 2**20 < charged.whole - charged.cache < SHAPE.memory_mib * 2**20
     bench.network.release(container.name)
     assert bench.ours() == []
     assert not bench.client.volumes.list()

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -14,10 +15,12 @@ import pytest
 from harness import images, paths, process
 from harness.deadline import Deadline
 from harness.errors import TareError
+from harness.host import memory
 from harness.host.cost import HostMeter
 from harness.host.daemons import open_daemons
 from harness.images import ensure, manifest, with_system
 from harness.measures.command import CommandMeasure
+from harness.measures.holding import free, hold
 from harness.model import (
     Accelerator,
     Case,
@@ -32,7 +35,7 @@ from harness.model import (
     Workload,
 )
 from harness.rig.network import Network, open_network
-from harness.runtimes.base import Command, Entry, Place, RawOutput
+from harness.runtimes.base import VMM, Command, Entry, Place, RawOutput
 from harness.runtimes.libvirt import Libvirt
 from harness.runtimes.libvirt.instance import Guest
 
@@ -157,7 +160,24 @@ def test_a_guest_works_serves_its_peer_and_has_a_data_disk(bench: Bench, variant
         facts = guest.facts(Deadline.after(20))
         assert facts["query-kvm"] == "disabled" and facts["machine"] == "q35" and facts["memory_preallocated"] == "yes"
         assert facts["data_disk"] == f"{form} cache=none io=native"
+        parts = guest.processes()
+        assert set(parts) == {VMM, "libvirtd"}, "its own, and the daemon that all share"
+        ram, whole = memory.guest_ram(parts[VMM][0], SHAPE.memory_mib * 2**20), memory.resident(parts[VMM])
+        assert ram is not None and ram == SHAPE.memory_mib * 2**20, "it was touched beforehand"
+        assert whole.rss - ram > 2**20
     assert not disk.exists()
+
+
+def test_memory_that_a_guest_frees_comes_back_if_it_reports_its_free_pages(bench: Bench) -> None:
+    with bench.launch("balloon", "agent", "libvirt/tcg-balloon") as guest:
+        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+        hold(guest, 64, 0, Deadline.after(60))
+        held = memory.resident(guest.processes()[VMM]).pss
+        free(guest, Deadline.after(30))
+        within = Deadline.after(60)
+        while within.left and held - memory.resident(guest.processes()[VMM]).pss < 32 * 2**20:
+            time.sleep(0.5)
+        assert within.left, "it did not come back"
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,6 +160,25 @@ def test_a_bad_boot_is_refused_with_line_and_field(tmp_path: Path, old: str, new
     assert says in brief
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "where", "says"),
+    [
+        ("instances = 3", "instances = 0", "parameters.instances", "no whole number from 1 to 100"),
+        ("instances = 3", "instances = 2.5", "parameters.instances", "no whole number"),
+        ("instances = 3\n", "", "parameters", "instances is missing"),
+        ("instances = 3", "instances = 3\ncount = 1", "parameters.count", "the measure footprint does not know it"),
+        ('source = "vmm"', 'source = "rss"', "metrics[3].source", "the measure footprint has no rss"),
+    ],
+)
+def test_a_measures_own_parameters_and_sources_are_checked(
+    tmp_path: Path, old: str, new: str, where: str, says: str
+) -> None:
+    text = (data("workloads") / "footprint.idle.toml").read_text()
+    assert old in text
+    brief = refusal(workload(tmp_path, text.replace(old, new, 1), "footprint.idle.toml")).brief
+    assert where in brief and says in brief
+
+
 def test_an_unknown_key_suggests_the_right_one(tmp_path: Path) -> None:
     assert refusal(workload(tmp_path, GOOD.replace("timeout", "timout"))).hint == "did you mean timeout?"
 

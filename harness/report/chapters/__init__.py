@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from harness.report.chapters.base import Chapter, Drawing
 from harness.report.chapters.density import Density
+from harness.report.chapters.footprint import Footprint
 from harness.report.chapters.lifecycle import Lifecycle
 
 __all__ = ["CHAPTERS", "Chapter", "Drawing"]
@@ -14,5 +15,6 @@ __all__ = ["CHAPTERS", "Chapter", "Drawing"]
 CHAPTERS: Mapping[str, Chapter] = {
     "density": Density(),
     "lifecycle": Lifecycle(),
+    "footprint": Footprint(),
 }
 """By resource."""

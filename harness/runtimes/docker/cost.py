@@ -1,76 +1,9 @@
-"""What a container costs its host: CPU seconds of its cgroup and of the processes that serve it."""
+"""What a container costs its host beside its cgroup: CPU seconds of the processes outside that serve it."""
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
-
-from harness.errors import TareError
-
-
-@dataclass(frozen=True, slots=True)
-class Cgroup:
-    """A process's cgroup: the directories that hold its CPU time and its memory events, by version."""
-
-    cpu: Path
-    memory: Path | None
-    unified: bool
-
-    def cpu_seconds(self) -> float:
-        """CPU time of everything that ever ran in it. Raises OSError once it is gone."""
-        if self.unified:
-            return _field(self.cpu / "cpu.stat", "usage_usec") / 1e6
-        return int((self.cpu / "cpuacct.usage").read_text()) / 1e9
-
-    def oom_kills(self) -> int | None:
-        """How many of its processes the kernel has killed for memory; None where nothing counts that."""
-        if self.memory is None:
-            return None
-        try:
-            return _field(self.memory / ("memory.events" if self.unified else "memory.oom_control"), "oom_kill")
-        except OSError:
-            return None
-
-
-def cgroup_of(pid: int) -> Cgroup:
-    """The cgroup of a process, as seen from here. Raises TareError when no mounted hierarchy accounts its CPU time."""
-    try:
-        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-    except OSError as error:
-        raise TareError("a container's cgroup cannot be found", details=str(error)) from error
-    paths: dict[str, str] = {}
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        paths |= dict.fromkeys(controllers.split(","), path.lstrip("/"))
-    mounts = _cgroup_mounts()
-    # In the hybrid layout the unified hierarchy is mounted too, but without controllers: version 1 comes first.
-    if "cpuacct" in paths and "cpuacct" in mounts:
-        memory = mounts["memory"] / paths["memory"] if "memory" in paths and "memory" in mounts else None
-        return Cgroup(mounts["cpuacct"] / paths["cpuacct"], memory, unified=False)
-    if "" in paths and "" in mounts:
-        directory = mounts[""] / paths[""]
-        return Cgroup(directory, directory, unified=True)
-    raise TareError("a container's cgroup cannot be found", details=f"/proc/{pid}/cgroup names {sorted(paths)}")
-
-
-def _cgroup_mounts() -> dict[str, Path]:
-    mounts: dict[str, Path] = {}
-    for mount in psutil.disk_partitions(all=True):
-        if mount.fstype == "cgroup2":
-            mounts[""] = Path(mount.mountpoint)
-        elif mount.fstype == "cgroup":
-            mounts |= dict.fromkeys(mount.opts.split(","), Path(mount.mountpoint))
-    return mounts
-
-
-def _field(path: Path, name: str) -> int:
-    for line in path.read_text().splitlines():
-        key, _, value = line.partition(" ")
-        if key == name:
-            return int(value)
-    raise FileNotFoundError(f"{path} has no {name}")
 
 
 class Servants:
@@ -99,6 +32,10 @@ class Servants:
             "shim": list(_parent(container)),
             "proxy": proxies,
         }
+
+    def pids(self) -> dict[str, tuple[int, ...]]:
+        """Process ids by part."""
+        return {part: tuple(process.pid for process in found) for part, found in self._parts.items() if found}
 
     def cpu_seconds(self) -> dict[str, float]:
         """User and system time by part; what has ended keeps the last figure seen."""

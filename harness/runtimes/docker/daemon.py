@@ -2,14 +2,14 @@
 
 import math
 import os
-import socket
-import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
+from harness.host.listener import listener_of
 
 UNIX = "unix://"
 DEFAULT_URL = "unix:///var/run/docker.sock"
@@ -60,14 +60,7 @@ class Daemon:
         """The process that opened the daemon's socket; under socket activation that is the service manager."""
         if not self.url.startswith(UNIX):
             return None
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            try:
-                probe.connect(self.url.removeprefix(UNIX))
-            except OSError:
-                return None
-            peer = struct.Struct("3i")
-            pid, _, _ = peer.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, peer.size))
-            return int(pid)
+        return listener_of(Path(self.url.removeprefix(UNIX)))
 
     def close(self) -> None:
         """Close the connections."""

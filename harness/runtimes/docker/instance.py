@@ -14,11 +14,12 @@ from typing import Any
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
+from harness.host.cgroups import Cgroup, cgroup_of
 from harness.model import Accelerator, Mark
 from harness.runtimes.agent import AgentInstance, Channel
-from harness.runtimes.base import Counters, Endpoint, Place, Prepared
+from harness.runtimes.base import Counters, Endpoint, Place, Prepared, Processes
 from harness.runtimes.docker import remains, specification
-from harness.runtimes.docker.cost import Cgroup, Servants, cgroup_of
+from harness.runtimes.docker.cost import Servants
 from harness.runtimes.docker.daemon import Daemon, Refused
 from harness.runtimes.docker.lifecycle import Life
 from harness.runtimes.docker.moments import Listener, Moments, containerd_of, unheard
@@ -132,6 +133,11 @@ class Container(AgentInstance):
             return {"workload": cgroup.cpu_seconds(), **servants.cpu_seconds()}
         except OSError as error:
             raise TareError(f"{self.name} has no cgroup any more", details=self._dead() or str(error)) from error
+
+    def processes(self) -> Processes:
+        """`workload` are the container's own; `shim` and `proxy` serve it alone, the daemons others too."""
+        cgroup, servants = self._accounts()
+        return {"workload": cgroup.pids(), **servants.pids()}
 
     def endpoint(self) -> Endpoint:
         """The container's own address, the host's (host network) or the published one (NAT)."""

@@ -18,6 +18,8 @@ POWER_OFF = (
     "import ctypes, os; os.sync(); ctypes.CDLL(None).reboot(0x4321FEDC)",
 )
 """Has a guest end itself once all is written (reboot(2), RB_POWER_OFF): its init, the agent, hears no power button."""
+BALLOON = "tare.balloon"
+"""The word at which init loads the balloon's module, for which other guests need not wait."""
 CREDENTIAL = "io.systemd.credential:tare.place="
 """How systemd finds a credential among the firmware's strings (systemd.system-credentials(7), SMBIOS type 11)."""
 

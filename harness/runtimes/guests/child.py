@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.errors import TareError
 from harness.model import Accelerator, Mark
 from harness.runtimes.agent import AgentInstance, Channel
-from harness.runtimes.base import Counters, Endpoint, Place
+from harness.runtimes.base import VMM, Counters, Endpoint, Place, Processes
 from harness.runtimes.guests.qemu import Qemu
 
 LOG = "log"
@@ -50,6 +50,10 @@ class ChildGuest(AgentInstance):
         if self._child.poll() is not None:
             raise TareError(f"{self.name} is no longer running", details=said(self._place.directory))
         return self._process.counters()
+
+    def processes(self) -> Processes:
+        """Firecracker itself."""
+        return {VMM: (self._child.pid,)}
 
     def endpoint(self) -> Endpoint:
         """The guest's own static address."""

@@ -9,7 +9,7 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.model import Accelerator, Mark
 from harness.runtimes.agent import AgentInstance, Channel
-from harness.runtimes.base import Counters, Endpoint, Place
+from harness.runtimes.base import VMM, Counters, Endpoint, Place, Processes
 from harness.runtimes.guests.accel import nested_paging
 from harness.runtimes.guests.boot import EARLY_DEVICE, first_marks
 from harness.runtimes.guests.qemu import Qemu
@@ -86,6 +86,14 @@ class QemuGuest(AgentInstance):
         if process is None or process.gone():
             raise TareError(f"{self.name} is no longer running", details=self._tail())
         return process.counters()
+
+    def processes(self) -> Processes:
+        """QEMU itself, and kernel threads of vhost where they are processes of their own."""
+        process = self._process()
+        if process is None or process.gone():
+            raise TareError(f"{self.name} is no longer running", details=self._tail())
+        threads = process.vhost_threads()
+        return {VMM: (process.pid,), **({"vhost": threads} if threads else {})}
 
     def endpoint(self) -> Endpoint:
         """The guest's own static address."""

@@ -67,6 +67,10 @@ class Qemu:
         """Whether its network goes through vhost-net."""
         return any("vhost" in word and "vhost=off" not in word for word in self.arguments) or bool(self._vhost)
 
+    def vhost_threads(self) -> tuple[int, ...]:
+        """The kernel's threads outside the process that carry its packets."""
+        return tuple(int(thread.name) for thread in self._vhost)
+
     def huge_mib(self) -> int | None:
         """Anonymous huge pages that it has, in MiB; None where /proc does not tell."""
         try:

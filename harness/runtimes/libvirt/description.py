@@ -7,7 +7,7 @@ from typing import Literal
 from harness.errors import TareError
 from harness.model import SystemForm
 from harness.runtimes.base import Place, Prepared
-from harness.runtimes.guests.boot import command_line, credential, mac_of
+from harness.runtimes.guests.boot import BALLOON, command_line, credential, mac_of
 from harness.runtimes.guests.firmware import uefi
 from harness.runtimes.guests.instance import CONSOLE, MOMENTS
 from harness.runtimes.guests.tap import tap_name
@@ -60,6 +60,7 @@ def describe(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> Dom
         macvtap=tap_name(identity) if network and knobs.network == "macvtap" else "",
         queues=place.shape.vcpus if knobs.queues == "all" else 1,
         vhost=VHOST[knobs.vhost],
+        reporting=knobs.balloon == "reporting",
     )
 
 
@@ -80,7 +81,8 @@ def _boot(prepared: Prepared, place: Place, knobs: Knobs) -> DirectKernel | Full
         return DirectKernel(kernel=root.kernel, initramfs=root.initramfs, command_line=words)
     if knobs.firmware == "none":
         console = knobs.console == "serial"
-        words = command_line(place.entry, scratch, network, knobs.kernel, console=console)
+        further = f"{knobs.kernel} {BALLOON}" if knobs.balloon == "reporting" else knobs.kernel
+        words = command_line(place.entry, scratch, network, further, console=console)
         hypervisor, _, told_it = knobs.multiboot.partition(" ")
         return DirectKernel(
             kernel=root.kernel,
@@ -138,6 +140,7 @@ def facts(domain: Domain, prepared: Prepared) -> dict[str, str]:
         "memory_preallocated": "huge pages" if domain.huge else "yes" if domain.preallocate or xen else "no",
         "network": Knobs.of(prepared.variant.options).network if domain.mac else "none",
         "network_queues": str(domain.queues),
+        "balloon": "free page reporting" if domain.reporting else "none",
         "image": prepared.image,
         "kernel_release": kernel_of(prepared),
     }

@@ -93,6 +93,7 @@ class Domain:
     to add and hide. `preallocate` touches all RAM before the guest starts, `huge` takes it from the host's pool of
     huge pages. The network card, where it has a `mac`, is a port of `bridge`, or the macvtap `macvtap` that is there
     already, or without either of QEMU's user-mode network. `vhost` is its driver, "" for what the host has.
+    With `reporting` a balloon tells the host which pages are free.
     """
 
     type: Literal["kvm", "qemu", "xen"]
@@ -118,6 +119,7 @@ class Domain:
     macvtap: str = ""
     queues: int = 1
     vhost: Literal["", "vhost", "qemu"] = ""
+    reporting: bool = False
 
     @property
     def cpu_mode(self) -> str:

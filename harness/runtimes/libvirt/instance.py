@@ -3,13 +3,16 @@
 import json
 from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import libvirt
 import libvirt_qemu
 
 from harness.deadline import Deadline
+from harness.host.listener import listener_of
 from harness.runtimes.agent import Channel
-from harness.runtimes.base import Command, Endpoint
+from harness.runtimes.base import Command, Endpoint, Processes
 from harness.runtimes.guests.boot import POWER_OFF
 from harness.runtimes.guests.instance import Launched, QemuGuest
 from harness.runtimes.guests.qemu import Qemu
@@ -19,19 +22,28 @@ from harness.runtimes.libvirt.network import outer
 from harness.runtimes.libvirt.session import bounded
 
 MONITOR_SECONDS = 10.0
+SOCKETS = ("/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock")
+"""Where a URI that names no socket leads."""
 
 
 class Guest(QemuGuest):
     """A running domain; leaving it closes `resources`: the domain and all that was made for it."""
 
     def __init__(
-        self, launched: Launched, identity: str, handle: "libvirt.virDomain", network: Network, resources: ExitStack
+        self,
+        launched: Launched,
+        identity: str,
+        handle: "libvirt.virDomain",
+        network: Network,
+        resources: ExitStack,
+        uri: str = "",
     ) -> None:
         super().__init__(launched)
         self._identity = identity
         self._handle = handle
         self._network = network
         self._resources = resources
+        self._uri = uri
         self._life: Life | None = None
 
     def live(self, life: Life) -> None:
@@ -57,6 +69,11 @@ class Guest(QemuGuest):
     def power_off(self, deadline: Deadline) -> None:
         """Have it end itself, once all is written. Raises TareError when it cannot be asked."""
         self.start(Command(argv=POWER_OFF), deadline)
+
+    def processes(self) -> Processes:
+        """QEMU, vhost's threads, and the libvirtd that is shared by all guests."""
+        daemon = daemon_of(self._uri)
+        return {**super().processes(), **({"libvirtd": (daemon,)} if daemon else {})}
 
     def endpoint(self) -> Endpoint:
         """The guest's own static address, or that of the host's which stands for it."""
@@ -85,3 +102,12 @@ class Guest(QemuGuest):
                 self._life.end()
         finally:
             self._resources.close()
+
+
+def daemon_of(uri: str) -> int | None:
+    """The libvirtd behind a URI of this host's; None where another program, such as systemd, holds its socket."""
+    named = parse_qs(urlsplit(uri).query).get("socket", [])
+    pid = next(filter(None, (listener_of(Path(path)) for path in named or SOCKETS)), None)
+    if pid is None or not Path(f"/proc/{pid}/comm").read_text().strip().startswith(("libvirtd", "virtqemud")):
+        return None
+    return pid

@@ -29,8 +29,9 @@ class Knobs:
     loads the kernel itself and the root is all there is; with one, that boots a full system from disk, whose own files
     settle its `console` and its kernel's words. `network` is how the peer reaches the guest: a tap on the rig's bridge,
     that tap through NAT, QEMU itself (its user-mode network) or a macvtap. `multiboot` is the file of a hypervisor that
-    is loaded in the kernel's place, with its words behind blanks; kernel and initramfs are then its modules. Xen has
-    none of the knobs but `accelerator`.
+    is loaded in the kernel's place, with its words behind blanks; kernel and initramfs are then its modules. With a
+    `balloon` of reporting the guest tells the host which pages are free (free page reporting). Xen has none of the
+    knobs but `accelerator`.
     """
 
     accelerator: Kind
@@ -50,6 +51,7 @@ class Knobs:
     console: Literal["serial", "none"] = "serial"
     network: Network = "bridge"
     multiboot: str = ""
+    balloon: Literal["none", "reporting"] = "none"
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Self:
@@ -141,6 +143,9 @@ def _of(kind: Kind) -> Iterator[Variant]:
             yield _variant(f"{data}-{cache}", Knobs.of(options), f"{data} data disk, cache={cache}")
     if kind == "kvm":
         yield _variant("shadow", replace(base, paging="shadow"), "shadow page tables: KVM's nested paging is off")
+    lazy = replace(base, memory="lazy")
+    yield _variant("lazy", lazy, "memory allocated when the guest touches it")
+    yield _variant("balloon", replace(lazy, balloon="reporting"), "the same, and it reports the pages that it frees")
     yield _variant("no-console", replace(base, console="none"), "without a serial console")
     yield _variant("system", replace(base, firmware="bios"), "a full system: BIOS, GRUB, Debian's kernel, systemd")
     yield _variant("system-uefi", replace(base, firmware="uefi"), "a full system, by UEFI")

@@ -149,7 +149,7 @@ class Libvirt:
             )
             if xen:
                 return XenGuest(launched, handle, undo.pop_all())
-            guest = Guest(launched, domain.uuid, handle, network, undo.pop_all())
+            guest = Guest(launched, domain.uuid, handle, network, undo.pop_all(), self.uri or "")
             if place.lasting:
                 guest.live(Life(self._session, domain, handle, guest, place, network))
             return guest

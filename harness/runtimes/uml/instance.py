@@ -12,7 +12,7 @@ from harness.errors import DeadlineExceeded, TareError
 from harness.model import Accelerator, Mark
 from harness.process import kill_group
 from harness.runtimes.agent import AgentInstance, Channel
-from harness.runtimes.base import Counters, Endpoint, Place
+from harness.runtimes.base import VMM, Counters, Endpoint, Place, Processes
 from harness.runtimes.guests.boot import EARLY_DEVICE, first_marks
 
 USERSPACE = "userspace"
@@ -74,6 +74,16 @@ class Guest(AgentInstance):
                 if process == kernel:
                     parts["guest"] += times.children_user + times.children_system
         return parts
+
+    def processes(self) -> Processes:
+        """The guest's kernel, whose memory is the guest's RAM, with the guest's own processes, and `helper`s."""
+        processes = tree(self._child.pid)
+        kernel = next((one.pid for one in processes if is_kernel(one)), None)
+        if kernel is None:
+            raise TareError(f"{self.name} is no longer running", details=self._tail())
+        rest = [one.pid for one in processes if one.pid != kernel]
+        guest = tuple(pid for pid in rest if tracer(pid) == kernel)
+        return {VMM: (kernel,), "guest": guest, "helper": tuple(pid for pid in rest if pid not in guest)}
 
     def endpoint(self) -> Endpoint:
         """The guest's own static address."""

@@ -15,7 +15,7 @@ from harness.errors import DeadlineExceeded, TareError
 from harness.model import Accelerator, NetworkPlace, RootForms, Shape, Variant
 from harness.runtimes import docker
 from harness.runtimes.base import Place, Prepared
-from harness.runtimes.docker.cost import Servants, cgroup_of
+from harness.runtimes.docker.cost import Servants
 from harness.runtimes.docker.daemon import Daemon, chosen_url
 from harness.runtimes.docker.image import tag
 from harness.runtimes.docker.instance import began, died
@@ -168,18 +168,6 @@ def test_which_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_image_is_named_by_the_digest() -> None:
     assert tag("sha256:00112233445566778899") == tag("00112233445566778899") == "tare-root:001122334455"
-
-
-def test_cpu_time_of_our_own_cgroup_grows() -> None:
-    try:
-        cgroup = cgroup_of(os.getpid())
-        before = cgroup.cpu_seconds()
-    except (TareError, OSError) as error:
-        pytest.skip(f"no cgroup here accounts CPU time: {error}")
-    sum(range(2_000_000))
-    assert cgroup.cpu_seconds() > before
-    with pytest.raises(TareError, match="cgroup cannot be found"):
-        cgroup_of(2**22 + 1)
 
 
 def test_when_a_process_began_is_known_to_a_tick() -> None:

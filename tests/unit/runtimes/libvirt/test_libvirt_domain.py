@@ -120,6 +120,18 @@ def test_variants_turn_one_knob_each() -> None:
     assert plain.uuid != qcow2.uuid and plain.mac == mac_of(plain.uuid)
 
 
+def test_a_balloon_reports_free_pages_and_only_its_guest_loads_the_module() -> None:
+    tree = etree.fromstring(render(domain("libvirt/tcg-balloon")).encode())
+    balloon = tree.find("devices/memballoon")
+    assert balloon is not None and (balloon.get("model"), balloon.get("freePageReporting")) == ("virtio", "on")
+    assert "tare.balloon" in (tree.findtext("os/cmdline") or "").split()
+    assert tree.find("memoryBacking") is None, "memory touched beforehand would be reported free at once"
+    lazy = etree.fromstring(render(domain("libvirt/tcg-lazy")).encode())
+    assert [one.get("model") for one in lazy.findall("devices/memballoon")] == ["none"]
+    assert "tare.balloon" not in (lazy.findtext("os/cmdline") or "")
+    assert facts(domain("libvirt/tcg-balloon"), prepared("libvirt/tcg-balloon"))["balloon"] == "free page reporting"
+
+
 def test_a_full_system_is_booted_by_its_firmware_from_a_disk_of_its_own() -> None:
     bios, uefi = domain("libvirt/tcg-system"), domain("libvirt/kvm-system-uefi")
     assert bios.disks[0].base == uefi.disks[0].base == Path("/s.raw") and domain().disks[0].base == Path("/r.raw")

@@ -1,0 +1,272 @@
+"""Footprint: host memory of an instance by three methods side by side, what came back of what was freed inside."""
+
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from harness.analysis.intervals import Estimate, estimate, geometric
+from harness.report import figures
+from harness.report.boot import numbers
+from harness.report.chapters.base import Chapter, Drawing
+from harness.report.sizes import Row, bars, moves
+from harness.report.stored import Stored
+from harness.report.tables import Group, Section, Table
+
+METHODS = {
+    "pss": "PSS of its processes",
+    "cgroup": "its cgroup",
+    "vmm": "VMM without guest RAM",
+    "available": "ΔMemAvailable ÷ N",
+}
+MOMENTS = {"idle": "idle", "held": "holding memory", "freed": "after freeing it"}
+COUNTED = (
+    "PSS counts the pages that the serving processes have mapped, one that n processes share as 1/n to each. It has no "
+    "kernel memory, no page tables and no page cache that nobody maps; of a guest it has all RAM that was ever "
+    "touched, the guest's own page cache and free pages in it. The daemons that all instances share stand apart.",
+    "A cgroup is charged for its processes' own pages and for kernel memory (slab, stacks, page tables), and for page "
+    "cache that it was the first to read: a file that was cached before costs it nothing, and what it did read stays "
+    "charged until it is reclaimed. Processes outside it (shim, proxy) are not in it.",
+    "“VMM without guest RAM” is the resident set of the guest's process less the mapping that is the guest's RAM: what "
+    "the virtual machine itself costs. A QEMU that emulates keeps translated code there, too.",
+    "ΔMemAvailable is the host's view: all kernel memory and page tables, network devices and daemons included. Page "
+    "cache hardly counts, since it can be dropped; everything else that happened on the host at that time does.",
+)
+CACHED = (
+    "Files that were read inside stay cached when memory is freed: a container's and native's in the host's page "
+    "cache, in no PSS and dropped when the host needs the room; a guest's in its own RAM, which the host cannot "
+    "tell from memory in use, and beside that in the host's cache of the guest's disk where that is used."
+)
+KERNEL = ("Slab", "PageTables", "KernelStack")
+"""Of /proc/meminfo."""
+Rows = Callable[[str, pd.DataFrame, str], Iterator[tuple[str, ...]]]
+"""A table's rows of one workload's values and one variant."""
+
+
+class Footprint(Chapter):
+    """Memory by three methods, idle CPU time, and memory freed inside."""
+
+    def drawings(self, stored: Stored) -> Iterator[Drawing]:
+        """A plot of the methods for each workload, and one of what came back."""
+        for workload, values in _values(stored):
+            rows = [_row(stored, values, *pair) for pair in _variants(stored, values)]
+            note = f"whiskers: {100 * stored.confidence:g} % interval over n blocks; what each counts: see the notes"
+            if figure := bars(f"{workload}: host memory of one instance", note, rows, METHODS):
+                yield Drawing(topic=workload, alt=_words(workload, rows), figure=figure)
+            freed = [_moved(stored, workload, *pair) for pair in _variants(stored, values)]
+            note = "PSS of its processes; beside it the share that came back"
+            if figure := moves(f"{workload}: memory freed inside", note, freed, MOMENTS):
+                alt = "; ".join(f"{row.variant}: {row.words}" for row in freed if row.words)
+                yield Drawing(topic=f"{workload}-freed", alt=f"{workload}, freed inside: {alt}", figure=figure)
+
+    def tables(self, stored: Stored) -> Iterator[Table]:
+        """The methods in figures, and what came back."""
+        level = f"[{100 * stored.confidence:g} %]"
+        columns = ("variant", *(f"{words} {level}" for words in METHODS.values()), "cgroup without page cache")
+        columns += ("idle CPU", "shared daemons, each more", "n")
+        yield _table(stored, "Host memory of one instance", columns, partial(_sizes, stored))
+        columns = ("variant", *MOMENTS.values(), f"came back {level}", "half of that within", "n")
+        yield _table(stored, "Memory freed inside", columns, partial(_returns, stored))
+
+    def notes(self, stored: Stored) -> Iterator[str]:
+        """What each method counts, and what is known of this run that makes them differ."""
+        sets = _sets(stored)
+        if not sets:
+            return
+        yield from COUNTED
+        if any("freed" in one.pss for one in sets):
+            yield CACHED
+        yield from _touched(stored)
+        yield from _kernel(sets)
+        yield from _merging(sets)
+
+
+def _values(stored: Stored) -> Iterator[tuple[str, pd.DataFrame]]:
+    values = stored.values
+    found = values[values["workload"].str.startswith("footprint.")]
+    yield from ((str(name), rows) for name, rows in found.groupby("workload", sort=False))
+
+
+def _variants(stored: Stored, values: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Variant, runtime and accelerator, in the report's order."""
+    seen = values[["variant", "runtime", "accelerator"]].drop_duplicates().itertuples(index=False, name=None)
+    found = [(str(variant), str(runtime), str(accelerator)) for variant, runtime, accelerator in seen]
+    return sorted(found, key=lambda one: figures.order(one[0], one[2], stored.baseline))
+
+
+def _estimate(values: pd.DataFrame, variant: str, metric: str, confidence: float) -> Estimate | None:
+    """The geometric mean and interval of a size; of one that may be negative the plain mean. None without values."""
+    rows = values[(values["variant"] == variant) & (values["metric"] == metric)]
+    found = rows["value"].astype(float).tolist()
+    if not found:
+        return None
+    linear = rows["scale"].iloc[0] == "linear"
+    return estimate(found, confidence) if linear else geometric(found, confidence)
+
+
+def _row(stored: Stored, values: pd.DataFrame, variant: str, runtime: str, accelerator: str) -> Row:
+    sizes = {name: _estimate(values, variant, name, stored.confidence) for name in METHODS}
+    known = {name: size for name, size in sizes.items() if size is not None}
+    return Row(variant=variant, runtime=runtime, accelerator=accelerator, sizes=known)
+
+
+def _words(workload: str, rows: Iterable[Row]) -> str:
+    def sizes(row: Row) -> str:
+        return ", ".join(f"{METHODS[name]} {figures.humane(one.value, 'bytes')}" for name, one in row.sizes.items())
+
+    return f"{workload}, host memory of one instance: " + "; ".join(f"{row.variant}: {sizes(row)}" for row in rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Set:
+    """What was recorded of one set of instances, for one of them: bytes of PSS by moment, of the host's kernel memory
+    when they were idle (None where not recorded), and seconds since the memory was freed with the PSS then; and the
+    state of the host's samepage merging."""
+
+    workload: str
+    variant: str
+    pss: Mapping[str, float]
+    kernel: float | None
+    curve: Sequence[tuple[float, float]]
+    merging: Mapping[str, float]
+
+
+def _sets(stored: Stored, workload: str = "", variant: str = "") -> list[Set]:
+    """All sets, or those of a workload's variant; what is no number in a manifest is not there."""
+    found = [_set(one) for one in stored.observed("footprint") if one.get("what") == "footprint"]
+    return [one for one in found if workload in ("", one.workload) and variant in ("", one.variant)]
+
+
+def _set(one: Mapping[str, Any]) -> Set:
+    many = (numbers(_table_in(one, "wanted"), "instances") or [1.0])[0] or 1.0
+    looks = _table_in(one, "looks")
+    pss = {name: numbers(_table_in(_table_in(looks, name), "resident"), "pss") for name in MOMENTS}
+    change = _table_in(_table_in(looks, "idle"), "meminfo")
+    kernel = [size for name in KERNEL if isinstance(size := change.get(name), int)]
+    pairs = [dict(zip(("at", "pss"), pair, strict=False)) for pair in one.get("curve") or () if isinstance(pair, list)]
+    read = [numbers(pair, "at", "pss") for pair in pairs]
+    state = _table_in(_table_in(one, "merging"), "after")
+    return Set(
+        workload=str(one.get("workload")),
+        variant=str(one.get("variant")),
+        pss={name: size[0] / many for name, size in pss.items() if size},
+        kernel=sum(kernel) / many if len(kernel) == len(KERNEL) else None,
+        curve=[(at, size / many) for at, size in filter(None, read)],
+        merging={name: numbers(state, name)[0] for name in state if numbers(state, name)},
+    )
+
+
+def _table_in(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = table.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _moments(stored: Stored, workload: str, variant: str) -> dict[str, list[float]]:
+    """Bytes of PSS for one instance at each moment that was looked at, one of each set."""
+    sets = _sets(stored, workload, variant)
+    found = {name: [one.pss[name] for one in sets if name in one.pss] for name in MOMENTS}
+    return {name: sizes for name, sizes in found.items() if sizes}
+
+
+def _moved(stored: Stored, workload: str, variant: str, runtime: str, accelerator: str) -> Row:
+    sizes = {name: estimate(found) for name, found in _moments(stored, workload, variant).items()}
+    values = stored.values[stored.values["workload"] == workload]
+    back = _estimate(values, variant, "returned", stored.confidence)
+    words = f"{_shares(back)}  n={back.n}" if back else ""
+    return Row(variant=variant, runtime=runtime, accelerator=accelerator, sizes=sizes if back else {}, words=words)
+
+
+def _shares(share: Estimate | None) -> str:
+    """A share with its interval, in percent."""
+    if share is None:
+        return "–"
+    ends = [share.low, share.high]
+    low, high = (figures.minus(f"{100 * end:.0f}") if end is not None else "" for end in ends)
+    return figures.minus(f"{100 * share.value:.0f} %") + (f" [{low}, {high}]" if low else " [no interval]")
+
+
+def _table(stored: Stored, title: str, columns: tuple[str, ...], rows: Rows) -> Table:
+    """Groups by workload, emulated guests apart, with the rows that `rows` gives for each variant."""
+    groups = []
+    for workload, values in _values(stored):
+        for apart in (False, True):
+            names = [one[0] for one in _variants(stored, values) if figures.emulated(one[2]) == apart]
+            cells = tuple(row for name in names for row in rows(workload, values, name))
+            name = f"{workload} · emulated (tcg)" if apart else workload
+            if cells:
+                groups.append(Group(title=name, sections=(Section(title="", rows=cells),), emulated=apart))
+    return Table(title=title, columns=columns, numeric=frozenset(columns[1:]), groups=tuple(groups))
+
+
+def _sizes(stored: Stored, workload: str, values: pd.DataFrame, variant: str) -> Iterator[tuple[str, ...]]:
+    def one(metric: str) -> Estimate | None:
+        return _estimate(values, variant, metric, stored.confidence)
+
+    def middle(metric: str, unit: str) -> str:
+        found = one(metric)
+        return figures.humane(found.value, unit) if found else "–"
+
+    pss = one("pss") or one("available")
+    shared = ", ".join((middle("daemons", "bytes"), middle("daemons-each", "bytes")))
+    sizes = (figures.estimated(one(name), "bytes") for name in METHODS)
+    rest = (middle("cgroup-uncached", "bytes"), middle("idle-cpu", "s/s"), shared if one("daemons") else "–")
+    yield (variant, *sizes, *rest, str(pss.n if pss else 0))
+
+
+def _returns(stored: Stored, workload: str, values: pd.DataFrame, variant: str) -> Iterator[tuple[str, ...]]:
+    back = _estimate(values, variant, "returned", stored.confidence)
+    moments = _moments(stored, workload, variant)
+    if back is None or moments.keys() != MOMENTS.keys():
+        return
+    sizes = (figures.humane(statistics.median(moments[name]), "bytes") for name in MOMENTS)
+    yield (variant, *sizes, _shares(back), _half(stored, workload, variant), str(back.n))
+
+
+def _half(stored: Stored, workload: str, variant: str) -> str:
+    """How long it took until half of what came back had: the median over the sets; an en dash where little did."""
+    found = []
+    for one in _sets(stored, workload, variant):
+        held, freed = one.pss.get("held", 0.0), one.pss.get("freed", 0.0)
+        if held - freed > 0.1 * held and one.curve:
+            found.append(next((at for at, pss in one.curve if pss <= (held + freed) / 2), one.curve[-1][0]))
+    if not found:
+        return "–"
+    return figures.humane(seconds, "s") if (seconds := statistics.median(found)) else "at the first look"
+
+
+def _touched(stored: Stored) -> Iterator[str]:
+    """Which guests' RAM was all touched before they began."""
+    facts = {name: one for name, one in stored.mapping("instances").items() if isinstance(one, dict)}
+    here = {str(variant) for _, values in _values(stored) for variant in values["variant"]}
+    touched = sorted(name for name, one in facts.items() if name in here and one.get("memory_preallocated") == "yes")
+    if touched:
+        yield (
+            f"RAM touched beforehand, as guests that are measured have it: {', '.join(touched)}. All of it counts from "
+            "the start by every method; guests whose memory is allocated when touched count what they have used so far."
+        )
+
+
+def _kernel(sets: Iterable[Set]) -> Iterator[str]:
+    """How much more kernel memory the host had for each idle instance: what no process's PSS has."""
+    found: dict[str, list[float]] = {}
+    for one in sets:
+        if one.workload == "footprint.idle" and one.kernel is not None:
+            found.setdefault(one.variant, []).append(one.kernel)
+    if found:
+        said = "; ".join(f"{name} {figures.humane(statistics.median(all_), 'bytes')}" for name, all_ in found.items())
+        yield f"Kernel memory of the host (slab, page tables, stacks) for each idle instance, which no PSS has: {said}."
+
+
+def _merging(sets: Iterable[Set]) -> Iterator[str]:
+    """Whether the host merges pages that are alike, which would make guests cheaper the more they resemble."""
+    states = [one.merging for one in sets]
+    if not any(states):
+        yield "The host's kernel tells nothing of samepage merging (KSM)."
+    elif any(state.get("run") == 1 for state in states):
+        most = max(state.get("pages_sharing", 0) for state in states)
+        yield f"The host merges pages that are alike (KSM): {most:,.0f} pages were shared at most, and cost nothing."
+    else:
+        yield "Samepage merging (KSM) is off on this host: guests that are alike share nothing."

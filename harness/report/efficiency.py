@@ -1,0 +1,59 @@
+"""Efficiency: work for one CPU second of the whole host, and for one joule where that is counted."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from harness.analysis.intervals import Estimate, geometric
+from harness.model import HOST_COSTS
+from harness.report import figures
+from harness.report.stored import Stored
+from harness.report.tables import Group, Section, Table
+
+COSTS = {"host-cpu-per-op": "work per CPU second", "host-energy-per-op": "work per joule"}
+"""Costs of a unit of work, and what their inverse is called."""
+
+
+def efficiency_table(stored: Stored) -> Table:
+    """The inverse of the host's cost per unit of work, most work first: the geometric mean of the blocks and its
+    interval. Emulated guests are a group of their own."""
+    values = _costs(stored.values)
+    known = [name for name in COSTS if name in set(values["metric"])]
+    columns = ("variant", *(f"{COSTS[name]} [{100 * stored.confidence:g} %]" for name in known), "n")
+    groups = []
+    for apart, part in values.groupby(values["accelerator"].map(figures.emulated), sort=True):
+        sections = [
+            Section(title=f"{workload} ({_work(rows)})", rows=tuple(_rows(rows, known, stored.confidence)))
+            for workload, rows in part.groupby("workload", sort=False)
+        ]
+        title = "emulated (tcg)" if apart else ""
+        groups.append(Group(title=title, sections=tuple(sections), emulated=bool(apart)))
+    return Table(title="Efficiency", columns=columns, numeric=frozenset(columns[1:]), groups=tuple(groups))
+
+
+def _costs(values: pd.DataFrame) -> pd.DataFrame:
+    """The costs of a unit of work; a boot is one, and its whole cost that of one."""
+    boots = values[values["workload"].str.startswith("boot.") & values["metric"].isin(HOST_COSTS)]
+    boots = boots.assign(metric=boots["metric"] + "-per-op", unit=boots["unit"] + "/boot")
+    return pd.concat([values[values["metric"].isin(COSTS)], boots])
+
+
+def _work(rows: pd.DataFrame) -> str:
+    """What is counted as work: `event` of `s/event`."""
+    return str(rows["unit"].iloc[0]).partition("/")[2] or "op"
+
+
+def _rows(rows: pd.DataFrame, known: list[str], confidence: float) -> Iterator[tuple[str, ...]]:
+    """One row per variant, those that do most work first; a variant without a positive figure has none."""
+    units = [f"{_work(rows)}/{'s' if name == 'host-cpu-per-op' else 'J'}" for name in known]
+    found: list[tuple[float, tuple[str, ...]]] = []
+    for variant, own in rows.groupby("variant", sort=False):
+        results = [_inverse(own[own["metric"] == name]["value"].tolist(), confidence) for name in known]
+        cells = map(figures.estimated, results, units)
+        if (first := results[0]) is not None:
+            found.append((first.value, (str(variant), *cells, str(first.n))))
+    yield from (row for _, row in sorted(found, key=lambda one: -one[0]))
+
+
+def _inverse(values: list[float], confidence: float) -> Estimate | None:
+    return geometric([1 / value for value in values], confidence) if values and min(values) > 0 else None

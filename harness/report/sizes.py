@@ -1,0 +1,157 @@
+"""Sizes as bars: several methods beside each other for each variant, with intervals; and sizes before and after."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from harness.analysis.intervals import Estimate
+from harness.report import figures, style
+
+MB = 10**6
+BAR, GAP = 0.17, 0.16
+"""Inches per bar, and between variants."""
+ABOVE, BELOW, TOP = 0.95, 0.55, 0.32
+SHADES = ("#1f4e82", "#5b93c7", "#a9c4e0", "#6f7782")
+"""One per method in its order: one hue, and grey for what is the whole host's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One variant: its sizes in bytes by method, or by moment; what could not be measured is not there."""
+
+    variant: str
+    runtime: str
+    accelerator: str
+    sizes: Mapping[str, Estimate]
+    words: str = ""
+
+
+def bars(title: str, note: str, rows: Sequence[Row], methods: Mapping[str, str]) -> Figure | None:
+    """A bar for each method of each variant on an axis in MB; emulated guests on one of their own. `methods` says in
+    words what each is; at most four. None where nothing can be drawn."""
+    parts = _parts(rows)
+    if not parts:
+        return None
+    heights = [sum(len(row.sizes) * BAR + GAP for row in part) for part in parts]
+    figure, places = _sheet(title, note, parts, heights)
+    patches = [Patch(fc=shade, label=words) for shade, words in zip(SHADES, methods.values(), strict=False)]
+    _legend(figure, patches)
+    for part, axes in zip(parts, places, strict=True):
+        at, ends = 0.0, [0.0]
+        for row in part:
+            middle = at + (len(row.sizes) - 1) * BAR / 2
+            _name(axes, row, middle)
+            for name, shade in zip(methods, SHADES, strict=False):
+                if (size := row.sizes.get(name)) is not None:
+                    ends += _bar(axes, at, size, shade, figures.emulated(row.accelerator))
+                    at += BAR
+            at += GAP
+        _finish(axes, at - GAP / 2 - BAR / 2, min(ends), max(ends))
+    return figure
+
+
+def moves(title: str, note: str, rows: Sequence[Row], moments: Mapping[str, str]) -> Figure | None:
+    """For each variant the three sizes idle, held and freed as marks on one line in MB."""
+    parts = _parts([row for row in rows if row.sizes.keys() >= moments.keys()])
+    if not parts:
+        return None
+    figure, places = _sheet(title, note, parts, [len(part) * 0.34 for part in parts])
+    marks: list[dict[str, Any]] = [
+        {"marker": "|", "ms": 11, "mew": 2.2},
+        {"marker": "o", "ms": 7},
+        {"marker": "D", "ms": 6, "mfc": style.PAPER, "mew": 1.6},
+    ]
+    lines = [_mark(mark, words) for mark, words in zip(marks, moments.values(), strict=True)]
+    _legend(figure, lines)
+    for part, axes in zip(parts, places, strict=True):
+        highest = 0.0
+        for number, row in enumerate(part):
+            colour = style.colour(row.runtime, row.accelerator)
+            values = [row.sizes[name].value / MB for name in moments]
+            axes.plot([min(values), max(values)], [number * 0.34] * 2, color=style.GRID, lw=3, zorder=1)
+            for mark, value in zip(marks, values, strict=True):
+                axes.plot([value], [number * 0.34], color=colour, zorder=2, ls="", **mark)
+            _name(axes, row, number * 0.34)
+            _beside(axes, number * 0.34, row.words)
+            highest = max(highest, *values)
+        _finish(axes, len(part) * 0.34 - 0.17, 0.0, highest)
+    return figure
+
+
+def _mark(mark: Mapping[str, Any], words: str) -> Line2D:
+    return Line2D([], [], color=style.MUTED, ls="", label=words, **mark)
+
+
+def _parts(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows that have sizes, emulated guests apart."""
+    drawn = [row for row in rows if row.sizes]
+    split = ([row for row in drawn if figures.emulated(row.accelerator) == apart] for apart in (False, True))
+    return [part for part in split if part]
+
+
+def _sheet(title: str, note: str, parts: list[list[Row]], heights: list[float]) -> tuple[Figure, list[Axes]]:
+    extra = [TOP if figures.emulated(part[0].accelerator) else 0.0 for part in parts]
+    height = ABOVE + sum(heights) + sum(extra) + BELOW * len(parts)
+    figure = Figure(figsize=(style.WIDTH, height))
+    style.head(figure, title, note)
+    names = [len(style.short(row.variant, 24)) for part in parts for row in part]
+    left, at, places = (0.25 + 0.08 * max(names)) / style.WIDTH, height - ABOVE, []
+    for size, top in zip(heights, extra, strict=True):
+        if top:
+            text: dict[str, Any] = {"color": style.EMULATED, "fontweight": "bold", "va": "center"}
+            figure.text(0.012, (at - 0.18) / height, style.APART, **text)
+        at -= top + size
+        places.append(figure.add_axes((left, at / height, 0.70 - left, size / height)))
+        at -= BELOW
+    return figure, places
+
+
+def _legend(figure: Figure, handles: Sequence[Any]) -> None:
+    where = (0.0, 1 - 0.55 / figure.get_figheight())
+    figure.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=where, ncols=len(handles), frameon=False, handlelength=1.2,
+        columnspacing=1.4,
+    )  # fmt: skip
+
+
+def _bar(axes: Axes, at: float, size: Estimate, shade: str, hatched: bool) -> list[float]:
+    """Draw one; returns how far it reaches, in MB."""
+    hatch, edge = ("////", style.PAPER) if hatched else (None, shade)
+    value = size.value / MB
+    axes.barh(at, value, height=BAR * 0.86, color=shade, hatch=hatch, ec=edge, lw=0.4)
+    ends = [value]
+    if size.low is not None and size.high is not None:
+        ends += [size.low / MB, size.high / MB]
+        axes.plot(ends[1:], [at, at], color=style.INK, lw=1.2, marker="|", ms=5)
+    _beside(axes, at, f"{figures.estimated(size, 'bytes')}  n={size.n}")
+    return ends
+
+
+def _name(axes: Axes, row: Row, at: float) -> None:
+    ink = style.EMULATED if figures.emulated(row.accelerator) else style.INK
+    axes.annotate(
+        style.short(row.variant, 24), (0, at), xytext=(-6, 0), ha="right", va="center", color=ink,
+        xycoords=("axes fraction", "data"), textcoords="offset points",
+    )  # fmt: skip
+
+
+def _beside(axes: Axes, at: float, words: str) -> None:
+    axes.annotate(
+        words, (1, at), xytext=(8, 0), va="center", fontsize=7.5, xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+    )  # fmt: skip
+
+
+def _finish(axes: Axes, bottom: float, low: float, high: float) -> None:
+    axes.set_ylim(bottom, -BAR)
+    axes.set_xlim(1.04 * low, 1.04 * high or 1)
+    axes.set_yticks([])
+    axes.grid(axis="x", color=style.GRID, lw=0.7)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("MB for one instance", color=style.MUTED)
+    axes.spines[["left", "right", "top"]].set_visible(False)

@@ -1,0 +1,164 @@
+"""The footprint measure on processes of this host that really hold and free memory."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from harness.config import load_workloads
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.host.cost import HostMeter
+from harness.measures import holding
+from harness.measures.footprint import FootprintMeasure
+from harness.model import Case, Limits, Role, Shape, Workload
+from harness.paths import data
+from harness.runtimes.base import Command, Entry, Instance, Place, Processes, RawOutput
+from harness.runtimes.fake import FakeInstance
+
+MIB = 2**20
+SHAPE = Shape(cpus=(0,), memory_mib=1024)
+CASE = Case(block=1, position=0, attempt=1, workload="footprint.loaded", cast={Role.SUBJECT: "fake/baseline"})
+
+
+class Local(FakeInstance):
+    """A sleeping process, beside which commands really run; all of them are its processes."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place, 1.0)
+        self.first = subprocess.Popen(["sleep", "600"])
+        self.started: list[psutil.Process] = []
+
+    def processes(self) -> Processes:
+        alive = [one.pid for one in self.started if one.is_running()]
+        return {"workload": (self.first.pid, *alive)}
+
+    def start(self, command: Command, deadline: Deadline) -> Any:
+        words = [sys.executable if word == "python3" else word for word in command.argv]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=deadline.left)
+        if Path(holding.FILE).exists():
+            self.started.append(psutil.Process(int(Path(holding.FILE).read_text())))
+        return Done(done)
+
+    def __exit__(self, *_: object) -> None:
+        self.first.kill()
+        self.first.wait()
+        for one in self.started:
+            one.kill()
+
+
+class Done:
+    """A job that is over."""
+
+    def __init__(self, done: "subprocess.CompletedProcess[str]") -> None:
+        self.done = done
+
+    def wait(self, deadline: Deadline) -> RawOutput:
+        figures = dict.fromkeys(RawOutput.__dataclass_fields__, 0)
+        texts = {"status": self.done.returncode, "stdout": self.done.stdout, "stderr": self.done.stderr}
+        return RawOutput(**{**figures, **texts})  # type: ignore[arg-type]
+
+
+class Stage:
+    """What the measure finds: instances of a kind, and parameters of the test's choice."""
+
+    shape, limits = SHAPE, Limits()
+
+    def __init__(self, kind: Callable[[Place], FakeInstance], **parameters: Any) -> None:
+        self.kind, self.parameters = kind, parameters
+        self.shapes: list[Shape | None] = []
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def workload(self, name: str) -> Workload:
+        found = load_workloads(data("workloads"))[name]
+        quick = {"settle_seconds": 1, "watch_seconds": 1, "free_seconds": 1, "instance_mib": 64, "read_mib": 1}
+        return replace(found, parameters={**found.parameters, **quick, **self.parameters})
+
+    @contextmanager
+    def launch(
+        self,
+        case: Case,
+        role: Role,
+        entry: Entry,
+        deadline: Deadline,
+        *,
+        shape: Shape | None = None,
+        connected: bool = True,
+    ) -> Iterator[Instance]:
+        self.shapes.append(shape)
+        place = Place(name="x-1", directory=Path(), entry=entry, shape=SHAPE)
+        with self.kind(place) as instance:
+            yield instance
+
+    def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
+        return ()
+
+    def meter(self) -> HostMeter:
+        return HostMeter(SHAPE.cpus, 0.0)
+
+    def record(self, case: Case, event: str, **fields: object) -> None:
+        self.events.append((event, fields))
+
+    def keep(self, case: Case, iteration: int, output: RawOutput, counters: Mapping[str, float]) -> None:
+        raise AssertionError("nothing is timed")
+
+
+def measured(stage: Stage, workload: str = "footprint.loaded") -> dict[str, float]:
+    case = replace(CASE, workload=workload)
+    samples = list(FootprintMeasure().measure(case, stage, Deadline.after(120)))
+    assert {(one.phase, one.iteration, one.valid) for one in samples} == {("measured", 0, True)}
+    return {one.metric: one.value for one in samples if one.value is not None}
+
+
+def test_memory_that_is_held_is_seen_and_comes_back_when_it_is_freed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(holding, "FILE", str(tmp_path / "holder"))
+    stage = Stage(Local, instances=1, touch_mib=48)
+    found = measured(stage)
+    assert found["pss"] >= 48 * MIB
+    assert found["returned"] == pytest.approx(1.0, abs=0.1)
+    assert "vmm" not in found and "cgroup" not in found, "it has neither, and what is not there is no zero"
+    (seen,) = (fields for event, fields in stage.events if event == "observed")
+    idle, held, freed = (seen["looks"][name]["resident"]["pss"] for name in ("idle", "held", "freed"))
+    assert held - idle >= 48 * MIB
+    assert held - freed >= 0.9 * 48 * MIB
+    assert seen["curve"] and not (tmp_path / "holder").exists()
+
+
+def test_instances_get_the_cases_own_memory_and_an_idle_one_costs_no_cpu_time() -> None:
+    stage = Stage(Local, instances=2)
+    found = measured(stage, "footprint.idle")
+    assert stage.shapes == [Shape(cpus=(0,), memory_mib=64)] * 2
+    assert 0.0 <= found["idle-cpu"] < 0.01
+    assert "daemons" not in found, "it has none"
+
+
+def test_of_what_the_host_cannot_see_there_is_only_the_hosts_own_view() -> None:
+    stage = Stage(lambda place: FakeInstance(place, 1.0), instances=1)
+    assert set(measured(stage, "footprint.idle")) == {"available"}
+
+
+def test_more_memory_than_the_host_has_is_refused_before_anything_is_launched() -> None:
+    stage = Stage(Local, instances=100, instance_mib=10**6)
+    with pytest.raises(TareError, match="too little memory"):
+        measured(stage)
+    assert stage.shapes == []
+
+
+@pytest.mark.parametrize("wrong", [{"instances": 0}, {"instances": 2.5}, {"touch_mib": "x"}])
+def test_what_a_suite_puts_in_the_place_of_a_size_is_checked(wrong: dict[str, Any]) -> None:
+    with pytest.raises(TareError, match="no whole number"):
+        measured(Stage(Local, **wrong))
+
+
+def test_a_holder_that_cannot_hold_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(holding, "FILE", str(tmp_path / "missing" / "holder"))
+    with pytest.raises(TareError, match="could not hold and free memory"):
+        measured(Stage(Local, instances=1, touch_mib=1))
