@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args
 
 from harness.documents import Document, FieldPath, read_document
 from harness.errors import TareError, bad_input
-from harness.model import Limits, Mark, Metric, Resource, Server, Suite, Workload, is_name
+from harness.model import Aggressor, Limits, Mark, Metric, Resource, Server, Suite, Workload, is_name, neighbour
 
 BUILTINS = ("threads", "memory_mib", "scratch", "address", "port")
 """Placeholders that the harness fills in; `address` and `port` are those of the workload's server."""
@@ -21,8 +21,13 @@ BUILTINS = ("threads", "memory_mib", "scratch", "address", "port")
 CLAIMS_FILE = "claims.toml"
 """Stands among the workloads and is none (see harness.claims)."""
 
-PARAMETERS: Mapping[str, frozenset[str]] = {}
+PARAMETERS: Mapping[str, frozenset[str]] = {
+    "interference": frozenset({"placement", "settle"}),
+}
 """By measure, the parameters that it knows by itself, beside those that a command's words name."""
+
+PLACEMENTS = ("apart", "shared")
+"""Where a neighbour runs: on the shape's CPUs, as the victim does, or on those outside."""
 
 LARGEST = 10**15
 """Most that a number among the parameters may be; beyond it a float no longer counts in ones."""
@@ -30,7 +35,7 @@ LARGEST = 10**15
 _BRACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 _PARAMETER_TEXT = re.compile(r"[A-Za-z0-9/][A-Za-z0-9 _.,:/=+%@-]{0,199}")
-_NESTED: Mapping[str | int, type] = {"metrics": Metric, "server": Server, "limits": Limits}
+_NESTED: Mapping[str | int, type] = {"metrics": Metric, "server": Server, "aggressor": Aggressor, "limits": Limits}
 _GUIDE = "see CONTRIBUTING.md, “add a workload”"
 _Model = TypeVar("_Model", Workload, Suite)
 
@@ -148,7 +153,7 @@ def _adapter(kind: str) -> Any:
     # JSON mode, since strict Python mode would refuse a list where the model has a tuple.
     from pydantic import ConfigDict, TypeAdapter
 
-    for part in (Metric, Server, Limits, Workload, Suite):
+    for part in (Metric, Server, Aggressor, Limits, Workload, Suite):
         part.__pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # type: ignore[union-attr]
     return TypeAdapter({"Workload": Workload, "Suite": Suite}[kind])
 
@@ -212,11 +217,34 @@ def _check_measure(document: Document, workload: Workload) -> None:
         if workload.cache == "cold":
             fix = 'remove that line, or write measure = "boot"'
             raise bad_input(document.where(("cache",)), "only a boot workload launches anew each time", fix)
+    if workload.measure == "interference":
+        _check_interference(document, workload)
+    elif workload.aggressor:
+        fix = 'remove that table, or write measure = "interference"'
+        raise bad_input(document.where(("aggressor",)), "only an interference workload has a neighbour", fix)
     if workload.measure == "boot":
         if workload.server:
             raise bad_input(document.where(("server",)), "a boot workload serves nothing", "remove that table")
         for index, metric in enumerate(workload.metrics):
             _check_span(document, index, metric.source)
+
+
+def _check_interference(document: Document, workload: Workload) -> None:
+    """A victim's command, its neighbour's, one figure of the victim and slowdowns of it."""
+    for field in ("argv", "reader", "aggressor"):
+        if not getattr(workload, field):
+            raise bad_input(document.where((field,)), "is missing", f"an interference workload needs {field}")
+    if (placed := workload.parameters.get("placement")) not in PLACEMENTS:
+        where = document.where(("parameters", "placement"))
+        raise bad_input(where, f"{placed!r} is no placement", suggest(str(placed), PLACEMENTS))
+    if not isinstance(workload.parameters.get("settle"), int | float):
+        raise bad_input(document.where(("parameters", "settle")), "is no number of seconds", "add settle = 1")
+    if sum(not neighbour(metric.source) for metric in workload.metrics) != 1:
+        raise bad_input(
+            document.where(("metrics",)),
+            "not exactly one metric is the victim's own figure",
+            'one has a source of the reader, all others one such as "beside docker/bridge"',
+        )
 
 
 def _check_span(document: Document, index: int, source: str) -> None:
@@ -263,7 +291,15 @@ def _check_placeholders(document: Document, workload: Workload) -> None:
     allowed |= {"address", "port"} if workload.server else set()
     used = set()
     server = workload.server.argv if workload.server else ()
-    for field, argv in ((("argv",), workload.argv), (("prepare",), workload.prepare), (("server", "argv"), server)):
+    other = workload.aggressor
+    for field, argv in (
+        (("argv",), workload.argv),
+        (("prepare",), workload.prepare),
+        (("server", "argv"), server),
+        (("aggressor", "argv"), other.argv if other else ()),
+        (("aggressor", "prepare"), other.prepare if other else ()),
+        (("aggressor", "server", "argv"), other.server.argv if other and other.server else ()),
+    ):
         for index, argument in enumerate(argv):
             for found in _BRACE.finditer(argument):
                 if found[0] in ("{{", "}}"):

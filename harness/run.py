@@ -91,6 +91,7 @@ def execute(request: Request, progress: Progress) -> Outcome:
             earlier.check(opened)
         progress.plan(plan)
         stage.workloads, stage.limits = _patient(plan.workloads, facts), request.suite.limits
+        stage.seed = plan.seed
         if earlier:
             plan = dataclasses.replace(plan, blocks=(*plan.blocks, *earlier.further))
         return _Loop(request, stage, plan, facts, progress, time.monotonic() - began).run(opened, earlier)

@@ -69,6 +69,7 @@ class Stage:
     subjects: dict[str, Prepared] = field(default_factory=dict)
     """By case, what its subjects are launched from."""
     instances: dict[str, Instance] = field(default_factory=dict)
+    seed: int = 0
     no_system: Available | None = None
     idle: float = 0.0
     _numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -82,6 +83,11 @@ class Stage:
     def shape(self) -> Shape:
         """The shape of every variant."""
         return self.allotment.shape
+
+    @property
+    def outside(self) -> tuple[int, ...]:
+        """The CPUs of harness and peer."""
+        return self.allotment.harness_cpus
 
     def availability(self) -> dict[str, Available]:
         """Which variants can run here; those that boot a full system cannot where none could be made."""
@@ -103,10 +109,12 @@ class Stage:
             self.no_system = Available(ok=False, reason=reason, fix=error.hint)
 
     def obstacle(self, workload: Workload) -> Skip | None:
-        """Why the rig cannot carry a workload: no network, or too little disk for two of its files; None if it can."""
+        """Why the rig cannot carry a workload: no network, or too little disk; None if it can."""
         if workload.server and self.no_network:
             return dataclasses.replace(self.no_network, what=workload.name)
-        return missing_space(self.scratch.directory, 2 * workload.scratch_mib, workload.name)
+        # Room for two files of each tenant
+        files = 2 * (2 if workload.aggressor else 1)
+        return missing_space(self.scratch.directory, files * workload.scratch_mib, workload.name)
 
     def versions(self) -> dict[str, str]:
         """Installed versions of the packages that the root's recipe names."""
@@ -155,8 +163,8 @@ class Stage:
                 entry=entry,
                 shape=prepared.shape,
                 network=self._network_place(name, role, stack) if connected else None,
-                port=workload.server.port if workload.server else None,
-                scratch_mib=workload.scratch_mib if role is Role.SUBJECT else 0,
+                port=_port(workload, role),
+                scratch_mib=0 if role is Role.PEER else workload.scratch_mib,
                 scratch_directory=self.scratch.directory,
             )
             runtime = self.catalog.runtimes[prepared.variant.runtime]
@@ -206,6 +214,12 @@ class Stage:
             return self.network.peer_place()
         stack.callback(self.network.release, name)
         return self.network.place(name)
+
+
+def _port(workload: Workload, role: Role) -> int | None:
+    """What a server in the role's instance will listen on."""
+    tenant = workload.aggressor if role is Role.AGGRESSOR else workload
+    return tenant.server.port if tenant and tenant.server else None
 
 
 @contextlib.contextmanager
