@@ -24,6 +24,18 @@ CLAIMS_FILE = "claims.toml"
 PARAMETERS: Mapping[str, frozenset[str]] = {
     "interference": frozenset({"placement", "settle"}),
 }
+SOURCES: Mapping[str, frozenset[str]] = {
+    "isolation": frozenset(
+        {"syscalls-allowed", "capabilities", "devices", "own-namespaces", "host-syscalls", "host-functions"}
+    ),
+}
+"""By measure, what its metrics' sources can be, where the measure itself computes them."""
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "command": ("argv", "reader"),
+    "interference": ("argv", "reader", "aggressor"),
+    "isolation": ("argv",),
+}
+"""By measure, the fields that its workloads cannot be without."""
 """By measure, the parameters that it knows by itself, beside those that a command's words name."""
 
 PLACEMENTS = ("apart", "shared")
@@ -210,13 +222,13 @@ def _check_file_name(document: Document, name: str) -> None:
 
 
 def _check_measure(document: Document, workload: Workload) -> None:
-    if workload.measure == "command":
-        for field in ("argv", "reader"):
-            if not getattr(workload, field):
-                raise bad_input(document.where((field,)), "is missing", f"a command workload needs {field} = …")
-        if workload.cache == "cold":
-            fix = 'remove that line, or write measure = "boot"'
-            raise bad_input(document.where(("cache",)), "only a boot workload launches anew each time", fix)
+    for field in NEEDS.get(workload.measure, ()):
+        if not getattr(workload, field):
+            raise bad_input(document.where((field,)), "is missing", f"its measure, {workload.measure}, needs {field}")
+    if workload.measure == "command" and workload.cache == "cold":
+        fix = 'remove that line, or write measure = "boot"'
+        raise bad_input(document.where(("cache",)), "only a boot workload launches anew each time", fix)
+    _check_sources(document, workload)
     if workload.measure == "interference":
         _check_interference(document, workload)
     elif workload.aggressor:
@@ -229,11 +241,16 @@ def _check_measure(document: Document, workload: Workload) -> None:
             _check_span(document, index, metric.source)
 
 
+def _check_sources(document: Document, workload: Workload) -> None:
+    if known := SOURCES.get(workload.measure):
+        for index, metric in enumerate(workload.metrics):
+            if metric.source not in known:
+                where = document.where(("metrics", index, "source"))
+                raise bad_input(where, f"{_short(metric.source)} is unknown", suggest(metric.source, known))
+
+
 def _check_interference(document: Document, workload: Workload) -> None:
     """A victim's command, its neighbour's, one figure of the victim and slowdowns of it."""
-    for field in ("argv", "reader", "aggressor"):
-        if not getattr(workload, field):
-            raise bad_input(document.where((field,)), "is missing", f"an interference workload needs {field}")
     if (placed := workload.parameters.get("placement")) not in PLACEMENTS:
         where = document.where(("parameters", "placement"))
         raise bad_input(where, f"{placed!r} is no placement", suggest(str(placed), PLACEMENTS))

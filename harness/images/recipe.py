@@ -21,7 +21,7 @@ ASSEMBLY = ("cpio.py", "forms.py", "guest.py")
 """The programs of the quick part of a build; any change in them makes another build."""
 
 INIT, AGENT = "init.sh", "agent.py"
-PROGRAMS = ("beacon", "probe")
+PROGRAMS = ("beacon", "gate", "probe")
 """What is compiled from `<name>.c` of harness/inside to /opt/tare/<name>."""
 INSIDE = Path(__file__).resolve().parent.parent / "inside"
 _FORBID = ConfigDict(extra="forbid", strict=False)

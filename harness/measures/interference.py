@@ -24,7 +24,7 @@ from harness.readers import reader
 from harness.runtimes.base import BESIDE, Command, Instance, Job, RawOutput
 
 STOP_SECONDS = 30.0
-AT_WORK = ("workload", "vcpu", BESIDE)
+AT_WORK = ("workload", "vcpu", "guest", BESIDE)
 """The parts of an instance's counters that are its own work."""
 
 
