@@ -11,9 +11,8 @@ PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
 SECCOMP = {"0": "none", "1": "strict", "2": "filter"}
 LIMITS = {
-    "memory": ("memory", ("memory.limit_in_bytes", "memory.max")),
-    "cpus": ("cpuset", ("cpuset.cpus", "cpuset.cpus.effective")),
-    "processes": ("pids", ("pids.max",)),
+    "memory limit": ("memory", ("memory.limit_in_bytes", "memory.max")),
+    "process limit": ("pids", ("pids.max",)),
 }
 """The controller and its file, in version 1 and in version 2, for each limit."""
 UNLIMITED = 2**62
@@ -39,7 +38,8 @@ def innermost(pid: int) -> int:
 def confinement(pid: int) -> Mapping[str, str]:
     """By name, how the host confines a process. Raises TareError once it is gone.
 
-    `namespaces` are those that it does not share with the harness; limits are its cgroup's, as this host writes them.
+    `namespaces` are those that it does not share with the harness; limits are its cgroup's, that of memory in
+    bytes.
     """
     try:
         said = fields((PROC / str(pid) / "status").read_text())
@@ -51,6 +51,7 @@ def confinement(pid: int) -> Mapping[str, str]:
             "no_new_privs": "yes" if said.get("NoNewPrivs") == "1" else "no",
             "namespaces": " ".join(own_namespaces(pid)) or "none",
             "lsm": _read(PROC / str(pid) / "attr/current") or "none",
+            "CPUs": said["Cpus_allowed_list"],
             **{name: limit(cgroups, *where) for name, where in LIMITS.items()},
         }
     except (OSError, KeyError) as error:

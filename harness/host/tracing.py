@@ -167,4 +167,4 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text)
     except OSError as error:
-        raise Untraceable(f"the kernel's tracer refused {path.name}", details=str(error)) from error
+        raise Untraceable(f"the kernel's tracer refused {path.name}", details=error.strerror or "") from error

@@ -66,8 +66,8 @@ class Isolation(Chapter):
         yield (
             "What is reached in the host's kernel was counted by that kernel's tracer, for the processes that serve "
             "the instance and all that they start, while one small job ran in it: files, a synchronous write, "
-            "compression, an interpreter, sockets. A container's daemons are not among them. No module was loaded into "
-            "the host's kernel, nor was that tried where it would be the host's that takes it."
+            "compression, an interpreter, sockets, and what passes commands on. A container's daemons are not among "
+            "them. No module was loaded into the host's kernel, nor was that tried where the host's would take it."
         )
 
 
@@ -85,7 +85,7 @@ def bars(stored: Stored, seen: dict[str, dict[str, Any]], shown: dict[str, str])
     height = 0.75 + (each + 0.5) * len(shown)
     figure = Figure(figsize=(style.WIDTH, height))
     style.head(figure, "isolation: counts", "of one instance each; facts of this host and no grades")
-    left = (0.35 + 0.078 * max(len(style.short(_name(stored, name), 26)) for name in seen)) / style.WIDTH
+    left = (0.35 + 0.078 * max(len(style.short(_name(stored, name), 34)) for name in seen)) / style.WIDTH
     at = height - 0.65
     for kind, title in shown.items():
         figure.text(0.012, (at - 0.15) / height, title, fontweight="bold", fontsize=8.5, va="center")
@@ -105,7 +105,7 @@ def _panel(axes: Axes, stored: Stored, seen: dict[str, dict[str, Any]], kind: st
         axes.barh(line, value or 0, height=0.66, facecolor=face, edgecolor=colour, hatch=hatch, lw=1.0 if value else 0)
         said = "not known" if value is None else f"{value:,.0f}"
         axes.annotate(said, (value or 0, line), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8.5)
-    names = [style.short(_name(stored, name), 26) for name in seen]
+    names = [style.short(_name(stored, name), 34) for name in seen]
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0, labelsize=8.5, labelcolor=style.INK)
     axes.set_xticks([])

@@ -82,7 +82,8 @@ def _scratch_in_memory(scratch: str, place: Place) -> dict[str, str]:
     """A read-only root has no writable layer, and a fresh volume belongs to root."""
     if scratch != TMPFS or place.scratch_mib == 0:
         return {}
-    return {"/scratch": f"rw,mode=1777,size={place.scratch_mib}m"}
+    user, group = HARDENED_USER.split(":")
+    return {"/scratch": f"rw,uid={user},gid={group},size={place.scratch_mib}m"}
 
 
 def network_mode(network: str, place: NetworkPlace | None) -> str:

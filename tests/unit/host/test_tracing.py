@@ -1,0 +1,32 @@
+"""The kernel's tracer for real, where there is one: what a process reaches, and nothing left of it."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.host import tracing
+from harness.host.tracing import Untraceable, traced
+
+GETPPID = "110"
+LOOP = "import os, sys; sys.stdin.read(1); [os.getppid() for _ in range(500)]"
+
+
+@pytest.mark.skipif(bool(tracing.missing()), reason=tracing.missing())
+def test_what_a_process_and_its_children_call_is_seen_and_nobody_elses() -> None:
+    mounts = Path("/proc/mounts").read_text()
+    with subprocess.Popen(["sh", "-c", f'python3 -c "{LOOP}"; :'], stdin=subprocess.PIPE) as child:
+        try:
+            with traced("syscalls", [child.pid]) as reached:
+                child.communicate(b"x", timeout=60)
+        except Untraceable as error:
+            child.kill()
+            pytest.skip(str(error))
+    assert 500 <= reached.found[GETPPID] < 600, "a shell that starts Python asks a few times too"
+    assert 10 < len(reached.found) < 120
+    assert Path("/proc/mounts").read_text() == mounts
+
+
+def test_without_a_process_there_is_nothing_to_trace() -> None:
+    with pytest.raises(Untraceable), traced("syscalls", [2**22 + 1]):
+        pass
