@@ -251,6 +251,10 @@ def _check_sources(document: Document, workload: Workload) -> None:
 
 def _check_interference(document: Document, workload: Workload) -> None:
     """A victim's command, its neighbour's, one figure of the victim and slowdowns of it."""
+    assert workload.aggressor is not None
+    if bool(workload.server) != bool(workload.aggressor.server):
+        where = document.where(("aggressor", "server") if workload.aggressor.server else ("server",))
+        raise bad_input(where, "only one of victim and neighbour serves", "give both a server, or neither")
     if (placed := workload.parameters.get("placement")) not in PLACEMENTS:
         where = document.where(("parameters", "placement"))
         raise bad_input(where, f"{placed!r} is no placement", suggest(str(placed), PLACEMENTS))

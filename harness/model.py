@@ -283,13 +283,14 @@ class Shape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One workload on one variant in one block, with its cast of roles."""
+    """One workload on one variant in one block, with its cast of roles; `seed` is the run's, for what it shuffles."""
 
     block: int
     position: int
     attempt: int
     workload: str
     cast: Mapping[Role, str]
+    seed: int = 0
 
     @property
     def variant(self) -> str:

@@ -91,7 +91,6 @@ def execute(request: Request, progress: Progress) -> Outcome:
             earlier.check(opened)
         progress.plan(plan)
         stage.workloads, stage.limits = _patient(plan.workloads, facts), request.suite.limits
-        stage.seed = plan.seed
         if earlier:
             plan = dataclasses.replace(plan, blocks=(*plan.blocks, *earlier.further))
         return _Loop(request, stage, plan, facts, progress, time.monotonic() - began).run(opened, earlier)
@@ -167,7 +166,14 @@ class _Loop:
             cast = {Role.SUBJECT: variant}
             if self._plan.workloads[block.workload].server:
                 cast[Role.PEER] = PEER_RUNTIME
-            case = Case(block=block.number, position=position, attempt=attempt, workload=block.workload, cast=cast)
+            case = Case(
+                block=block.number,
+                position=position,
+                attempt=attempt,
+                workload=block.workload,
+                cast=cast,
+                seed=self._plan.seed,
+            )
             voids += self._case(case)
         if reason := frequency_moved(self._mhz, self._stage.limits):
             voids.append(reason)

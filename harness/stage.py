@@ -69,7 +69,6 @@ class Stage:
     subjects: dict[str, Prepared] = field(default_factory=dict)
     """By case, what its subjects are launched from."""
     instances: dict[str, Instance] = field(default_factory=dict)
-    seed: int = 0
     no_system: Available | None = None
     idle: float = 0.0
     _numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -83,11 +82,6 @@ class Stage:
     def shape(self) -> Shape:
         """The shape of every variant."""
         return self.allotment.shape
-
-    @property
-    def outside(self) -> tuple[int, ...]:
-        """The CPUs of harness and peer."""
-        return self.allotment.harness_cpus
 
     def availability(self) -> dict[str, Available]:
         """Which variants can run here; those that boot a full system cannot where none could be made."""

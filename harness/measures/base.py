@@ -20,16 +20,6 @@ class Stage(Protocol):
         ...
 
     @property
-    def outside(self) -> tuple[int, ...]:
-        """The CPUs of harness and peer: those outside the shape, or the shape's own where nothing is left outside."""
-        ...
-
-    @property
-    def seed(self) -> int:
-        """The run's seed, for what a measure shuffles."""
-        ...
-
-    @property
     def limits(self) -> Limits:
         """Beyond which an iteration or a block is void."""
         ...

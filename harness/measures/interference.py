@@ -5,10 +5,11 @@ it and is ended by id. Windows alone come right before or right after those besi
 """
 
 import itertools
+import os
 import random
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
@@ -74,7 +75,7 @@ class InterferenceMeasure:
     def measure(self, case: Case, stage: Stage, deadline: Deadline) -> Iterator[Sample]:
         """The victim's own figure, and its slowdown beside each neighbour; see Measure.measure."""
         workload = stage.workload(case.workload)
-        order = random.Random(f"{stage.seed} {case.block} {case.variant}")
+        order = random.Random(f"{case.seed} {case.block} {case.variant}")
         with ExitStack() as stack:
             scene = _open(case, stage, workload, stack, deadline)
             warm = [scene.window(deadline)[0] for _ in range(workload.warmup)]
@@ -169,7 +170,7 @@ def _neighbour(scene: Scene, variant: str, stack: ExitStack, deadline: Deadline)
     workload = scene.workload
     assert workload.aggressor is not None
     case = replace(scene.case, cast={**scene.case.cast, Role.AGGRESSOR: variant})
-    shape, placement = placed(scene.stage.shape, scene.stage.outside, str(workload.parameters["placement"]))
+    shape, placement = placed(scene.stage.shape, outside(), str(workload.parameters["placement"]))
     instance = _launched(stack, scene.stage, case, Role.AGGRESSOR, deadline, shape)
     values, runner = values_of(workload, scene.stage), instance
     if workload.aggressor.server:
@@ -183,9 +184,14 @@ def _neighbour(scene: Scene, variant: str, stack: ExitStack, deadline: Deadline)
     return Neighbour(instance=instance, shape=shape, placement=placement, job=job)
 
 
-def placed(shape: Shape, outside: Sequence[int], wanted: str) -> tuple[Shape, str]:
+def outside() -> frozenset[int]:
+    """The CPUs of harness and peer: the harness keeps to them during a run."""
+    return frozenset(os.sched_getaffinity(0))
+
+
+def placed(shape: Shape, around: Collection[int], wanted: str) -> tuple[Shape, str]:
     """The neighbour's shape and how it was placed: `apart` needs as many CPUs outside the victim's as it has itself."""
-    free = sorted(set(outside) - set(shape.cpus))
+    free = sorted(set(around) - set(shape.cpus))
     if wanted == "apart" and len(free) >= shape.vcpus:
         return replace(shape, cpus=tuple(free[-shape.vcpus :])), "apart"
     return shape, "shared"

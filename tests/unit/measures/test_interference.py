@@ -11,6 +11,7 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.host.cost import HostMeter
+from harness.measures import interference
 from harness.measures.interference import InterferenceMeasure, placed, slowdown
 from harness.model import Aggressor, Case, Limits, Metric, Role, Sample, Shape, Workload
 from harness.runtimes.base import Command, Counters, Entry, Instance, Place, RawOutput
@@ -72,7 +73,7 @@ class Tenant(FakeInstance):
 class Stage:
     """What a measure finds, without a host."""
 
-    shape, limits, outside, seed = SHAPE, Limits(), (0,), 7
+    shape, limits = SHAPE, Limits(steal=100)
 
     def __init__(self, busy: float = 1.0, job: type[FakeJob] = Ended) -> None:
         self.busy, self.job = busy, job
@@ -118,9 +119,14 @@ class Stage:
         pass
 
 
+@pytest.fixture(autouse=True)
+def harness_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interference, "outside", lambda: frozenset({0}))
+
+
 def measured(stage: Stage, block: int = 1) -> list[Sample]:
     cast = {Role.SUBJECT: "native"}
-    case = Case(block=block, position=0, attempt=1, workload=WORKLOAD.name, cast=cast)
+    case = Case(block=block, position=0, attempt=1, workload=WORKLOAD.name, cast=cast, seed=7)
     return list(InterferenceMeasure().measure(case, stage, Deadline.after(60)))
 
 
