@@ -30,3 +30,13 @@ def test_what_a_process_and_its_children_call_is_seen_and_nobody_elses() -> None
 def test_without_a_process_there_is_nothing_to_trace() -> None:
     with pytest.raises(Untraceable), traced("syscalls", [2**22 + 1]):
         pass
+
+
+def test_lines_of_both_tracers_are_told_apart() -> None:
+    call = b"           <...>-4242    [001] .....  1234.567890: sys_enter: NR 74 (3, 7ffd0, 1, 0, 0, 0)"
+    function = b"              dd-4242    [001] ...1.  1234.567890: ext4_sync_file <-vfs_fsync_range"
+    for kind, line, name in (("syscalls", call, b"74"), ("functions", function, b"ext4_sync_file")):
+        (other,) = {"syscalls", "functions"} - {kind}
+        found = tracing.LINES[kind].search(line)  # type: ignore[index]
+        assert found is not None and found[1] == name
+        assert tracing.LINES[other].search(line) is None  # type: ignore[index]

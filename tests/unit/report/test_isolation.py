@@ -17,7 +17,7 @@ KERNELS = {"native": "the host's", "docker/bridge": "the host's", "libvirt/tcg":
 
 
 def rows() -> list[dict[str, Any]]:
-    found = synthetic.samples(blocks=3)
+    found = [one for one in synthetic.samples(blocks=3) if one["workload"] == "cpu.syscall"]
     for block in (1, 2):
         for position, (variant, counts) in enumerate(COUNTS.items(), 1):
             case = synthetic.row("isolation.facts", variant, block, position)
@@ -73,3 +73,10 @@ def test_a_manifest_that_anybody_may_have_written_breaks_nothing(tmp_path: Path)
     run = stored(tmp_path, bad)
     assert list(Isolation().tables(run)) and not list(Isolation().drawings(run))
     assert not list(Isolation().notes(stored(tmp_path, {})))
+
+
+def test_facts_are_shown_where_every_block_was_void(tmp_path: Path) -> None:
+    voided = [one | {"valid": "false", "reason": "host load"} for one in rows() if one["workload"] == "isolation.facts"]
+    folder = synthetic.write(tmp_path / "run", voided, facts())
+    harness.report.render(folder)
+    assert "What separates each variant from the host" in (folder / "report.html").read_text()
