@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_rgba
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -107,12 +107,12 @@ def heat_map(workload: str, found: list[Pair], confidence: float) -> Figure:
     victims, others = (
         list(dict.fromkeys(names)) for names in zip(*((p.victim, p.neighbour) for p in found), strict=True)
     )
-    height = 1.25 + CELL * len(victims) + 0.35
+    height = 0.95 + CELL * len(victims) + 0.15
     figure = Figure(figsize=(style.WIDTH, height))
     note = f"slowdown beside a neighbour [{100 * confidence:g} %]; 1 is none, hatched: with an emulated guest (tcg)"
     style.head(figure, workload, note)
     left = (0.45 + 0.078 * max(len(style.short(name, 24)) for name in victims)) / style.WIDTH
-    axes = figure.add_axes((left, 0.2 / height, 0.97 - left, CELL * len(victims) / height))
+    axes = figure.add_axes((left, 0.15 / height, 0.97 - left, CELL * len(victims) / height))
     for one in found:
         _cell(axes, one, others.index(one.neighbour), victims.index(one.victim))
     axes.set_xlim(0, len(others))
@@ -135,11 +135,11 @@ def said(one: Pair) -> str:
 def _cell(axes: Axes, one: Pair, column: int, row: int) -> None:
     scale = LinearSegmentedColormap.from_list("slowdown", [PALEST, STRONGEST])
     share = min(max(math.log(one.slowdown.value) / math.log(HOTTEST), 0.0), 1.0)
-    face = to_rgba(style.EMULATED, 0.12) if one.emulated else scale(share)
+    face = "none" if one.emulated else scale(share)
     edge = style.EMULATED if one.emulated else "none"
     box = Rectangle(
         (column + 0.02, row + 0.04), 0.96, 0.92, facecolor=face, edgecolor=edge, hatch="///" if one.emulated else None,
-        lw=0, alpha=1,
+        lw=0,
     )  # fmt: skip
     axes.add_patch(box)
     ink = style.INK if one.emulated else DARK_INK
