@@ -19,6 +19,7 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.cost import HostMeter
 from harness.host.daemons import Daemons, Kvm, open_daemons
+from harness.host.tracing import TracerSweep
 from harness.journal import Journal, atomic_write
 from harness.model import Accelerator, Available, Case, Limits, NetworkPlace, Role, RootForms, Shape, Skip, Workload
 from harness.process import have
@@ -292,7 +293,7 @@ def _open_network(
 def _sweep(catalog: Catalog, rig: RigSweep, deadline: Deadline) -> None:
     """Remove what a killed run left. Under the host's lock nothing that carries our label belongs to a live one."""
     shutil.rmtree(paths.instances(), ignore_errors=True)
-    if stuck := clean([*catalog.runtimes.items(), ("rig", rig)], deadline).stuck:
+    if stuck := clean([*catalog.runtimes.items(), ("rig", rig), ("tracer", TracerSweep())], deadline).stuck:
         details = "\n".join(f"{one.what}: {one.reason}" for one in stuck)
         raise TareError("something that a killed run left cannot be removed", details=details, hint="tare clean")
 

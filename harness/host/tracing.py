@@ -21,9 +21,11 @@ import psutil
 from harness import paths
 from harness.deadline import Deadline
 from harness.errors import TareError
+from harness.model import Leftover
 from harness.process import run
 
 SYSTEM = Path("/sys/kernel/tracing")
+INSTANCES = "instances"
 LABEL = "tare-"
 BUFFER_KIB = 16384
 """For each CPU."""
@@ -93,15 +95,44 @@ def missing() -> str:
     return ""
 
 
+def own_mount() -> Path:
+    """Where the tracer's file system is mounted for the time, on a host that has it nowhere."""
+    return paths.runtime() / "tracing"
+
+
+class TracerSweep:
+    """What a killed run leaves of the tracer; see harness.clean.Sweeper. Call it under the host lock."""
+
+    def leftovers(self) -> Iterator[Leftover]:
+        """Tracers with our label, then our mount; none where this user could have made none."""
+        if missing():
+            return
+        for folder in (SYSTEM, own_mount()):
+            for path in sorted((folder / INSTANCES).glob(f"{LABEL}*")):
+                yield Leftover(kind="tracer", name=str(path))
+        if own_mount().is_mount():
+            yield Leftover(kind="tracer-mount", name=str(own_mount()))
+
+    def remove(self, leftover: Leftover, deadline: Deadline) -> None:
+        """Remove one; raises TareError when it cannot."""
+        path = Path(leftover.name)
+        if leftover.kind == "tracer-mount":
+            run(["umount", path], deadline)
+        try:
+            path.rmdir()
+        except OSError as error:
+            raise TareError(f"{path} cannot be removed", details=str(error), hint=f"rmdir {path}") from error
+
+
 @contextlib.contextmanager
 def _mounted() -> Iterator[Path]:
     """The tracer's file system: the host's own mount, or one of ours for the time."""
     if reason := missing():
         raise Untraceable(reason)
-    if (SYSTEM / "instances").is_dir():
+    if (SYSTEM / INSTANCES).is_dir():
         yield SYSTEM
         return
-    folder = paths.runtime() / "tracing"
+    folder = own_mount()
     folder.mkdir(parents=True, exist_ok=True)
     run(["mount", "-t", "tracefs", "tare", folder], Deadline.after(MOUNT_SECONDS))
     try:
@@ -113,10 +144,8 @@ def _mounted() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _instance(folder: Path) -> Iterator[Path]:
-    """A tracer of our own; what a killed run left of that kind goes first (one run at a time is on a host)."""
-    for old in (folder / "instances").glob(f"{LABEL}*"):
-        old.rmdir()
-    own = folder / "instances" / f"{LABEL}{secrets.token_hex(3)}"
+    """A tracer of our own."""
+    own = folder / INSTANCES / f"{LABEL}{secrets.token_hex(3)}"
     own.mkdir()
     try:
         yield own

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.deadline import Deadline
 from harness.host import tracing
-from harness.host.tracing import Untraceable, traced
+from harness.host.tracing import TracerSweep, Untraceable, traced
+from harness.process import run
 
 GETPPID = "110"
 LOOP = "import os, sys; sys.stdin.read(1); [os.getppid() for _ in range(500)]"
@@ -40,3 +42,23 @@ def test_lines_of_both_tracers_are_told_apart() -> None:
         found = tracing.LINES[kind].search(line)  # type: ignore[index]
         assert found is not None and found[1] == name
         assert tracing.LINES[other].search(line) is None  # type: ignore[index]
+
+
+@pytest.mark.skipif(bool(tracing.missing()), reason=tracing.missing())
+def test_what_a_killed_run_left_is_found_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TARE_RUNTIME", str(tmp_path))
+    monkeypatch.setattr(tracing, "SYSTEM", tmp_path / "none")
+    monkeypatch.setattr(tracing, "missing", lambda: "")
+    folder = tracing.own_mount()
+    folder.mkdir()
+    deadline = Deadline.after(20)
+    run(["mount", "-t", "tracefs", "tare", folder], deadline)
+    left = folder / tracing.INSTANCES / "tare-left-by-test"
+    left.mkdir()
+    sweep = TracerSweep()
+    found = [one for one in sweep.leftovers() if one.name in (str(left), str(folder))]
+    assert [one.kind for one in found] == ["tracer", "tracer-mount"]
+    for one in found:
+        sweep.remove(one, deadline)
+    assert not folder.exists()
+    assert not list(TracerSweep().leftovers())
