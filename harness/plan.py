@@ -71,7 +71,8 @@ def make_plan(
     met: dict[str, Workload] = {}
     variants: dict[str, tuple[str, ...]] = {}
     for workload in chosen:
-        if workload.threads == "all" and shape.vcpus == 1:
+        # What meets its neighbour on every CPU of the shape has no one-thread twin.
+        if workload.threads == "all" and shape.vcpus == 1 and not workload.aggressor:
             skips.append(Skip(what=workload.name, reason=ALL_THREADS, fix=ALL_THREADS_FIX))
             continue
         if blocked := obstacle(workload):

@@ -171,6 +171,7 @@ def test_neighbours_are_those_variants_that_run_here_themselves() -> None:
         reader="pairs",
         metrics=(METRIC, *slowdowns),
         aggressor=Aggressor(argv=("x",)),
+        threads="all",
         parameters={"seconds": 1, "settle": 1},
     )
     suite = replace(
@@ -184,6 +185,6 @@ def test_neighbours_are_those_variants_that_run_here_themselves() -> None:
         *("slowdown.native", "slowdown.docker.bridge"),
     ]
     assert set(made.blocks[0].variants) == {"native", "docker/bridge", "libvirt/tcg"}, "who is no neighbour is a victim"
-    alone = plan(suite=suite, workloads=[beside], only_variants=("native",))
+    alone = plan(suite=suite, workloads=[beside], only_variants=("native",), shape=ONE)
     assert [one.name for one in alone.workloads[beside.name].metrics] == ["rate", "slowdown.native"]
     assert alone.estimate_seconds < made.estimate_seconds
