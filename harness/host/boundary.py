@@ -30,13 +30,19 @@ def capabilities(mask: str) -> int:
 
 
 def innermost(pid: int) -> int:
-    """The process in which a tree of launchers ends: what runs inside, where a sandbox helper started it."""
-    children = psutil.Process(pid).children(recursive=True)
+    """The process in which a tree of launchers ends: what runs inside, where a sandbox helper started it.
+
+    Raises TareError once it is gone.
+    """
+    try:
+        children = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess as error:
+        raise TareError("what serves an instance is gone", details=str(error)) from error
     return children[-1].pid if children else pid
 
 
 def confinement(pid: int) -> Mapping[str, str]:
-    """By name, how the host confines a process. Raises TareError once it is gone.
+    """By name, how the host confines a process. Raises TareError once it is gone, or where this user may not look.
 
     `namespaces` are those that it does not share with the harness; limits are its cgroup's, that of memory in
     bytes.
@@ -55,7 +61,7 @@ def confinement(pid: int) -> Mapping[str, str]:
             **{name: limit(cgroups, *where) for name, where in LIMITS.items()},
         }
     except (OSError, KeyError) as error:
-        raise TareError("what serves an instance is gone", details=str(error)) from error
+        raise TareError("what serves an instance cannot be looked at", details=str(error)) from error
 
 
 def own_namespaces(pid: int) -> list[str]:

@@ -52,13 +52,14 @@ class IsolationMeasure:
             stage.keep(case, 0, passed, {})
             serving = int(facts["pid"]) if facts.get("pid", "").isdigit() else None
             reached = {kind: _reached(kind, serving, instance, workload, stage, deadline) for kind in KINDS}
-            outside = boundary.confinement(boundary.innermost(serving)) if serving else {}
+            outside, unseen = _outside(serving)
             cost = meter.read()
         shared = seen["boot_id"] == BOOT_ID.read_text().strip()
         counts, told = _summary(seen, passed.stdout, outside, shared=shared)
         for kind, (number, words) in reached.items():
             counts |= {} if number is None else {f"host-{kind}": number}
             told[f"host {kind} reached"] = words
+        told |= {"on the host": unseen} if unseen else {}
         stage.record(case, "observed", what="isolation", shared_kernel=shared, told=told, counts=counts)
         yield from _samples(workload, counts, cost)
 
@@ -78,6 +79,16 @@ def _asked(instance: Instance, deadline: Deadline) -> dict[str, Any]:
     except ValueError:
         details = output.stderr[-500:]
         raise TareError("an instance could not say how it is confined", details=details) from None
+
+
+def _outside(serving: int | None) -> tuple[Mapping[str, str], str]:
+    """How the host confines what runs inside, and why that is not known ("" where it is)."""
+    if serving is None:
+        return {}, "unknown: the host cannot see which process serves it"
+    try:
+        return boundary.confinement(boundary.innermost(serving)), ""
+    except TareError as error:
+        return {}, f"unknown: {error.brief}"
 
 
 def _reached(
@@ -103,14 +114,15 @@ def _summary(
     status = boundary.fields(seen["status"])
     calls, answers = gate.read(gated, {}), gate.answers(gated)
     held = boundary.capabilities(status["CapEff"])
-    apart = outside.get("namespaces", "none").split() if shared else list(seen["namespaces"])
+    apart = outside.get("namespaces", "").split() if shared else list(seen["namespaces"])
     apart = [kind for kind in apart if kind != "none" and not kind.endswith("_for_children")]
+    known = not shared or bool(outside)
     whose = "" if shared else ", of its own kernel"
     counts = {
         "syscalls-allowed": calls["allowed"],
         "capabilities": float(held),
         "devices": float(len(seen["devices"])),
-        "own-namespaces": float(len(apart)),
+        **({"own-namespaces": float(len(apart))} if known else {}),
     }
     refusals = ", ".join(f"{calls[word]:.0f} {word}" for word in gate.WORDS[1:])
     told = {
@@ -123,7 +135,7 @@ def _summary(
         "seccomp": boundary.SECCOMP.get(status.get("Seccomp", ""), "unknown"),
         "no_new_privs": "yes" if status.get("NoNewPrivs") == "1" else "no",
         "LSM profile": seen["lsm"] or "none",
-        "namespaces apart from the host's": " ".join(apart) + whose if apart else "none",
+        "namespaces apart from the host's": " ".join(apart) + whose if apart else "none" if known else "unknown",
         "root": "read-only" if "ro" in seen["root"].split(",") else "writable",
         "devices": _devices(seen["devices"]),
     }

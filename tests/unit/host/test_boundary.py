@@ -29,8 +29,10 @@ def test_what_is_apart_from_the_harness_is_named() -> None:
 
 
 def test_a_process_that_is_gone_is_an_error() -> None:
-    with pytest.raises(TareError, match="gone"):
+    with pytest.raises(TareError, match="cannot be looked at"):
         boundary.confinement(2**22 + 1)
+    with pytest.raises(TareError, match="gone"):
+        boundary.innermost(2**22 + 1)
 
 
 @pytest.mark.parametrize(
