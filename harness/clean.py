@@ -11,6 +11,7 @@ from harness.catalog import load_catalog
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host import daemons
+from harness.host.tracing import TracerSweep
 from harness.model import Leftover, Skip
 from harness.preview import answers
 from harness.rig.sweep import RigSweep
@@ -96,7 +97,7 @@ def clean_host(deadline: Deadline, say: Callable[[str], None], *, run: str = "")
                 if address or not runtime.daemon:
                     sweepers.append((name, runtime))
             rig = RigSweep(netns=found.netns, docker_url=found.docker_url, scratch=paths.state() / "scratch")
-            done = clean([*sweepers, ("rig", rig)], deadline, run)
+            done = clean([*sweepers, ("rig", rig), ("tracer", TracerSweep())], deadline, run)
     finally:
         catalog.close()
     return Cleaned(removed=(*removed, *done.removed), stuck=done.stuck)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args
 from harness import scenarios
 from harness.documents import Document, FieldPath, read_document
 from harness.errors import TareError, bad_input
-from harness.model import Limits, Mark, Metric, Resource, Server, Suite, Workload, is_name
+from harness.model import Aggressor, Limits, Mark, Metric, Resource, Server, Suite, Workload, is_name, neighbour
 
 BUILTINS = ("threads", "memory_mib", "scratch", "address", "port")
 """Placeholders that the harness fills in; `address` and `port` are those of the workload's server."""
@@ -37,6 +37,7 @@ PARAMETERS: Mapping[str, frozenset[str]] = {
     "footprint": frozenset(
         ("instances", "instance_mib", "settle_seconds", "watch_seconds", "touch_mib", "read_mib", "free_seconds")
     ),
+    "interference": frozenset({"placement", "settle"}),
 }
 """By measure, the parameters that it knows by itself, beside those that a command's words name."""
 
@@ -60,8 +61,21 @@ SOURCES: Mapping[str, frozenset[str]] = {
     "footprint": frozenset(
         ("pss", "cgroup", "cgroup-uncached", "vmm", "available", "daemons", "daemons-each", "returned", "idle-cpu")
     ),
+    "isolation": frozenset(
+        {"syscalls-allowed", "capabilities", "devices", "own-namespaces", "host-syscalls", "host-functions"}
+    ),
 }
 """By measure, the figures that it computes, of which a metric names one as its source."""
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "command": ("argv", "reader"),
+    "density": ("argv", "reader"),
+    "interference": ("argv", "reader", "aggressor"),
+    "isolation": ("argv",),
+}
+"""By measure, the fields that its workloads cannot be without."""
+
+PLACEMENTS = ("apart", "shared")
+"""Where a neighbour runs: on the shape's CPUs, as the victim does, or on those outside."""
 
 LARGEST = 10**15
 """Most that a number among the parameters may be; beyond it a float no longer counts in ones."""
@@ -70,7 +84,7 @@ _BRACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _REACHED = re.compile(r"([a-z0-9_]+)-at-([1-9][0-9]{0,5})")
 _PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 _PARAMETER_TEXT = re.compile(r"[A-Za-z0-9/][A-Za-z0-9 _.,:/=+%@-]{0,199}")
-_NESTED: Mapping[str | int, type] = {"metrics": Metric, "server": Server, "limits": Limits}
+_NESTED: Mapping[str | int, type] = {"metrics": Metric, "server": Server, "aggressor": Aggressor, "limits": Limits}
 _GUIDE = "see CONTRIBUTING.md, “add a workload”"
 _Model = TypeVar("_Model", Workload, Suite)
 
@@ -188,7 +202,7 @@ def _adapter(kind: str) -> Any:
     # JSON mode, since strict Python mode would refuse a list where the model has a tuple.
     from pydantic import ConfigDict, TypeAdapter
 
-    for part in (Metric, Server, Limits, Workload, Suite):
+    for part in (Metric, Server, Aggressor, Limits, Workload, Suite):
         part.__pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # type: ignore[union-attr]
     return TypeAdapter({"Workload": Workload, "Suite": Suite}[kind])
 
@@ -245,17 +259,21 @@ def _check_file_name(document: Document, name: str) -> None:
 
 
 def _check_measure(document: Document, workload: Workload) -> None:
-    if workload.measure in ("command", "density"):
-        for field in ("argv", "reader"):
-            if not getattr(workload, field):
-                problem = f"a {workload.measure} workload needs {field} = …"
-                raise bad_input(document.where((field,)), "is missing", problem)
     if workload.measure == "density":
         _check_density(document, workload)
+    _check_own(document, workload)
+    for field in NEEDS.get(workload.measure, ()):
+        if not getattr(workload, field):
+            raise bad_input(document.where((field,)), "is missing", f"its measure, {workload.measure}, needs {field}")
     if workload.measure == "command" and workload.cache == "cold":
         fix = 'remove that line, or write measure = "boot"'
         raise bad_input(document.where(("cache",)), "only a boot workload launches anew each time", fix)
-    _check_own(document, workload)
+    _check_sources(document, workload)
+    if workload.measure == "interference":
+        _check_interference(document, workload)
+    elif workload.aggressor:
+        fix = 'remove that table, or write measure = "interference"'
+        raise bad_input(document.where(("aggressor",)), "only an interference workload has a neighbour", fix)
     if workload.measure == "boot":
         if workload.server:
             raise bad_input(document.where(("server",)), "a boot workload serves nothing", "remove that table")
@@ -302,7 +320,7 @@ def _check_density(document: Document, workload: Workload) -> None:
 
 
 def _check_own(document: Document, workload: Workload) -> None:
-    """A measure's own parameters and its metrics' sources."""
+    """A measure's own parameters."""
     for name in sorted(NEEDED.get(workload.measure, frozenset()) - workload.parameters.keys()):
         raise bad_input(document.where(("parameters",)), f"{name} is missing", f"add {name} = …")
     for name, (least, most) in RANGES.get(workload.measure, {}).items():
@@ -310,13 +328,33 @@ def _check_own(document: Document, workload: Workload) -> None:
         if type(value) is not int or not least <= value <= most:
             problem = f"{_short(value)} is no whole number from {least} to {most}"
             raise bad_input(document.where(("parameters", name)), problem, "give one")
-    known = SOURCES.get(workload.measure)
-    for index, metric in enumerate(workload.metrics if known else ()):
-        if known and metric.source not in known:
-            where = document.where(("metrics", index, "source"))
-            raise bad_input(
-                where, f"the measure {workload.measure} has no {metric.source}", suggest(metric.source, known)
-            )
+
+
+def _check_sources(document: Document, workload: Workload) -> None:
+    if known := SOURCES.get(workload.measure):
+        for index, metric in enumerate(workload.metrics):
+            if metric.source not in known:
+                where = document.where(("metrics", index, "source"))
+                raise bad_input(where, f"{_short(metric.source)} is unknown", suggest(metric.source, known))
+
+
+def _check_interference(document: Document, workload: Workload) -> None:
+    """A victim's command, its neighbour's, one figure of the victim and slowdowns of it."""
+    assert workload.aggressor is not None
+    if bool(workload.server) != bool(workload.aggressor.server):
+        where = document.where(("aggressor", "server") if workload.aggressor.server else ("server",))
+        raise bad_input(where, "only one of victim and neighbour serves", "give both a server, or neither")
+    if (placed := workload.parameters.get("placement")) not in PLACEMENTS:
+        where = document.where(("parameters", "placement"))
+        raise bad_input(where, f"{placed!r} is no placement", suggest(str(placed), PLACEMENTS))
+    if not isinstance(workload.parameters.get("settle"), int | float):
+        raise bad_input(document.where(("parameters", "settle")), "is no number of seconds", "add settle = 1")
+    if sum(not neighbour(metric.source) for metric in workload.metrics) != 1:
+        raise bad_input(
+            document.where(("metrics",)),
+            "not exactly one metric is the victim's own figure",
+            'one has a source of the reader, all others one such as "beside docker/bridge"',
+        )
 
 
 def _check_span(document: Document, index: int, source: str) -> None:
@@ -363,7 +401,15 @@ def _check_placeholders(document: Document, workload: Workload) -> None:
     allowed |= {"address", "port"} if workload.server else set()
     used = set()
     server = workload.server.argv if workload.server else ()
-    for field, argv in ((("argv",), workload.argv), (("prepare",), workload.prepare), (("server", "argv"), server)):
+    other = workload.aggressor
+    for field, argv in (
+        (("argv",), workload.argv),
+        (("prepare",), workload.prepare),
+        (("server", "argv"), server),
+        (("aggressor", "argv"), other.argv if other else ()),
+        (("aggressor", "prepare"), other.prepare if other else ()),
+        (("aggressor", "server", "argv"), other.server.argv if other and other.server else ()),
+    ):
         for index, argument in enumerate(argv):
             for found in _BRACE.finditer(argument):
                 if found[0] in ("{{", "}}"):

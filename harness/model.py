@@ -24,6 +24,12 @@ def is_variant_name(text: str) -> bool:
     return VARIANT_NAME.fullmatch(text) is not None
 
 
+def neighbour(source: str) -> str:
+    """The variant of a source such as `beside docker/bridge` (the slowdown that it causes); "" of any other source."""
+    word, _, variant = source.partition(" ")
+    return variant if word == "beside" and is_variant_name(variant) else ""
+
+
 Name = Annotated[str, Predicate(is_name)]
 VariantName = Annotated[str, Predicate(is_variant_name)]
 Argument = Annotated[str, Predicate(lambda text: "\0" not in text and "\n" not in text)]
@@ -135,6 +141,18 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Aggressor:
+    """What the neighbour in an interference workload does until it is ended.
+
+    `argv` runs in it, or with a `server` in it at the peer; `prepare` runs in it beforehand.
+    """
+
+    argv: Argv
+    prepare: Annotated[tuple[Argument, ...], Len(0, 64)] = ()
+    server: Server | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """One measured job, as data in `workloads/*.toml`.
 
@@ -142,6 +160,7 @@ class Workload:
     `{address}` and `{port}`. `threads` is `one` or `all` (every vCPU of the shape). `timeout` bounds one iteration
     and `prepare`, in seconds. `scratch_mib` is the disk space that the workload writes. `cache` says whether a launch
     finds its files in the host's page cache (`warm`: as the launch before left it; only boot workloads may be `cold`).
+    With an `aggressor` the command is the victim's, and the metrics say what of it is compared (see neighbour).
     Of a measure that runs no `argv`, the `parameters` are the measure's own (see harness.config.PARAMETERS).
     """
 
@@ -151,6 +170,7 @@ class Workload:
     argv: Annotated[tuple[Argument, ...], Len(0, 64)] = ()
     prepare: Annotated[tuple[Argument, ...], Len(0, 64)] = ()
     server: Server | None = None
+    aggressor: Aggressor | None = None
     reader: Annotated[str, Predicate(is_name)] = ""
     metrics: Annotated[tuple[Metric, ...], Len(1, 20)]
     parameters: Mapping[str, str | int | float] = field(default_factory=dict)
@@ -265,13 +285,14 @@ class Shape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One workload on one variant in one block, with its cast of roles."""
+    """One workload on one variant in one block, with its cast of roles; `seed` is the run's, for what it shuffles."""
 
     block: int
     position: int
     attempt: int
     workload: str
     cast: Mapping[Role, str]
+    seed: int = 0
 
     @property
     def variant(self) -> str:

@@ -1,14 +1,13 @@
 """Workloads × variants → seeded blocks; what cannot run is skipped with a reason."""
 
-import dataclasses
 import random
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.config import suggest
 from harness.errors import bad_input
-from harness.model import Available, Block, Shape, Skip, Suite, Variant, Workload
+from harness.model import Available, Block, Shape, Skip, Suite, Variant, Workload, neighbour
 
 LAUNCH_SECONDS = {"native": 0.3, "docker": 1.5, "libvirt": 5.0, "uml": 4.0, "fake": 0.01}
 """Launch, settle and end of one instance by runtime, for the estimate only: pictures of size seen on one small host."""
@@ -20,6 +19,8 @@ SYSTEM_FACTOR = 2.5
 SECTION_SECONDS = 1.0
 """One iteration of a workload without a `seconds` parameter."""
 PREPARE_SECONDS = 1.0
+NEIGHBOUR_SECONDS = 4.0
+"""Launch and end of a neighbour, of whatever variant."""
 ALL_THREADS = "on a shape of one vCPU, all threads are one thread: it would measure its one-thread twin again"
 ALL_THREADS_FIX = "a host with more CPUs gets a larger shape"
 
@@ -67,9 +68,11 @@ def make_plan(
     """
     chosen = choose_workloads(suite, by_name(workloads), only_workloads)
     skips: list[Skip] = []
+    met: dict[str, Workload] = {}
     variants: dict[str, tuple[str, ...]] = {}
     for workload in chosen:
-        if workload.threads == "all" and shape.vcpus == 1:
+        # What meets its neighbour on every CPU of the shape has no one-thread twin.
+        if workload.threads == "all" and shape.vcpus == 1 and not workload.aggressor:
             skips.append(Skip(what=workload.name, reason=ALL_THREADS, fix=ALL_THREADS_FIX))
             continue
         if blocked := obstacle(workload):
@@ -81,13 +84,15 @@ def make_plan(
         narrow = _narrow(workload, able, variants_by_name, shape)
         skips += narrow.values()
         variants[workload.name] = tuple(name for name in able if name not in narrow)
+        if workload.aggressor:
+            met[workload.name] = _beside(workload, variants[workload.name])
         if not names:
             skips.append(
                 Skip(what=workload.name, reason="none of the chosen variants runs it", fix="choose others by --variant")
             )
         elif not variants[workload.name]:
             skips.append(Skip(what=workload.name, reason="none of its variants can run here", fix="tare doctor"))
-    runnable = {workload.name: workload for workload in chosen if variants.get(workload.name)}
+    runnable = {one.name: met.get(one.name, one) for one in chosen if variants.get(one.name)}
     casts = {name: variants[name] for name in runnable}
     many = dict.fromkeys(runnable, suite.blocks if blocks is None else blocks)
     rounds = _rounds(casts, many, 0, random.Random(seed))
@@ -106,7 +111,7 @@ def extended(plan: Plan, wanted: Mapping[str, int]) -> Plan:
     missing = {name: wanted.get(name, 0) - done[name] for name in casts}
     generator = random.Random(f"{plan.seed} after {len(plan.blocks)}")
     more = _rounds(dict(sorted(casts.items())), missing, len(plan.blocks), generator)
-    return dataclasses.replace(plan, blocks=(*plan.blocks, *more))
+    return replace(plan, blocks=(*plan.blocks, *more))
 
 
 def by_name(workloads: Iterable[Workload] | Mapping[str, Workload]) -> dict[str, Workload]:
@@ -144,7 +149,7 @@ def override(workload: Workload, suite: Suite) -> Workload:
     The definition stays that of the file: what was overridden is in the parameters that each row carries.
     """
     own = {name: value for name, value in suite.parameters.items() if name in workload.parameters}
-    return dataclasses.replace(
+    return replace(
         workload,
         parameters={**workload.parameters, **own},
         iterations=workload.iterations if suite.iterations is None else suite.iterations,
@@ -190,6 +195,8 @@ def case_seconds(workload: Workload, variant: str, known: Mapping[str, Variant])
         launch *= TCG_FACTOR
     if known[variant].form == "system":
         launch *= SYSTEM_FACTOR
+    if workload.aggressor:
+        return _interference_seconds(workload, launch)
     if workload.measure == "boot":
         return (workload.warmup + workload.iterations) * launch
     if workload.measure == "density":
@@ -201,6 +208,15 @@ def case_seconds(workload: Workload, variant: str, known: Mapping[str, Variant])
     section = workload.parameters.get("seconds", SECTION_SECONDS)
     seconds = float(section) if isinstance(section, int | float) else SECTION_SECONDS
     return launch + (PREPARE_SECONDS if workload.prepare else 0.0) + (workload.warmup + workload.iterations) * seconds
+
+
+def _interference_seconds(workload: Workload, launch: float) -> float:
+    """A launch and a prepare of the victim and of each neighbour, and windows alone and beside each."""
+    neighbours = sum(bool(neighbour(metric.source)) for metric in workload.metrics)
+    prepare = PREPARE_SECONDS if workload.prepare else 0.0
+    seconds, settle = (float(workload.parameters.get(name, SECTION_SECONDS)) for name in ("seconds", "settle"))
+    windows = (workload.warmup + 2 * workload.iterations) * seconds
+    return launch + prepare + neighbours * (NEIGHBOUR_SECONDS + settle + prepare + windows)
 
 
 def _selected(name: str, words: Collection[str], known: Mapping[str, Variant]) -> bool:
@@ -218,6 +234,12 @@ def _unavailable(
             yield Skip(what=name, reason=f"the runtime {name.partition('/')[0]} is not there", fix="tare list")
         elif not availability[name].ok:
             yield Skip(what=name, reason=availability[name].reason, fix=availability[name].fix)
+
+
+def _beside(workload: Workload, names: tuple[str, ...]) -> Workload:
+    """An interference workload with those neighbours only that run here themselves."""
+    kept = tuple(one for one in workload.metrics if neighbour(one.source) in ("", *names))
+    return replace(workload, metrics=kept)
 
 
 def _narrow(workload: Workload, names: Iterable[str], known: Mapping[str, Variant], shape: Shape) -> dict[str, Skip]:

@@ -166,7 +166,14 @@ class _Loop:
             cast = {Role.SUBJECT: variant}
             if self._plan.workloads[block.workload].server:
                 cast[Role.PEER] = PEER_RUNTIME
-            case = Case(block=block.number, position=position, attempt=attempt, workload=block.workload, cast=cast)
+            case = Case(
+                block=block.number,
+                position=position,
+                attempt=attempt,
+                workload=block.workload,
+                cast=cast,
+                seed=self._plan.seed,
+            )
             voids += self._case(case)
         if reason := frequency_moved(self._mhz, self._stage.limits):
             voids.append(reason)

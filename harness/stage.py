@@ -19,6 +19,7 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.cost import HostMeter
 from harness.host.daemons import Daemons, Kvm, open_daemons
+from harness.host.tracing import TracerSweep
 from harness.journal import Journal, atomic_write
 from harness.model import Accelerator, Available, Case, Limits, NetworkPlace, Role, RootForms, Shape, Skip, Workload
 from harness.process import have
@@ -104,10 +105,12 @@ class Stage:
             self.no_system = Available(ok=False, reason=reason, fix=error.hint)
 
     def obstacle(self, workload: Workload) -> Skip | None:
-        """Why the rig cannot carry a workload: no network, or too little disk for two of its files; None if it can."""
+        """Why the rig cannot carry a workload: no network, or too little disk; None if it can."""
         if workload.server and self.no_network:
             return dataclasses.replace(self.no_network, what=workload.name)
-        return missing_space(self.scratch.directory, 2 * workload.scratch_mib, workload.name)
+        # Room for two files of each tenant
+        files = 2 * (2 if workload.aggressor else 1)
+        return missing_space(self.scratch.directory, files * workload.scratch_mib, workload.name)
 
     def versions(self) -> dict[str, str]:
         """Installed versions of the packages that the root's recipe names."""
@@ -156,8 +159,8 @@ class Stage:
                 entry=entry,
                 shape=prepared.shape,
                 network=self._network_place(name, role, stack) if connected else None,
-                port=workload.server.port if workload.server else None,
-                scratch_mib=workload.scratch_mib if role is Role.SUBJECT else 0,
+                port=_port(workload, role),
+                scratch_mib=0 if role is Role.PEER else workload.scratch_mib,
                 scratch_directory=self.scratch.directory,
                 lasting=role is Role.SUBJECT and workload.measure == "lifecycle",
             )
@@ -208,6 +211,12 @@ class Stage:
             return self.network.peer_place()
         stack.callback(self.network.release, name)
         return self.network.place(name)
+
+
+def _port(workload: Workload, role: Role) -> int | None:
+    """What a server in the role's instance will listen on."""
+    tenant = workload.aggressor if role is Role.AGGRESSOR else workload
+    return tenant.server.port if tenant and tenant.server else None
 
 
 @contextlib.contextmanager
@@ -288,7 +297,7 @@ def _open_network(
 def _sweep(catalog: Catalog, rig: RigSweep, deadline: Deadline) -> None:
     """Remove what a killed run left. Under the host's lock nothing that carries our label belongs to a live one."""
     shutil.rmtree(paths.instances(), ignore_errors=True)
-    if stuck := clean([*catalog.runtimes.items(), ("rig", rig)], deadline).stuck:
+    if stuck := clean([*catalog.runtimes.items(), ("rig", rig), ("tracer", TracerSweep())], deadline).stuck:
         details = "\n".join(f"{one.what}: {one.reason}" for one in stuck)
         raise TareError("something that a killed run left cannot be removed", details=details, hint="tare clean")
 

@@ -22,7 +22,7 @@ ASSEMBLY = ("cpio.py", "forms.py", "guest.py")
 
 INIT, AGENT, FIRST = "init.sh", "agent.py", "virtiofs.sh"
 """`FIRST` is what a guest that finds the root by virtiofs runs first, after its own init."""
-PROGRAMS = ("beacon", "probe")
+PROGRAMS = ("beacon", "gate", "probe")
 """What is compiled from `<name>.c` of harness/inside to /opt/tare/<name>."""
 INSIDE = Path(__file__).resolve().parent.parent / "inside"
 _FORBID = ConfigDict(extra="forbid", strict=False)

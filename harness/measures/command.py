@@ -11,7 +11,7 @@ from harness.host.cost import Cost
 from harness.measures.base import Stage
 from harness.measures.clock import Clock
 from harness.measures.validity import void_reason
-from harness.model import Case, Mark, Metric, Role, Sample, Workload
+from harness.model import Case, Mark, Metric, Role, Sample, Server, Workload
 from harness.readers import reader
 from harness.runtimes.base import BESIDE, Command, Instance, RawOutput
 
@@ -33,14 +33,14 @@ class CommandMeasure:
             # A full system is measured once it has done what it does at boot.
             subject.wait(subject.last, deadline.within(READY_SECONDS))
             stage.record(case, "facts", facts=dict(subject.facts(deadline)))
-            values = _values(workload, stage)
+            values = values_of(workload, stage)
             runner = subject
             if workload.server is not None:
                 runner = stack.enter_context(stage.launch(case, Role.PEER, "agent", deadline))
                 runner.wait(Mark.READY, deadline.within(READY_SECONDS))
-                values |= _serve(workload, subject, values, deadline)
+                values |= serve(workload.server, workload, subject, values, deadline)
             if workload.prepare:
-                _run(subject, workload.prepare, workload, values, deadline)
+                run_in(subject, workload.prepare, workload, values, deadline)
             clock = Clock()
             for number in range(workload.warmup + workload.iterations):
                 yield from _iterate(case, stage, workload, (subject, runner), values, number, clock, deadline)
@@ -63,7 +63,7 @@ def _iterate(
     """
     subject, runner = cast
     before, meter = subject.counters(), stage.meter()
-    output = _run(runner, workload.argv, workload, values, deadline)
+    output = run_in(runner, workload.argv, workload, values, deadline)
     cost, after = meter.read(), subject.counters()
     counters = {part: after[part] - before.get(part, 0.0) for part in after}
     stage.keep(case, number, output, counters)
@@ -116,24 +116,24 @@ def sample(metric: Metric, value: float | None, number: int, workload: Workload,
     )
 
 
-def _values(workload: Workload, stage: Stage) -> dict[str, str | int]:
+def values_of(workload: Workload, stage: Stage) -> dict[str, str | int]:
+    """What the harness fills into a workload's words."""
     threads = stage.shape.vcpus if workload.threads == "all" else 1
     return {"threads": threads, "memory_mib": stage.shape.memory_mib, "scratch": "/scratch"}
 
 
-def _serve(
-    workload: Workload, subject: Instance, values: Mapping[str, str | int], deadline: Deadline
+def serve(
+    server: Server, workload: Workload, subject: Instance, values: Mapping[str, str | int], deadline: Deadline
 ) -> dict[str, str | int]:
-    """Start the server in the instance and return where the peer reaches it."""
-    assert workload.server is not None
+    """Start a workload's server in the instance and return where the peer reaches it."""
     endpoint = subject.endpoint()
     inside = {**values, "address": endpoint.bind, "port": endpoint.port}
-    argv = render(workload.server.argv, workload.parameters, inside)
+    argv = render(server.argv, workload.parameters, inside)
     subject.start(Command(argv=argv, listen=endpoint.port), deadline)
     return {"address": endpoint.address, "port": endpoint.port}
 
 
-def _run(
+def run_in(
     instance: Instance,
     argv: tuple[str, ...],
     workload: Workload,

@@ -14,6 +14,9 @@ PROXY_SECONDS = 0.05
 CACHED_SHARE = 0.05
 """Most of what the host had cached of a variant's files that may stay so before a launch that is called cold."""
 
+WORK_SHARE = 0.02
+"""Least of one CPU that a neighbour must have used in a window beside it: with less it was no neighbour."""
+
 
 def overloaded(busy: float, cpus: int, limits: Limits) -> str:
     """Why a block is void before it begins, or "": `busy` CPUs of `cpus` had other work."""
@@ -40,6 +43,18 @@ def not_cold(stayed: float) -> str:
     if stayed <= CACHED_SHARE:
         return ""
     return f"cache: {stayed:.0%} of the variant's cached files stayed in memory (limit {CACHED_SHARE:.0%})"
+
+
+def absent(share: float, *, at_work: bool) -> str:
+    """Why a window beside a neighbour is void, or "": `share` of one CPU that it used meanwhile.
+
+    `at_work` says that its command went on until it was ended, after the last window.
+    """
+    if not at_work:
+        return "neighbour: its command ended by itself"
+    if share < WORK_SHARE:
+        return f"neighbour: it used {share:.1%} of a CPU in the window (least {WORK_SHARE:.0%})"
+    return ""
 
 
 def void_reason(clock: Clock, steal: float, proxy: float, limits: Limits) -> str:

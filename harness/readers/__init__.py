@@ -4,13 +4,14 @@ Each module documents its fields; a metric's `source` in a workload names one of
 """
 
 from harness.errors import bad_input
-from harness.readers import fio, iperf3, openssl, pairs, sockperf, stress_ng, sysbench, zstd
+from harness.readers import fio, gate, iperf3, openssl, pairs, sockperf, stress_ng, sysbench, zstd
 from harness.readers.output import Fields, Reader
 
 __all__ = ["READERS", "Fields", "Reader", "reader"]
 
 READERS: dict[str, Reader] = {
     "fio": fio.read,
+    "gate": gate.read,
     "iperf3": iperf3.read,
     "openssl": openssl.read,
     "pairs": pairs.read,

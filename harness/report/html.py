@@ -27,7 +27,9 @@ def page(stored: Stored, plots: Sequence[Plot]) -> str:
     """The page's text."""
     overhead = tables.overhead_table(stored)
     verdicts = ledger.of_run(stored)
-    resources = list(dict.fromkeys(group.title.split(" · ")[0] for group in overhead.groups))
+    compared = [group.title.split(" · ")[0] for group in overhead.groups]
+    # Where every block was void nothing is compared, and what was observed is still there.
+    resources = list(dict.fromkeys([*compared, *(name for name in CHAPTERS if stored.observed(name))]))
     return (
         environment()
         .get_template("page.html.j2")

@@ -14,11 +14,12 @@ import pytest
 from harness import paths, process
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.host import cache, memory
+from harness.host import boundary, cache, memory, tracing
 from harness.host.cgroups import own_memory
 from harness.host.daemons import Daemons, open_daemons
 from harness.images import ensure
 from harness.model import Leftover, Mark, NetworkPlace, RootForms, Shape
+from harness.readers import gate
 from harness.rig.network import Network, open_network
 from harness.runtimes.base import Command, Entry, Place, RawOutput
 from harness.runtimes.docker import Docker, instance, moments
@@ -39,6 +40,7 @@ LABELS = {"tare.install": NAME, "tare.run": f"{NAME}-run", "tare.boot": "b"}
 SHAPE = Shape(cpus=(0,), memory_mib=256, pids=64)
 SERVE = "import socket; s = socket.create_server(('', int('{port}'))); c, _ = s.accept(); c.sendall(b'hello')"
 FETCH = "import socket; print(socket.create_connection(('{address}', {port}), timeout=5).recv(9).decode())"
+SYNC = "162"
 FLAVOURS = [variant.name.partition("/")[2] for variant in VARIANTS]
 
 
@@ -137,6 +139,25 @@ def test_every_variant_runs_a_tool_serves_its_peer_and_goes(bench: Bench, flavou
     bench.network.release(container.name)
     assert bench.ours() == []
     assert not bench.client.volumes.list()
+
+
+def test_the_hardened_container_is_confined_and_what_it_reaches_is_seen(bench: Bench) -> None:
+    with bench.launch("hardened", "agent", f"tare-{NAME}-confined") as container:
+        container.wait(Mark.READY, Deadline.after(30))
+        pid = int(container.facts(Deadline.after(20))["pid"])
+        found = boundary.confinement(pid)
+        assert (found["capabilities"], found["seccomp"], found["no_new_privs"]) == ("0", "filter", "yes")
+        assert found["user"] != "0" and found["memory limit"] == str(256 * 2**20) and found["CPUs"] == "0"
+        assert {"mnt", "net", "pid", "ipc", "uts"} <= set(found["namespaces"].split())
+        counts = gate.read(run(container, "/opt/tare/gate").stdout, {})
+        assert counts["refused"] + counts["killed"] > 50 < counts["allowed"]
+        try:
+            with tracing.traced("syscalls", [pid]) as reached:
+                run(container, "sync")
+        except tracing.Untraceable as error:
+            pytest.skip(str(error))
+        assert SYNC in reached.found
+    bench.network.release(container.name)
 
 
 def test_limits_are_the_shape(bench: Bench) -> None:

@@ -1,6 +1,7 @@
 """Bad TOML and bad numbers are refused with file, line, field and a fix; good ones become the model."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -283,3 +284,57 @@ def test_a_lifecycle_workload_names_a_scenario_and_its_figures(tmp_path: Path) -
     ):
         assert old in good
         assert complaint in str(refusal(workload(tmp_path, good.replace(old, new), name)))
+
+
+BESIDE = (
+    GOOD.replace("cpu.x", "interference.x")
+    .replace("timeout = 60", 'measure = "interference"')
+    .replace("seconds = 1", 'seconds = 1\nplacement = "apart"\nsettle = 1')
+    + """\
+[[metrics]]
+name = "slowdown.native"
+source = "beside native"
+unit = "1"
+direction = "lower"
+[aggressor]
+argv = ["sysbench"]
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "says"),
+    [
+        ('[aggressor]\nargv = ["sysbench"]\n', "", ": aggressor", "is missing"),
+        ('placement = "apart"', 'placement = "aparte"', ": parameters.placement", "no placement"),
+        ('placement = "apart"\n', "", ": parameters.placement", "no placement"),
+        ("settle = 1", 'settle = "1"', ": parameters.settle", "no number of seconds"),
+        ('"beside native"', '"events"', ": metrics", "victim's own figure"),
+        ('"beside native"', '"beside NATIVE"', ": metrics", "victim's own figure"),
+        ('source = "events"', 'source = "beside native"', ": metrics", "victim's own figure"),
+        ('argv = ["sysbench"]', 'argv = ["sysbench"]\nargs = 1', ": aggressor.args", "unknown key"),
+        ('argv = ["sysbench"]', 'argv = ["{x}"]', ": aggressor.argv[0]", "not a parameter"),
+        (
+            'argv = ["sysbench"]',
+            'argv = ["x"]\n[aggressor.server]\nargv = ["y"]\nport = 5202',
+            ": aggressor.server",
+            "only one of victim and neighbour serves",
+        ),
+        ('measure = "interference"', "", ": aggressor", "only an interference workload"),
+    ],
+)
+def test_a_wrong_interference_workload_says_where_and_what(
+    old: str, new: str, where: str, says: str, tmp_path: Path
+) -> None:
+    assert load_workload(workload(tmp_path, BESIDE, "interference.x.toml")).aggressor
+    assert old in BESIDE
+    error = refusal(workload(tmp_path, BESIDE.replace(old, new, 1), "interference.x.toml"))
+    assert where in re.sub(r":[0-9]+:", ":", error.brief)
+    assert says in error.brief
+
+
+def test_a_measure_that_computes_its_figures_refuses_others(tmp_path: Path) -> None:
+    text = GOOD.replace("cpu.x", "isolation.x").replace("timeout = 60", 'measure = "isolation"')
+    error = refusal(workload(tmp_path, text, "isolation.x.toml"))
+    assert "metrics[0].source: 'events' is unknown" in error.brief
+    load_workload(workload(tmp_path, text.replace('"events"', '"capabilities"'), "isolation.x.toml"))

@@ -1,11 +1,12 @@
 """Plans are balanced, seeded and shuffled; what cannot run is skipped with its reason."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from harness.errors import ExitCode, TareError
-from harness.model import Available, Metric, Shape, Suite, Variant, Workload
+from harness.model import Aggressor, Available, Metric, Shape, Suite, Variant, Workload
 from harness.plan import ALL_THREADS, Plan, choose_variants, make_plan, override
 
 METRIC = Metric(name="rate", source="rate", unit="1/s", direction="higher", primary=True)
@@ -155,3 +156,35 @@ def test_a_variant_of_one_vcpu_is_left_out_of_all_threads_alone() -> None:
     assert casts["cpu.one"] == ["docker/bridge", "libvirt/tcg", "native"]
     assert casts["cpu.all"] == ["libvirt/tcg", "native"]
     assert [skip.what for skip in found.skips] == ["cpu.all on docker/bridge"]
+
+
+def test_neighbours_are_those_variants_that_run_here_themselves() -> None:
+    slowdowns = tuple(
+        Metric(name=f"slowdown.{name.replace('/', '.')}", source=f"beside {name}", unit="1", direction="lower")
+        for name in ("native", "docker/bridge", "libvirt/kvm")
+    )
+    beside = Workload(
+        name="interference.cpu",
+        title="x",
+        measure="interference",
+        argv=("x",),
+        reader="pairs",
+        metrics=(METRIC, *slowdowns),
+        aggressor=Aggressor(argv=("x",)),
+        threads="all",
+        parameters={"seconds": 1, "settle": 1},
+    )
+    suite = replace(
+        SUITE,
+        workloads=(beside.name,),
+        variants={"interference": ("native", "docker/bridge", "libvirt/{accelerator}")},
+    )
+    made = plan(suite=suite, workloads=[beside])
+    assert [one.name for one in made.workloads[beside.name].metrics] == [
+        "rate",
+        *("slowdown.native", "slowdown.docker.bridge"),
+    ]
+    assert set(made.blocks[0].variants) == {"native", "docker/bridge", "libvirt/tcg"}, "who is no neighbour is a victim"
+    alone = plan(suite=suite, workloads=[beside], only_variants=("native",), shape=ONE)
+    assert [one.name for one in alone.workloads[beside.name].metrics] == ["rate", "slowdown.native"]
+    assert alone.estimate_seconds < made.estimate_seconds

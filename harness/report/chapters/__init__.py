@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from harness.report.chapters.base import Chapter, Drawing
 from harness.report.chapters.density import Density
 from harness.report.chapters.footprint import Footprint
+from harness.report.chapters.interference import Interference
+from harness.report.chapters.isolation import Isolation
 from harness.report.chapters.lifecycle import Lifecycle
 
 __all__ = ["CHAPTERS", "Chapter", "Drawing"]
@@ -16,5 +18,7 @@ CHAPTERS: Mapping[str, Chapter] = {
     "density": Density(),
     "lifecycle": Lifecycle(),
     "footprint": Footprint(),
+    "interference": Interference(),
+    "isolation": Isolation(),
 }
 """By resource."""

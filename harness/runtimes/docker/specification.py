@@ -10,10 +10,11 @@ from harness.runtimes.base import ENTRY_ARGV, ENVIRONMENT, Endpoint, Place, Prep
 MIB = 2**20
 PROTOCOLS = ("tcp", "udp")
 OPEN_FILES = 4096
+CONFINEMENT = {"ReadonlyRootfs": True, "CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges"]}
 LOG = {"Type": "json-file", "Config": {"max-size": "1m"}}
 
 BRIDGE, HOST, NAT = "bridge", "host", "nat"
-OVERLAY, VOLUME = "overlay", "volume"
+OVERLAY, VOLUME, TMPFS = "overlay", "volume", "tmpfs"
 
 
 def _variant(flavour: str, network: str, scratch: str, summary: str) -> Variant:
@@ -21,22 +22,33 @@ def _variant(flavour: str, network: str, scratch: str, summary: str) -> Variant:
     return Variant(name=f"docker/{flavour}", runtime="docker", summary=summary, options=options)
 
 
+HARDENED_USER = "65533:65533"
+"""A user that owns nothing on the host; 65534 is the one that stands for all unknown ones."""
+
 VARIANTS = (
     _variant("bridge", BRIDGE, OVERLAY, "container on a bridge network, as docker run gives it"),
     _variant("host", HOST, OVERLAY, "container in the host's network namespace"),
     _variant("nat", NAT, OVERLAY, "container on a bridge network, reached by a published port"),
     _variant("overlay", BRIDGE, OVERLAY, "container whose scratch space is its writable layer"),
     _variant("volume", BRIDGE, VOLUME, "container whose scratch space is a fresh local volume"),
+    Variant(
+        name="docker/hardened",
+        runtime="docker",
+        summary="container without capabilities, of a user of its own, that gains no privileges; its root is read-only",
+        options={"network": BRIDGE, "scratch": TMPFS, "confined": "yes"},
+    ),
 )
 
 
 def container(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> dict[str, Any]:
     """The body of the Engine API's `POST /containers/create`.
 
-    Seccomp profile, capabilities and cgroup parent are left to the daemon: they are what its users get. No CPU quota.
+    Seccomp profile, capabilities and cgroup parent are left to the daemon: they are what its users get, but for a
+    confined container, which keeps the profile and gives up the rest. No CPU quota.
     """
     options = prepared.variant.options
     published = _published(options["network"], place)
+    confined = options.get("confined") == "yes"
     return {
         "Image": prepared.image,
         "Cmd": list(ENTRY_ARGV[place.entry]),
@@ -55,13 +67,23 @@ def container(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> di
             "Init": False,
             "LogConfig": LOG,
             # Docker's own default for a tmpfs is noexec, which no other variant has.
-            "Tmpfs": {"/tmp": "rw,exec,mode=1777"},
+            "Tmpfs": {"/tmp": "rw,exec,mode=1777", **_scratch_in_memory(options["scratch"], place)},
             "Mounts": _mounts(options["scratch"], place, labels),
             "NetworkMode": network_mode(options["network"], place.network),
             "PortBindings": published,
+            **(CONFINEMENT if confined else {}),
         },
+        **({"User": HARDENED_USER} if confined else {}),
         **_attached(options["network"], place.network),
     }
+
+
+def _scratch_in_memory(scratch: str, place: Place) -> dict[str, str]:
+    """A read-only root has no writable layer, and a fresh volume belongs to root."""
+    if scratch != TMPFS or place.scratch_mib == 0:
+        return {}
+    user, group = HARDENED_USER.split(":")
+    return {"/scratch": f"rw,uid={user},gid={group},size={place.scratch_mib}m"}
 
 
 def network_mode(network: str, place: NetworkPlace | None) -> str:

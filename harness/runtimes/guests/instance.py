@@ -135,6 +135,7 @@ class QemuGuest(AgentInstance):
         huge = process.huge_mib() if process else None
         return {
             **self._known,
+            **({"pid": str(process.pid)} if process else {}),
             "vhost": "yes" if process and process.uses_vhost() else "no",
             "host_thp": _chosen(Path("/sys/kernel/mm/transparent_hugepage/enabled")),
             "memory_huge_mib": "unknown" if huge is None else str(huge),

@@ -109,7 +109,7 @@ class Guest(AgentInstance):
         return f"its console ends with:\n{text}" if text else "its console is empty"
 
     def _host_facts(self) -> Mapping[str, str]:
-        return self._known
+        return {**self._known, "pid": str(self._child.pid)}
 
     def _destroy(self) -> None:
         self._undo()

@@ -36,6 +36,7 @@ EXPECTED = [
             "compressed_bytes": 1618634,
         },
     ),
+    ("gate", "isolation.gate", {"allowed": 357, "refused": 0, "absent": 112, "killed": 0, "skipped": 1}),
     ("openssl", "cpu.openssl", {"bytes_per_second": 3888070656.0, "block_bytes": 16384}),
     ("openssl", "cpu.openssl-sign", {"sign_per_second": 47038, "verify_per_second": 14437, "key_bits": 256}),
     (

@@ -181,3 +181,13 @@ def test_when_a_process_began_is_known_to_a_tick() -> None:
 
 def test_a_process_without_docker_has_no_shim() -> None:
     assert "shim" not in Servants(None, os.getpid(), None).cpu_seconds()
+
+
+def test_the_hardened_container_gives_up_what_docker_leaves_it_and_can_still_write_its_scratch() -> None:
+    body = container(prepared("hardened"), PLACE, {})
+    host = body["HostConfig"]
+    assert (host["ReadonlyRootfs"], host["CapDrop"]) == (True, ["ALL"])
+    assert host["SecurityOpt"] == ["no-new-privileges"], "and the daemon's own filter stays"
+    assert body["User"].split(":")[0] not in ("", "0")
+    assert host["Tmpfs"]["/scratch"] == "rw,uid=65533,gid=65533,size=64m", "its own: the mode would be the root's"
+    assert "/scratch" not in container(prepared("bridge"), PLACE, {})["HostConfig"]["Tmpfs"]

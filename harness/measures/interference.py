@@ -1,0 +1,197 @@
+"""The interference measure: a victim's command alone, then beside a neighbour that does the same kind of work.
+
+The victim is one fresh instance for the whole case; each neighbour is launched anew, works through all windows beside
+it and is ended by id. Windows alone come right before or right after those beside, as the run's seed decides.
+"""
+
+import itertools
+import os
+import random
+import signal
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+
+from harness.config import render
+from harness.deadline import Deadline
+from harness.host.cost import Cost
+from harness.measures.base import Stage
+from harness.measures.clock import Clock
+from harness.measures.command import READY_SECONDS, run_in, sample, serve, values_of
+from harness.measures.validity import absent, void_reason
+from harness.model import Case, Mark, Metric, Role, Sample, Shape, Workload, neighbour
+from harness.readers import reader
+from harness.runtimes.base import BESIDE, Command, Instance, Job, RawOutput
+
+STOP_SECONDS = 30.0
+AT_WORK = ("workload", "vcpu", "guest", BESIDE)
+"""The parts of an instance's counters that are its own work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """One run of the victim's command: its figure, what it cost, and why it is void ("" where it counts)."""
+
+    figure: float
+    cost: Cost
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Scene:
+    """A case under way: the victim, who runs its command (itself or the peer), and what is filled into words."""
+
+    case: Case
+    stage: Stage
+    workload: Workload
+    victim: Instance
+    runner: Instance
+    values: Mapping[str, str | int]
+    clock: Clock = field(default_factory=Clock)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def own(self) -> Metric:
+        """The metric that is the victim's own figure."""
+        return next(metric for metric in self.workload.metrics if not neighbour(metric.source))
+
+    def window(self, deadline: Deadline) -> tuple[Window, RawOutput]:
+        """Run the victim's command once."""
+        meter = self.stage.meter()
+        output = run_in(self.runner, self.workload.argv, self.workload, self.values, deadline)
+        cost = meter.read()
+        self.stage.keep(self.case, next(self.numbers), output, self.victim.counters())
+        self.clock.take(output)
+        fields = reader(self.workload.reader)(output.stdout, self.workload.parameters)
+        exact = replace(cost, elapsed=output.end - output.begin)
+        reason = void_reason(self.clock, cost.steal_share, 0.0, self.stage.limits)
+        return Window(figure=fields[self.own.source], cost=exact, reason=reason), output
+
+
+class InterferenceMeasure:
+    """Times a command beside its neighbours."""
+
+    def measure(self, case: Case, stage: Stage, deadline: Deadline) -> Iterator[Sample]:
+        """The victim's own figure, and its slowdown beside each neighbour; see Measure.measure."""
+        workload = stage.workload(case.workload)
+        order = random.Random(f"{case.seed} {case.block} {case.variant}")
+        with ExitStack() as stack:
+            scene = _open(case, stage, workload, stack, deadline)
+            warm = [scene.window(deadline)[0] for _ in range(workload.warmup)]
+            yield from (_own(scene, number, one) for number, one in enumerate(warm))
+            slowdowns = [metric for metric in workload.metrics if neighbour(metric.source)]
+            order.shuffle(slowdowns)
+            numbers = itertools.count(workload.warmup)
+            for metric in slowdowns:
+                first = order.random() < 0.5
+                alone = _alone(scene, deadline) if first else []
+                beside = _beside(scene, neighbour(metric.source), deadline)
+                alone = alone or _alone(scene, deadline)
+                yield from (_own(scene, next(numbers), one) for one in alone)
+                for number, (plain, slowed) in enumerate(zip([*warm, *alone], beside, strict=True)):
+                    value = slowdown(plain.figure, slowed.figure, scene.own.direction)
+                    yield sample(metric, value, number, workload, slowed.cost, plain.reason or slowed.reason)
+            stage.record(case, "clock", runner=scene.runner.name, **scene.clock.facts())
+
+
+def _own(scene: Scene, number: int, one: Window) -> Sample:
+    return sample(scene.own, one.figure, number, scene.workload, one.cost, one.reason)
+
+
+def slowdown(alone: float, beside: float, direction: str) -> float:
+    """How many times worse the victim's figure is beside a neighbour; 1 where that changes nothing."""
+    return alone / beside if direction == "higher" else beside / alone
+
+
+def _open(case: Case, stage: Stage, workload: Workload, stack: ExitStack, deadline: Deadline) -> Scene:
+    """Launch the victim, and the peer where the work comes from there; prepare."""
+    victim = _launched(stack, stage, case, Role.SUBJECT, deadline)
+    stage.record(case, "facts", facts=dict(victim.facts(deadline)))
+    values, runner = values_of(workload, stage), victim
+    if workload.server:
+        runner = _launched(stack, stage, case, Role.PEER, deadline)
+        values |= serve(workload.server, workload, victim, values, deadline)
+    if workload.prepare:
+        run_in(victim, workload.prepare, workload, values, deadline)
+    return Scene(case=case, stage=stage, workload=workload, victim=victim, runner=runner, values=values)
+
+
+def _launched(
+    stack: ExitStack, stage: Stage, case: Case, role: Role, deadline: Deadline, shape: Shape | None = None
+) -> Instance:
+    instance = stack.enter_context(stage.launch(case, role, "agent", deadline, shape=shape))
+    instance.wait(Mark.READY, deadline.within(READY_SECONDS))
+    instance.wait(instance.last, deadline.within(READY_SECONDS))
+    return instance
+
+
+def _alone(scene: Scene, deadline: Deadline) -> list[Window]:
+    return [scene.window(deadline)[0] for _ in range(scene.workload.iterations)]
+
+
+def _beside(scene: Scene, variant: str, deadline: Deadline) -> list[Window]:
+    """Windows (warm-ups first) beside a neighbour; those during which it was not at work are void."""
+    found: list[Window] = []
+    shares: list[float] = []
+    with ExitStack() as stack:
+        busy = _neighbour(scene, variant, stack, deadline)
+        for _ in range(scene.workload.warmup + scene.workload.iterations):
+            before = busy.cpu()
+            one, output = scene.window(deadline)
+            shares.append((busy.cpu() - before) / (output.end - output.begin))
+            found.append(one)
+        status = busy.job.stop(Deadline.after(STOP_SECONDS)).status
+    seen = {"neighbour": variant, "cpus": busy.shape.cpu_list, "placement": busy.placement}
+    scene.stage.record(scene.case, "observed", what="neighbour", **seen, shares=shares, status=status)
+    at_work = status == -signal.SIGKILL
+    return [
+        replace(one, reason=one.reason or absent(share, at_work=at_work))
+        for one, share in zip(found, shares, strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """A neighbour at work: where, and the job that keeps it so (of the peer where that does it)."""
+
+    instance: Instance
+    shape: Shape
+    placement: str
+    job: Job
+
+    def cpu(self) -> float:
+        """CPU seconds that it has used so far; what daemons do for it is no work of its own."""
+        return sum(seconds for part, seconds in self.instance.counters().items() if part in AT_WORK)
+
+
+def _neighbour(scene: Scene, variant: str, stack: ExitStack, deadline: Deadline) -> Neighbour:
+    """Launch a neighbour, prepare it and set it to work; it has settled when this returns."""
+    workload = scene.workload
+    assert workload.aggressor is not None
+    case = replace(scene.case, cast={**scene.case.cast, Role.AGGRESSOR: variant})
+    shape, placement = placed(scene.stage.shape, outside(), str(workload.parameters["placement"]))
+    instance = _launched(stack, scene.stage, case, Role.AGGRESSOR, deadline, shape)
+    values, runner = values_of(workload, scene.stage), instance
+    if workload.aggressor.server:
+        values |= serve(workload.aggressor.server, workload, instance, values, deadline)
+        runner = scene.runner
+    if workload.aggressor.prepare:
+        run_in(instance, workload.aggressor.prepare, workload, values, deadline)
+    words = render(workload.aggressor.argv, workload.parameters, values)
+    job = runner.start(Command(argv=words), deadline.within(workload.timeout))
+    time.sleep(min(float(workload.parameters["settle"]), deadline.left))
+    return Neighbour(instance=instance, shape=shape, placement=placement, job=job)
+
+
+def outside() -> frozenset[int]:
+    """The CPUs of harness and peer: the harness keeps to them during a run."""
+    return frozenset(os.sched_getaffinity(0))
+
+
+def placed(shape: Shape, around: Collection[int], wanted: str) -> tuple[Shape, str]:
+    """The neighbour's shape and how it was placed: `apart` needs as many CPUs outside the victim's as it has itself."""
+    free = sorted(set(around) - set(shape.cpus))
+    if wanted == "apart" and len(free) >= shape.vcpus:
+        return replace(shape, cpus=tuple(free[-shape.vcpus :])), "apart"
+    return shape, "shared"

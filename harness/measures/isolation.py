@@ -1,0 +1,157 @@
+"""The isolation measure: what separates an instance from the host, gathered and not asserted.
+
+Whose kernel it is, what that kernel lets it do, what the host lets the processes do that serve it, and how much of the
+host's kernel one small job of it reaches. How much is reached is what Williams et al. (Unikernels as Processes, SoCC
+2018) count for the same purpose. No kernel module is ever loaded into the host's kernel.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.host import boundary
+from harness.host.cost import Cost
+from harness.host.tracing import Kind, Untraceable, traced
+from harness.measures.base import Stage
+from harness.measures.command import READY_SECONDS, run_in, sample, values_of
+from harness.model import Case, Mark, Role, Sample, Workload
+from harness.readers import gate
+from harness.runtimes.base import Command, Instance
+
+INSIDE = Path(__file__).resolve().parent.parent / "inside/boundary.py"
+GATE = ("/opt/tare/gate",)
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+VERSION = Path("/proc/version")
+KINDS: tuple[Kind, ...] = ("syscalls", "functions")
+INIT_MODULE = 175
+"""Its number on x86-64; the gate asks it for a module of no bytes."""
+NO_EXEC, NOT_PERMITTED = "E8", "E1"
+SHOWN_DEVICES = 12
+
+
+class IsolationMeasure:
+    """Gathers what separates an instance from its host."""
+
+    def measure(self, case: Case, stage: Stage, deadline: Deadline) -> Iterator[Sample]:
+        """One instance, asked and traced; see Measure.measure. What cannot be had makes no sample, and its reason is
+        recorded."""
+        workload = stage.workload(case.workload)
+        with stage.launch(case, Role.SUBJECT, "agent", deadline) as instance:
+            instance.wait(Mark.READY, deadline.within(READY_SECONDS))
+            instance.wait(instance.last, deadline.within(READY_SECONDS))
+            facts = instance.facts(deadline)
+            stage.record(case, "facts", facts=dict(facts))
+            meter = stage.meter()
+            seen = _asked(instance, deadline.within(workload.timeout))
+            passed = instance.start(Command(argv=GATE), deadline).wait(deadline.within(workload.timeout))
+            if passed.status != 0:
+                raise TareError("the gate failed", details=passed.stderr[-500:])
+            stage.keep(case, 0, passed, {})
+            serving = int(facts["pid"]) if facts.get("pid", "").isdigit() else None
+            reached = {kind: _reached(kind, serving, instance, workload, stage, deadline) for kind in KINDS}
+            outside, unseen = _outside(serving)
+            cost = meter.read()
+        shared = seen["boot_id"] == BOOT_ID.read_text().strip()
+        counts, told = _summary(seen, passed.stdout, outside, shared=shared)
+        for kind, (number, words) in reached.items():
+            counts |= {} if number is None else {f"host-{kind}": number}
+            told[f"host {kind} reached"] = words
+        told |= {"on the host": unseen} if unseen else {}
+        stage.record(case, "observed", what="isolation", shared_kernel=shared, told=told, counts=counts)
+        yield from _samples(workload, counts, cost)
+
+
+def _samples(workload: Workload, counts: Mapping[str, float], cost: Cost) -> Iterator[Sample]:
+    for metric in workload.metrics:
+        if metric.source in counts:
+            yield sample(metric, counts[metric.source], workload.warmup, workload, cost, "")
+
+
+def _asked(instance: Instance, deadline: Deadline) -> dict[str, Any]:
+    """What the instance sees of itself. Raises TareError where it cannot say."""
+    output = instance.start(Command(argv=("/usr/bin/python3", "-I", "-c", INSIDE.read_text())), deadline).wait(deadline)
+    try:
+        found: dict[str, Any] = json.loads(output.stdout)
+        return found
+    except ValueError:
+        details = output.stderr[-500:]
+        raise TareError("an instance could not say how it is confined", details=details) from None
+
+
+def _outside(serving: int | None) -> tuple[Mapping[str, str], str]:
+    """How the host confines what runs inside, and why that is not known ("" where it is)."""
+    if serving is None:
+        return {}, "unknown: the host cannot see which process serves it"
+    try:
+        return boundary.confinement(boundary.innermost(serving)), ""
+    except TareError as error:
+        return {}, f"unknown: {error.brief}"
+
+
+def _reached(
+    kind: Kind, serving: int | None, instance: Instance, workload: Workload, stage: Stage, deadline: Deadline
+) -> tuple[float | None, str]:
+    """How many different ones the job reaches in the host's kernel, by all that serve it; None with the reason."""
+    if serving is None:
+        return None, "unknown: the host cannot see which process serves it"
+    values = values_of(workload, stage)
+    try:
+        with traced(kind, [serving]) as reached:
+            run_in(instance, workload.argv, workload, values, deadline)
+    except Untraceable as error:
+        return None, f"unknown: {error.brief}" + (f" ({error.details})" if error.details else "")
+    least = "at least " if reached.lost else ""
+    return float(len(reached.found)), f"{least}{len(reached.found)}, in {reached.found.total():,} calls"
+
+
+def _summary(
+    seen: Mapping[str, Any], gated: str, outside: Mapping[str, str], *, shared: bool
+) -> tuple[dict[str, float], dict[str, str]]:
+    """The counts that become samples, and everything in words."""
+    status = boundary.fields(seen["status"])
+    calls, answers = gate.read(gated, {}), gate.answers(gated)
+    held = boundary.capabilities(status["CapEff"])
+    apart = outside.get("namespaces", "").split() if shared else list(seen["namespaces"])
+    apart = [kind for kind in apart if kind != "none" and not kind.endswith("_for_children")]
+    known = not shared or bool(outside)
+    whose = "" if shared else ", of its own kernel"
+    counts = {
+        "syscalls-allowed": calls["allowed"],
+        "capabilities": float(held),
+        "devices": float(len(seen["devices"])),
+        **({"own-namespaces": float(len(apart))} if known else {}),
+    }
+    refusals = ", ".join(f"{calls[word]:.0f} {word}" for word in gate.WORDS[1:])
+    told = {
+        "kernel": "the host's" if shared else f"its own: {seen['release']}",
+        "another kernel version than the host's": "yes" if seen["version"] != VERSION.read_text().strip() else "no",
+        "kernel module": _module(answers.get(INIT_MODULE, ""), seen["modules"], shared=shared),
+        "system calls that pass": f"{calls['allowed']:.0f}{whose} ({refusals})",
+        "capabilities": f"{held}{whose}",
+        "user inside": status["Uid"].split()[0],
+        "seccomp": boundary.SECCOMP.get(status.get("Seccomp", ""), "unknown"),
+        "no_new_privs": "yes" if status.get("NoNewPrivs") == "1" else "no",
+        "LSM profile": seen["lsm"] or "none",
+        "namespaces apart from the host's": " ".join(apart) + whose if apart else "none" if known else "unknown",
+        "root": "read-only" if "ro" in seen["root"].split(",") else "writable",
+        "devices": _devices(seen["devices"]),
+    }
+    return counts, told | {f"on the host: {name}": value for name, value in outside.items()}
+
+
+def _module(answer: str, loaded: int, *, shared: bool) -> str:
+    if shared:
+        if answer == NOT_PERMITTED:
+            return "refused (EPERM)"
+        return "not tried: it would be the host's kernel that takes it"
+    if loaded:
+        return f"yes: {loaded} are loaded, by its own init"
+    return "would be taken (asked with an empty one)" if answer == NO_EXEC else "its kernel has none"
+
+
+def _devices(names: list[str]) -> str:
+    shown = " ".join(name.removeprefix("/dev/") for name in names[:SHOWN_DEVICES])
+    return f"{len(names)}: {shown}{' …' if len(names) > SHOWN_DEVICES else ''}"

@@ -1,0 +1,176 @@
+"""Interference in the report: how many times worse each victim fares beside each neighbour, as heat maps."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from harness.analysis.intervals import Estimate, geometric
+from harness.model import neighbour
+from harness.report import figures, style
+from harness.report.chapters.base import Chapter, Drawing
+from harness.report.stored import Stored
+from harness.report.tables import Group, Section, Table
+
+RESOURCE = "interference"
+CELL = 0.52
+"""Inches of height."""
+HOTTEST = 4.0
+"""A slowdown of this and more has the strongest colour; 1 has none."""
+PALEST, STRONGEST = "#eef3f8", "#cf5c26"
+DARK_INK = "#1b1f23"
+"""On the cells' own colours, which are the same on light and on dark pages."""
+PLACEMENTS = {
+    "shared": "on the same CPUs as the victim",
+    "apart": "on CPUs of its own, outside the victim's",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """One victim beside one neighbour: the slowdown over the blocks; `emulated` where either of them is."""
+
+    workload: str
+    victim: str
+    neighbour: str
+    slowdown: Estimate
+    emulated: bool
+
+
+class Interference(Chapter):
+    """Heat maps, a table and what must be known to read them."""
+
+    def drawings(self, stored: Stored) -> Iterator[Drawing]:
+        """One map for each workload."""
+        for workload, found in _by_workload(pairs(stored)).items():
+            words = "; ".join(f"{one.victim} beside {one.neighbour}: {said(one)}" for one in found)
+            figure = heat_map(workload, found, stored.confidence)
+            yield Drawing(topic=workload, alt=f"{workload}, slowdown: {words}", figure=figure)
+
+    def tables(self, stored: Stored) -> Iterator[Table]:
+        """Slowdowns with their intervals; pairs with an emulated guest are groups of their own."""
+        columns = ("victim", "neighbour", f"slowdown [{100 * stored.confidence:g} %]", "n")
+        groups = []
+        for workload, found in _by_workload(pairs(stored)).items():
+            for emulated in (False, True):
+                rows = tuple(_row(one) for one in found if one.emulated == emulated)
+                label = f"{workload} · with an emulated guest (tcg)" if emulated else workload
+                if rows:
+                    section = Section(title="", rows=rows)
+                    groups.append(Group(title=label, sections=(section,), emulated=emulated))
+        title = "Slowdown beside a neighbour"
+        yield Table(title=title, columns=columns, numeric=frozenset(columns[2:]), groups=tuple(groups))
+
+    def notes(self, stored: Stored) -> Iterator[str]:
+        """Where neighbours ran, that they were at work, and what a slowdown is."""
+        seen = [one for one in stored.observed(RESOURCE) if one.get("what") == "neighbour"]
+        if not seen:
+            return
+        yield (
+            "A slowdown is how many times worse the victim's own figure is beside a neighbour than alone, right before "
+            "or after, in the same instance; 1 is none. Each neighbour was proven to be at work during every window "
+            "that counts: its command ended only when it was ended, and the host counted its CPU time."
+        )
+        for workload in dict.fromkeys(str(one.get("workload")) for one in seen):
+            own = [one for one in seen if one.get("workload") == workload]
+            places = {PLACEMENTS.get(str(one.get("placement")), "?") for one in own}
+            cpus = ", ".join(sorted({str(one.get("cpus")) for one in own}))
+            yield f"{workload}: the neighbour ran {' or '.join(sorted(places))} (CPU {cpus}). {_shares(own)}"
+
+
+def pairs(stored: Stored) -> list[Pair]:
+    """Every victim and neighbour with a figure, in the run's order of workloads, emulated ones last."""
+    values = stored.values
+    rows = values[values["workload"].str.startswith(f"{RESOURCE}.")]
+    kinds = dict(rows[["variant", "accelerator"]].drop_duplicates().itertuples(index=False, name=None))
+    found = []
+    for (workload, metric, victim), own in rows.groupby(["workload", "metric", "variant"], sort=False):
+        other = neighbour(str(stored.metric(str(workload), str(metric)).get("source", "")))
+        result = geometric(own["value"].astype(float).tolist(), stored.confidence)
+        if other and result:
+            emulated = any(figures.emulated(str(kinds.get(one, ""))) or "/tcg" in one for one in (str(victim), other))
+            pair = Pair(workload=str(workload), victim=str(victim), neighbour=other, slowdown=result, emulated=emulated)
+            found.append(pair)
+    workloads = list(dict.fromkeys(one.workload for one in found))
+    return sorted(
+        found, key=lambda one: (workloads.index(one.workload), _rank(one.victim, stored), _rank(one.neighbour, stored))
+    )
+
+
+def heat_map(workload: str, found: list[Pair], confidence: float) -> Figure:
+    """Victims as rows, neighbours as columns; a pair with an emulated guest is hatched and not on the scale."""
+    victims, others = (
+        list(dict.fromkeys(names)) for names in zip(*((p.victim, p.neighbour) for p in found), strict=True)
+    )
+    height = 0.95 + CELL * len(victims) + 0.15
+    figure = Figure(figsize=(style.WIDTH, height))
+    note = f"slowdown beside a neighbour [{100 * confidence:g} %]; 1 is none, hatched: with an emulated guest (tcg)"
+    style.head(figure, workload, note)
+    left = (0.45 + 0.078 * max(len(style.short(name, 24)) for name in victims)) / style.WIDTH
+    axes = figure.add_axes((left, 0.15 / height, 0.97 - left, CELL * len(victims) / height))
+    for one in found:
+        _cell(axes, one, others.index(one.neighbour), victims.index(one.victim))
+    axes.set_xlim(0, len(others))
+    axes.set_ylim(len(victims), 0)
+    axes.xaxis.tick_top()
+    axes.set_xticks([n + 0.5 for n in range(len(others))], [f"beside {style.short(name, 24)}" for name in others])
+    axes.set_yticks([n + 0.5 for n in range(len(victims))], [style.short(name, 24) for name in victims])
+    axes.tick_params(length=0, labelsize=8.5, labelcolor=style.INK)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def said(one: Pair) -> str:
+    """The figure and its interval, as factors."""
+    low, high = one.slowdown.low, one.slowdown.high
+    ends = "no interval" if low is None or high is None else f"{_factor(low)}, {_factor(high)}"
+    return f"{_factor(one.slowdown.value)}× [{ends}]"
+
+
+def _cell(axes: Axes, one: Pair, column: int, row: int) -> None:
+    scale = LinearSegmentedColormap.from_list("slowdown", [PALEST, STRONGEST])
+    share = min(max(math.log(one.slowdown.value) / math.log(HOTTEST), 0.0), 1.0)
+    face = "none" if one.emulated else scale(share)
+    edge = style.EMULATED if one.emulated else "none"
+    box = Rectangle(
+        (column + 0.02, row + 0.04), 0.96, 0.92, facecolor=face, edgecolor=edge, hatch="///" if one.emulated else None,
+        lw=0,
+    )  # fmt: skip
+    axes.add_patch(box)
+    ink = style.INK if one.emulated else DARK_INK
+    figure, _, ends = said(one).partition(" ")
+    back = {"facecolor": style.PAPER, "edgecolor": "none", "pad": 1.5} if one.emulated else None
+    text = f"{figure}\n{ends} n={one.slowdown.n}"
+    axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=8.5, color=ink, bbox=back)
+
+
+def _row(one: Pair) -> tuple[str, ...]:
+    return one.victim, one.neighbour, said(one), str(one.slowdown.n)
+
+
+def _shares(seen: list[dict[str, object]]) -> str:
+    """The CPU time that each neighbour used, as a share of one CPU."""
+    found: dict[str, list[float]] = {}
+    for one in seen:
+        shares = one.get("shares")
+        numbers = [float(x) for x in shares if isinstance(x, int | float)] if isinstance(shares, list) else []
+        found.setdefault(str(one.get("neighbour")), []).extend(numbers)
+    words = [f"{name} {100 * median(shares):.0f} %" for name, shares in found.items() if shares]
+    return f"CPU time that the neighbour had, of one CPU (median): {', '.join(words)}." if words else ""
+
+
+def _by_workload(found: list[Pair]) -> dict[str, list[Pair]]:
+    return {name: [one for one in found if one.workload == name] for name in dict.fromkeys(p.workload for p in found)}
+
+
+def _rank(variant: str, stored: Stored) -> tuple[int, str]:
+    return figures.order(variant, "tcg" if "/tcg" in variant else "", stored.baseline)
+
+
+def _factor(value: float) -> str:
+    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:,.0f}"

@@ -1,0 +1,149 @@
+"""Isolation in the report: the facts by variant beside what the variant costs, and counts as bars."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from harness.report import figures, style
+from harness.report.chapters.base import Chapter, Drawing
+from harness.report.stored import Stored
+from harness.report.tables import Group, Section, Table
+
+RESOURCE = "isolation"
+PANELS = {
+    "host-syscalls": "different system calls of the host's kernel that one small job reaches",
+    "host-functions": "different functions of the host's kernel that it reaches",
+    "syscalls-allowed": "system calls that pass (hatched: to its own kernel)",
+    "capabilities": "capabilities (hatched: over its own kernel)",
+}
+OWN_KERNEL = frozenset({"syscalls-allowed", "capabilities"})
+"""Counts that are about a guest's own kernel, where it has one."""
+BAR = 0.25
+COSTS = ("cpu", "memory", "network", "disk")
+"""Resources whose primary metrics stand beside the facts."""
+
+
+class Isolation(Chapter):
+    """Bars, the table of facts, and how they were gathered."""
+
+    def drawings(self, stored: Stored) -> Iterator[Drawing]:
+        """The counts of every variant as bars, a panel for each kind that the run has."""
+        seen = latest(stored)
+        shown = {name: title for name, title in PANELS.items() if any(name in _counts(one) for one in seen.values())}
+        if shown:
+            words = "; ".join(
+                f"{title}: "
+                + ", ".join(f"{who} {_counts(one)[name]:.0f}" for who, one in seen.items() if name in _counts(one))
+                for name, title in shown.items()
+            )
+            yield Drawing(topic="counts", alt=words, figure=bars(stored, seen, shown))
+
+    def tables(self, stored: Stored) -> Iterator[Table]:
+        """Facts as rows, variants as columns; below them what the variant costs in this run."""
+        seen = latest(stored)
+        labels = list(dict.fromkeys(label for one in seen.values() for label in _told(one)))
+        rows = [(label, *(_told(one).get(label, "–") for one in seen.values())) for label in labels]
+        rows += list(_costs(stored, list(seen)))
+        columns = ("fact", *(_name(stored, variant) for variant in seen))
+        group = Group(title="", sections=(Section(title="", rows=tuple(rows)),))
+        yield Table(
+            title="What separates each variant from the host", columns=columns, numeric=frozenset(), groups=(group,)
+        )
+
+    def notes(self, stored: Stored) -> Iterator[str]:
+        """How each fact came about."""
+        if not latest(stored):
+            return
+        yield (
+            "These are facts of this host, no grades. “System calls that pass”: each number was called once, in a "
+            "process of its own, with arguments that cannot do anything; refused is EPERM (by a filter, for want of a "
+            "capability), absent ENOSYS, killed SIGSYS. In a guest they are calls to its own kernel, and so are its "
+            "capabilities and devices: what stands between it and the host is what the processes that serve it may do "
+            "and reach there (“on the host”)."
+        )
+        yield (
+            "What is reached in the host's kernel was counted by that kernel's tracer, for the processes that serve "
+            "the instance and all that they start, while one small job ran in it: files, a synchronous write, "
+            "compression, an interpreter, sockets, and what passes commands on. A container's daemons are not among "
+            "them. No module was loaded into the host's kernel, nor was that tried where the host's would take it."
+        )
+
+
+def latest(stored: Stored) -> dict[str, dict[str, Any]]:
+    """What was gathered of each variant in its last block, in the report's order of variants."""
+    found = {str(one.get("variant")): one for one in stored.observed(RESOURCE) if one.get("what") == "isolation"}
+    return dict(
+        sorted(found.items(), key=lambda item: figures.order(item[0], _accelerator(stored, item[0]), stored.baseline))
+    )
+
+
+def bars(stored: Stored, seen: dict[str, dict[str, Any]], shown: dict[str, str]) -> Figure:
+    """A panel for each kind of count, a bar for each variant; emulated guests in their own colour."""
+    each = BAR * len(seen)
+    height = 0.75 + (each + 0.5) * len(shown)
+    figure = Figure(figsize=(style.WIDTH, height))
+    style.head(figure, "isolation: counts", "of one instance each; facts of this host and no grades")
+    left = (0.35 + 0.078 * max(len(style.short(_name(stored, name), 34)) for name in seen)) / style.WIDTH
+    at = height - 0.65
+    for kind, title in shown.items():
+        figure.text(0.012, (at - 0.15) / height, title, fontweight="bold", fontsize=8.5, va="center")
+        at -= 0.3 + each
+        _panel(figure.add_axes((left, at / height, 0.9 - left, each / height)), stored, seen, kind)
+        at -= 0.2
+    return figure
+
+
+def _panel(axes: Axes, stored: Stored, seen: dict[str, dict[str, Any]], kind: str) -> None:
+    for line, (variant, one) in enumerate(seen.items()):
+        accelerator = _accelerator(stored, variant)
+        colour = style.colour(variant.partition("/")[0], accelerator)
+        value = _counts(one).get(kind)
+        own = kind in OWN_KERNEL and one.get("shared_kernel") is False
+        face, hatch = ("none", "////") if own else (colour, None)
+        axes.barh(line, value or 0, height=0.66, facecolor=face, edgecolor=colour, hatch=hatch, lw=1.0 if value else 0)
+        said = "not known" if value is None else f"{value:,.0f}"
+        axes.annotate(said, (value or 0, line), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8.5)
+    names = [style.short(_name(stored, name), 34) for name in seen]
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", length=0, labelsize=8.5, labelcolor=style.INK)
+    axes.set_xticks([])
+    axes.set_xlim(left=0)
+    axes.set_ylim(len(seen) - 0.5, -0.5)
+    axes.spines[["right", "top", "bottom"]].set_visible(False)
+
+
+def _costs(stored: Stored, variants: list[str]) -> Iterator[tuple[str, ...]]:
+    """A row for each primary metric of the run that costs something to compare with."""
+    own = [one for one in stored.overheads if one.primary and one.workload.partition(".")[0] in COSTS]
+    for workload, metric in dict.fromkeys((one.workload, one.metric) for one in own):
+        cells = {
+            one.variant: f"{figures.difference(one.overhead, one)} {figures.interval(one)}".rstrip()
+            for one in own
+            if (one.workload, one.metric) == (workload, metric) and one.overhead is not None
+        }
+        if any(variant in cells for variant in variants):
+            base = {stored.baseline: "baseline"}
+            row = ((base | cells).get(variant, "–") for variant in variants)
+            yield (f"overhead of {workload} · {metric}", *row)
+
+
+def _accelerator(stored: Stored, variant: str) -> str:
+    rows = stored.samples[stored.samples["variant"] == variant]
+    return str(rows["accelerator"].iloc[0]) if len(rows) else ""
+
+
+def _name(stored: Stored, variant: str) -> str:
+    return f"{variant} (emulated)" if figures.emulated(_accelerator(stored, variant)) else variant
+
+
+def _told(one: dict[str, Any]) -> dict[str, str]:
+    told = one.get("told")
+    return {str(label): str(text) for label, text in told.items()} if isinstance(told, dict) else {}
+
+
+def _counts(one: dict[str, Any]) -> dict[str, float]:
+    counts = one.get("counts")
+    found = counts.items() if isinstance(counts, dict) else ()
+    return {str(name): float(value) for name, value in found if type(value) in (int, float) and 0 <= value < 1e9}

@@ -1,0 +1,185 @@
+"""What the interference measure does: alone and beside adjacent, who is the cause, neighbours that were not at work."""
+
+import signal
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.deadline import Deadline
+from harness.host.cost import HostMeter
+from harness.measures import interference
+from harness.measures.interference import InterferenceMeasure, placed, slowdown
+from harness.model import Aggressor, Case, Limits, Metric, Role, Sample, Shape, Workload
+from harness.runtimes.base import Command, Counters, Entry, Instance, Place, RawOutput
+from harness.runtimes.fake import FakeInstance, FakeJob
+
+SHAPE = Shape(cpus=(1,), memory_mib=64)
+OTHERS = ("native", "docker/bridge")
+ALONE, BESIDE = 120.0, {"native": 60.0, "docker/bridge": 40.0}
+
+
+def metric(name: str, source: str, direction: Any = "lower") -> Metric:
+    return Metric(name=name, source=source, unit="1", direction=direction)
+
+
+WORKLOAD = Workload(
+    name="interference.cpu",
+    title="t",
+    measure="interference",
+    reader="pairs",
+    argv=("fake", "rate=1"),
+    aggressor=Aggressor(argv=("fake", "rate=9")),
+    metrics=(
+        metric("alone", "rate", "higher"),
+        *(metric(f"slowdown.{i}", f"beside {v}") for i, v in enumerate(OTHERS)),
+    ),
+    parameters={"placement": "apart", "settle": 0.0},
+    warmup=1,
+    iterations=2,
+)
+
+
+class Ended(FakeJob):
+    """A neighbour's job, whose exit status is the test's choice."""
+
+    status = -signal.SIGKILL
+
+    def stop(self, deadline: Deadline) -> RawOutput:
+        return replace(super().stop(deadline), status=self.status)
+
+
+class Tenant(FakeInstance):
+    """Its rate is what the neighbour of the moment leaves it; at work, it uses CPU time."""
+
+    def __init__(self, place: Place, stage: "Stage", busy: float) -> None:
+        super().__init__(place, 1.0)
+        self.stage, self.busy, self.seconds = stage, busy, 0.0
+
+    def start(self, command: Command, deadline: Deadline) -> FakeJob:
+        if command.argv[1] == "rate=9":
+            return self.stage.job(self, {})
+        self.stage.windows.append(self.stage.beside)
+        return FakeJob(self, {"rate": BESIDE.get(self.stage.beside, ALONE)})
+
+    def counters(self) -> Counters:
+        self.seconds += self.busy
+        return {"workload": self.seconds, "dockerd": 100 * self.seconds}
+
+
+class Stage:
+    """What a measure finds, without a host."""
+
+    shape, limits = SHAPE, Limits(steal=100)
+
+    def __init__(self, busy: float = 1.0, job: type[FakeJob] = Ended) -> None:
+        self.busy, self.job = busy, job
+        self.beside = ""
+        self.windows: list[str] = []
+        self.shapes: list[Shape | None] = []
+        self.observed: list[dict[str, object]] = []
+
+    def workload(self, name: str) -> Workload:
+        return WORKLOAD
+
+    @contextmanager
+    def launch(
+        self,
+        case: Case,
+        role: Role,
+        entry: Entry,
+        deadline: Deadline,
+        *,
+        shape: Shape | None = None,
+        connected: bool = True,
+    ) -> Iterator[Instance]:
+        tenant = Tenant(Place(name="x-1", directory=Path(), entry=entry, shape=SHAPE), self, self.busy)
+        if role is not Role.AGGRESSOR:
+            yield tenant
+            return
+        self.beside = case.cast[role]
+        self.shapes.append(shape)
+        yield tenant
+        self.beside = ""
+
+    def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
+        return ()
+
+    def meter(self) -> HostMeter:
+        return HostMeter((0,), 0.0)
+
+    def record(self, case: Case, event: str, **fields: object) -> None:
+        if event == "observed":
+            self.observed.append(fields)
+
+    def keep(self, case: Case, iteration: int, output: RawOutput, counters: Mapping[str, float]) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def harness_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interference, "outside", lambda: frozenset({0}))
+
+
+def measured(stage: Stage, block: int = 1) -> list[Sample]:
+    cast = {Role.SUBJECT: "native"}
+    case = Case(block=block, position=0, attempt=1, workload=WORKLOAD.name, cast=cast, seed=7)
+    return list(InterferenceMeasure().measure(case, stage, Deadline.after(60)))
+
+
+def test_each_neighbour_has_its_slowdown_and_windows_alone_beside_it() -> None:
+    stage = Stage()
+    samples = [one for one in measured(stage) if one.phase == "measured"]
+    found = {name: [one.value for one in samples if one.metric == name] for name in ("slowdown.0", "slowdown.1")}
+    assert found["slowdown.0"] == pytest.approx([2.0, 2.0])
+    assert found["slowdown.1"] == pytest.approx([3.0, 3.0])
+    assert len([one for one in samples if one.metric == "alone"]) == 4
+    assert all(one.valid for one in samples)
+    assert stage.windows.count("native") == stage.windows.count("docker/bridge") == 3, "warm-up beside it too"
+    assert len({(one.metric, one.iteration) for one in samples}) == len(samples)
+    for one in OTHERS:
+        at = stage.windows.index(one)
+        assert stage.windows[max(at - 2, 0) : at].count("") == 2 or stage.windows[at + 3 : at + 5].count("") == 2
+    assert {str(one["neighbour"]) for one in stage.observed} == set(OTHERS)
+
+
+def test_the_seed_decides_the_order_and_blocks_differ() -> None:
+    orders = []
+    for block in range(8):
+        first, again = Stage(), Stage()
+        measured(first, block)
+        measured(again, block)
+        assert first.windows == again.windows
+        orders.append(tuple(first.windows))
+    assert len(set(orders)) > 3
+
+
+def test_a_neighbour_that_was_not_at_work_voids_its_windows_and_no_other() -> None:
+    class Failed(Ended):
+        status = 0
+
+    for stage, reason in (
+        (Stage(job=Failed), "neighbour: its command ended by itself"),
+        (Stage(busy=1e-9), "neighbour: it used 0.0% of a CPU in the window (least 2%)"),
+    ):
+        samples = measured(stage)
+        assert {one.reason for one in samples if one.metric != "alone"} == {reason}
+        assert all(one.valid for one in samples if one.metric == "alone")
+
+
+def test_a_neighbour_is_apart_only_where_there_is_room() -> None:
+    assert placed(SHAPE, (0,), "apart") == (replace(SHAPE, cpus=(0,)), "apart")
+    assert placed(SHAPE, (1,), "apart") == (SHAPE, "shared"), "harness and peer share the shape's own"
+    assert placed(SHAPE, (0,), "shared") == (SHAPE, "shared")
+    two = Shape(cpus=(2, 3), memory_mib=64)
+    assert placed(two, (0,), "apart") == (two, "shared")
+    stage = Stage()
+    measured(stage)
+    assert stage.shapes == [replace(SHAPE, cpus=(0,))] * 2
+
+
+def test_a_slowdown_is_above_one_where_the_victim_suffers() -> None:
+    assert slowdown(10.0, 5.0, "higher") == slowdown(5.0, 10.0, "lower") == 2.0
