@@ -15,13 +15,16 @@ from harness.documents import Document, FieldPath, read_document
 from harness.errors import TareError, bad_input
 from harness.model import Limits, Mark, Metric, Resource, Server, Suite, Workload, is_name
 
-BUILTINS = ("threads", "memory_mib", "scratch", "address", "port")
-"""Placeholders that the harness fills in; `address` and `port` are those of the workload's server."""
+BUILTINS = ("threads", "memory_mib", "scratch", "address", "port", "upstream")
+"""Placeholders that the harness fills in; `address` and `port` are those of the workload's server, `upstream` is the
+next one's in a chain."""
 
 CLAIMS_FILE = "claims.toml"
 """Stands among the workloads and is none (see harness.claims)."""
 
-PARAMETERS: Mapping[str, frozenset[str]] = {}
+PARAMETERS: Mapping[str, frozenset[str]] = {
+    "chain": frozenset({"length", "mib"}),
+}
 """By measure, the parameters that it knows by itself, beside those that a command's words name."""
 
 LARGEST = 10**15
@@ -205,18 +208,32 @@ def _check_file_name(document: Document, name: str) -> None:
 
 
 def _check_measure(document: Document, workload: Workload) -> None:
-    if workload.measure == "command":
+    if workload.measure in ("command", "chain"):
         for field in ("argv", "reader"):
             if not getattr(workload, field):
-                raise bad_input(document.where((field,)), "is missing", f"a command workload needs {field} = …")
+                raise bad_input(
+                    document.where((field,)), "is missing", f"a {workload.measure} workload needs {field} = …"
+                )
         if workload.cache == "cold":
             fix = 'remove that line, or write measure = "boot"'
             raise bad_input(document.where(("cache",)), "only a boot workload launches anew each time", fix)
+    if workload.measure == "chain":
+        _check_chain(document, workload)
     if workload.measure == "boot":
         if workload.server:
             raise bad_input(document.where(("server",)), "a boot workload serves nothing", "remove that table")
         for index, metric in enumerate(workload.metrics):
             _check_span(document, index, metric.source)
+
+
+def _check_chain(document: Document, workload: Workload) -> None:
+    if workload.server is None:
+        raise bad_input(document.where(("server",)), "is missing", "say what each instance of the chain serves")
+    for name in sorted(PARAMETERS["chain"]):
+        value = workload.parameters.get(name)
+        if not isinstance(value, int) or value < 1:
+            where = document.where(("parameters", name))
+            raise bad_input(where, "is no whole number from 1 up", f"a chain needs {name} = …")
 
 
 def _check_span(document: Document, index: int, source: str) -> None:
@@ -261,9 +278,15 @@ def _check_placeholders(document: Document, workload: Workload) -> None:
     allowed = {"threads", "memory_mib", *workload.parameters}
     allowed |= {"scratch"} if workload.scratch_mib else set()
     allowed |= {"address", "port"} if workload.server else set()
+    allowed |= {"upstream"} if workload.measure == "chain" else set()
     used = set()
-    server = workload.server.argv if workload.server else ()
-    for field, argv in ((("argv",), workload.argv), (("prepare",), workload.prepare), (("server", "argv"), server)):
+    server, before = (workload.server.argv, workload.server.prepare) if workload.server else ((), ())
+    for field, argv in (
+        (("argv",), workload.argv),
+        (("prepare",), workload.prepare),
+        (("server", "argv"), server),
+        (("server", "prepare"), before),
+    ):
         for index, argument in enumerate(argv):
             for found in _BRACE.finditer(argument):
                 if found[0] in ("{{", "}}"):

@@ -7,6 +7,7 @@ import json
 import secrets
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -69,6 +70,8 @@ class Stage:
     subjects: dict[str, Prepared] = field(default_factory=dict)
     """By case, what its subjects are launched from."""
     instances: dict[str, Instance] = field(default_factory=dict)
+    serving: Counter[str] = field(default_factory=Counter)
+    """By case, how many of its subjects live."""
     no_system: Available | None = None
     idle: float = 0.0
     _numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -155,7 +158,8 @@ class Stage:
                 entry=entry,
                 shape=prepared.shape,
                 network=self._network_place(name, role, stack) if connected else None,
-                port=workload.server.port if workload.server else None,
+                # Where instances share an address, as natively, only their ports tell them apart.
+                port=workload.server.port + self.serving[case.id] if workload.server else None,
                 scratch_mib=workload.scratch_mib if role is Role.SUBJECT else 0,
                 scratch_directory=self.scratch.directory,
             )
@@ -163,6 +167,8 @@ class Stage:
             instance = stack.enter_context(runtime.launch(prepared, place, self.labels, deadline))
             if role is Role.SUBJECT:
                 self.instances[case.id] = instance
+                self.serving[case.id] += 1
+                stack.callback(self.serving.subtract, (case.id,))
             yield instance
         self.journal.append("done", kind="instance", name=name)
 

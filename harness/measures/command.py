@@ -1,7 +1,8 @@
 """The command measure: a workload's command, iterated in one fresh instance, or at the peer against a server in it."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
 from harness.config import render
@@ -32,38 +33,40 @@ class CommandMeasure:
             # A full system is measured once it has done what it does at boot.
             subject.wait(subject.last, deadline.within(READY_SECONDS))
             stage.record(case, "facts", facts=dict(subject.facts(deadline)))
-            values = _values(workload, stage)
+            values = known_values(workload, stage)
             runner = subject
             if workload.server is not None:
                 runner = stack.enter_context(stage.launch(case, Role.PEER, "agent", deadline))
                 runner.wait(Mark.READY, deadline.within(READY_SECONDS))
-                values |= _serve(workload, subject, values, deadline)
+                values |= serve(workload, subject, values, deadline)
             if workload.prepare:
-                _run(subject, workload.prepare, workload, values, deadline)
+                own = {"address": subject.endpoint().bind} if workload.server else {}
+                run(subject, workload.prepare, workload, {**values, **own}, deadline)
             clock = Clock()
             for number in range(workload.warmup + workload.iterations):
-                yield from _iterate(case, stage, workload, (subject, runner), values, number, clock, deadline)
+                yield from iterate(case, stage, workload, ((subject,), runner), values, number, clock, deadline)
             stage.record(case, "clock", runner=runner.name, **clock.facts())
 
 
-def _iterate(
+def iterate(
     case: Case,
     stage: Stage,
     workload: Workload,
-    cast: tuple[Instance, Instance],
+    cast: tuple[Sequence[Instance], Instance],
     values: Mapping[str, str | int],
     number: int,
     clock: Clock,
     deadline: Deadline,
 ) -> Iterator[Sample]:
-    """One iteration: the command bracketed by the host's meter and the instance's counters.
+    """One iteration: the command bracketed by the host's meter and the counters of the subjects, summed.
 
-    The clock is that of the instance that ran the command: for a server's workload the peer's.
+    `cast` is the subjects and what runs the command. The clock is that of the instance that ran the command: for a
+    server's workload the peer's.
     """
-    subject, runner = cast
-    before, meter = subject.counters(), stage.meter()
-    output = _run(runner, workload.argv, workload, values, deadline)
-    cost, after = meter.read(), subject.counters()
+    subjects, runner = cast
+    before, meter = _counted(subjects), stage.meter()
+    output = run(runner, workload.argv, workload, values, deadline)
+    cost, after = meter.read(), _counted(subjects)
     counters = {part: after[part] - before.get(part, 0.0) for part in after}
     stage.keep(case, number, output, counters)
     fields = reader(workload.reader)(output.stdout, workload.parameters)
@@ -110,24 +113,32 @@ def sample(metric: Metric, value: float | None, number: int, workload: Workload,
     )
 
 
-def _values(workload: Workload, stage: Stage) -> dict[str, str | int]:
+def _counted(instances: Sequence[Instance]) -> Mapping[str, float]:
+    """The counters of several instances as if they were one's."""
+    return sum((Counter(one.counters()) for one in instances), Counter())
+
+
+def known_values(workload: Workload, stage: Stage) -> dict[str, str | int]:
+    """What a command's placeholders stand for, beside the workload's parameters and its server's address."""
     threads = stage.shape.vcpus if workload.threads == "all" else 1
     return {"threads": threads, "memory_mib": stage.shape.memory_mib, "scratch": "/scratch"}
 
 
-def _serve(
+def serve(
     workload: Workload, subject: Instance, values: Mapping[str, str | int], deadline: Deadline
 ) -> dict[str, str | int]:
-    """Start the server in the instance and return where the peer reaches it."""
+    """Start the server in the instance, once what must be there before it is, and return where the peer reaches it."""
     assert workload.server is not None
     endpoint = subject.endpoint()
     inside = {**values, "address": endpoint.bind, "port": endpoint.port}
+    if workload.server.prepare:
+        run(subject, workload.server.prepare, workload, inside, deadline)
     argv = render(workload.server.argv, workload.parameters, inside)
     subject.start(Command(argv=argv, listen=endpoint.port), deadline)
     return {"address": endpoint.address, "port": endpoint.port}
 
 
-def _run(
+def run(
     instance: Instance,
     argv: tuple[str, ...],
     workload: Workload,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from harness.report import boot, style, tables
+from harness.report import boot, replications, style, tables
 from harness.report import claims as ledger
 from harness.report.chapters import CHAPTERS
 from harness.report.headline import sentences
@@ -46,6 +46,9 @@ def page(stored: Stored, plots: Sequence[Plot]) -> str:
             claims=ledger.judged_table(verdicts),
             open_claims=ledger.open_table(verdicts),
             claims_counts=ledger.count_words(verdicts),
+            published=[
+                (one, replications.table(stored, one), replications.notes(one)) for one in replications.shown(stored)
+            ],
             cost=tables.host_cost_table(stored),
             parity=tables.parity_table(stored),
             lone=tables.parity_table(stored, shared=False),
