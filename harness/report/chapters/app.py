@@ -25,9 +25,9 @@ class App(Chapter):
     def drawings(self, stored: Stored) -> Iterator[Drawing]:
         """One picture per workload."""
         known = percentiles(stored)
-        for workload, rows in known.groupby("workload", sort=False):
-            counts = rows.groupby("what")["percent"].nunique()
-            rows = rows[rows["what"].isin(counts[counts > 1].index)]
+        for workload, own in known.groupby("workload", sort=False):
+            counts = own.groupby("what")["percent"].nunique()
+            rows = own[own["what"].isin(counts[counts > 1].index)]
             if len(rows):
                 yield Drawing(topic=f"{workload}-latency", alt=_words(str(workload), rows), figure=_draw(rows, stored))
 
@@ -91,7 +91,8 @@ def _panel(axes: Axes, rows: pd.DataFrame, kind: str, stored: Stored, *, emulate
 def _words(workload: str, rows: pd.DataFrame) -> str:
     parts = []
     for (what, variant), own in rows.groupby(["what", "variant"], sort=False):
-        steps = ", ".join(f"p{one.percent:g} {figures.humane(one.seconds, 's')}" for one in own.itertuples())
+        pairs = zip(own["percent"].tolist(), own["seconds"].tolist(), strict=True)
+        steps = ", ".join(f"p{percent:g} {figures.humane(seconds, 's')}" for percent, seconds in pairs)
         emulated = " (emulated)" if own["accelerator"].isin(figures.EMULATED).any() else ""
         parts.append(f"{what} on {variant}{emulated}: {steps}")
     return f"{workload}: {'; '.join(parts)}"
