@@ -127,7 +127,8 @@ class Metric:
 class Server:
     """What the instance serves: its command, and the port and protocol that it listens on.
 
-    `prepare` runs before it (a database's files are made), untimed; the workload's own `prepare` runs once it listens.
+    `prepare` runs before it (a database's files are made), untimed; the workload's own `prepare` runs once it listens,
+    beside it in the instance (of a chain at the peer).
     """
 
     argv: Argv

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from harness.deadline import Deadline
 from harness.measures.base import Stage
 from harness.measures.clock import Clock
-from harness.measures.command import READY_SECONDS, iterate, known_values, serve
+from harness.measures.command import READY_SECONDS, iterate, known_values, run, serve
 from harness.model import Case, Mark, Role, Sample, Workload
 from harness.runtimes.base import Instance
 
@@ -31,6 +31,8 @@ class ChainMeasure:
             peer = stack.enter_context(stage.launch(case, Role.PEER, "agent", deadline))
             peer.wait(Mark.READY, deadline.within(READY_SECONDS))
             values |= _connect(workload, chain, values, deadline)
+            if workload.prepare:
+                run(peer, workload.prepare, workload, values, deadline)
             clock = Clock()
             for number in range(workload.warmup + workload.iterations):
                 yield from iterate(case, stage, workload, (chain, peer), values, number, clock, deadline)

@@ -1,4 +1,4 @@
-"""hyperfine 1.15 `--export-json=/dev/stdout`, of one command.
+"""hyperfine 1.15 `--export-json=/proc/self/fd/1`, of one command.
 
 Fields: `runs` (count), `time_mean`, `time_min`, `time_p50`, `time_p90`, `time_max` (s, of one run), and where the
 workload has a parameter `operations` (those of one run) `operations_per_second` (1/s, of the median run).

@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Stored:
 def test_a_published_figure_stands_beside_this_runs(run: Stored) -> None:
     (one,) = replications.shown(run)
     sections = {section.title: section.rows for section in replications.table(run, one).groups[0].sections}
-    native, host, nat, guest = sections["Redis, SET, 50 clients · app.redis:set-rate"]
+    native, host, nat, _ = sections["Redis, SET, 50 clients · app.redis:set-rate"]
     assert native[:2] == ("native", "106,000 request/s")
     assert host[3] == "+1.3 %"
     assert nat[0] == "docker/nat"
