@@ -41,9 +41,22 @@ class Member:
 
     def start(self, command: Command, deadline: Deadline) -> Any:
         self._started.append((self.number, command))
-        moments = {"begin": 1.0, "end": 2.0, "inner_begin": 1.0, "inner_end": 2.0, "user": 0.0, "system": 0.0}
-        counts = dict.fromkeys(("voluntary_switches", "involuntary_switches", "minor_faults", "major_faults"), 0)
-        output = RawOutput(status=0, stdout=WRK, stderr="", steal=0.0, **moments, **counts)
+        output = RawOutput(
+            status=0,
+            stdout=WRK,
+            stderr="",
+            begin=1.0,
+            end=2.0,
+            inner_begin=1.0,
+            inner_end=2.0,
+            user=0.0,
+            system=0.0,
+            steal=0.0,
+            voluntary_switches=0,
+            involuntary_switches=0,
+            minor_faults=0,
+            major_faults=0,
+        )
         return SimpleNamespace(wait=lambda _: output)
 
 

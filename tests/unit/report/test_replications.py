@@ -67,7 +67,7 @@ def test_what_is_not_repeated_says_why(run: Stored) -> None:
 def test_only_a_run_that_repeats_it_shows_it(run: Stored) -> None:
     other = dataclasses.replace(run, samples=run.samples.assign(suite="default"))
     assert replications.shown(other) == []
-    needed = {row.workload: {} for one in replications.shown(run) for row in one.repeated}
+    needed: dict[str, Any] = {row.workload: {} for one in replications.shown(run) for row in one.repeated}
     assert [one.name for one in replications.shown(dataclasses.replace(other, manifest={"workloads": needed}))] == [
         "felter2014"
     ]
