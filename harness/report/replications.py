@@ -1,8 +1,9 @@
 """Published figures beside this run's: a table and a plot for each comparison that the run repeats."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -10,6 +11,8 @@ from matplotlib.figure import Figure
 
 from harness.analysis.intervals import geometric
 from harness.analysis.overhead import Overhead, overheads
+from harness.config import load_workloads
+from harness.model import Workload
 from harness.paths import data
 from harness.replications import SHARE, Published, Replication, load_replications
 from harness.report import axis, figures, style
@@ -28,15 +31,16 @@ class Beside:
 
     row: Published
     variant: str
+    direction: str
     here: Overhead | None
 
     @property
     def published(self) -> float | None:
-        """The published overhead, signed so that positive costs the user; None without a ratio or a direction."""
+        """The published overhead, signed so that positive costs the user; None without a ratio."""
         ratio = self.row.ratio(self.variant)
-        if ratio is None or self.here is None:
+        if ratio is None:
             return None
-        return (1 / ratio if self.here.direction == "higher" else ratio) - 1
+        return (1 / ratio if self.direction == "higher" else ratio) - 1
 
 
 def shown(stored: Stored) -> list[Replication]:
@@ -47,7 +51,7 @@ def shown(stored: Stored) -> list[Replication]:
     planned = set(stored.mapping("workloads"))
     return [
         one
-        for one in load_replications(data("workloads"))
+        for one in load_replications(data("workloads"), _workloads())
         if one.name == stored.fact("suite") or {row.workload for row in one.repeated} <= planned
     ]
 
@@ -100,13 +104,21 @@ def alt(stored: Stored, one: Replication) -> str:
 
 
 def _pairs(stored: Stored, row: Published) -> Iterator[Beside]:
+    if not row.workload:
+        return
+    direction = next(one.direction for one in _workloads()[row.workload].metrics if one.name == row.metric)
     found = {
         one.variant: one
         for one in _against(stored, row.against or stored.baseline)
         if (one.workload, one.metric) == (row.workload, row.metric) and not figures.emulated(one.accelerator)
     }
     for variant in row.published:
-        yield Beside(row=row, variant=variant, here=found.get(variant))
+        yield Beside(row=row, variant=variant, direction=direction, here=found.get(variant))
+
+
+@cache
+def _workloads() -> Mapping[str, Workload]:
+    return load_workloads(data("workloads"))
 
 
 def _against(stored: Stored, baseline: str) -> list[Overhead]:
@@ -153,7 +165,11 @@ def _draw(axes: Axes, drawn: list[Beside]) -> None:
     low, high = min(low, min(published) - room), max(high, max(published) + room)
     axes.set_xlim(low, high)
     axes.set_ylim(len(drawn) - 0.5, -0.5)
-    ticks = axis.ticks(low, high)
+    ticks: list[float] = []
+    for tick in axis.ticks(low, high):
+        # Half as wide as the axis that they are made for.
+        if not ticks or tick == 0 or math.log1p(tick) - math.log1p(ticks[-1]) >= 0.16 * (high - low):
+            ticks.append(tick)
     factors = math.expm1(high) > figures.FACTOR_FROM
     axes.set_xticks([math.log1p(tick) for tick in ticks], [axis.label(tick, factors) for tick in ticks])
     axes.set_xlabel("overhead (log-ratio axis)", color=style.MUTED)

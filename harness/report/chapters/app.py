@@ -7,6 +7,7 @@ from itertools import cycle
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from harness.analysis.intervals import geometric
 from harness.report import figures, style
@@ -60,7 +61,7 @@ def _draw(rows: pd.DataFrame, stored: Stored) -> Figure:
         for column, emulated in enumerate(sides):
             part = rows[(rows["what"] == kind) & (rows["accelerator"].isin(figures.EMULATED) == emulated)]
             bottom = 1 - (ABOVE + (line + 1) * ROW - BELOW) / height
-            axes = figure.add_axes((0.085 + 0.5 * column, bottom, 0.29, (ROW - BELOW - 0.3) / height))
+            axes = figure.add_axes((0.085 + 0.5 * column, bottom, 0.25, (ROW - BELOW - 0.3) / height))
             _panel(axes, part, str(kind), stored, emulated=emulated)
     return figure
 
@@ -70,8 +71,9 @@ def _panel(axes: Axes, rows: pd.DataFrame, kind: str, stored: Stored, *, emulate
     axes.set_xlim(-0.15, len(percents) - 0.85)
     axes.set_xticks(range(len(percents)), [f"p{percent:g}" for percent in percents])
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(lambda value, _: figures.humane(value, "s"))
-    axes.yaxis.set_minor_formatter(lambda value, _: "")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(EngFormatter(unit="s"))
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.grid(axis="y", color=style.GRID, lw=0.6)
     axes.spines[["right", "top"]].set_visible(False)
     title = f"{kind}: emulated, nothing of KVM" if emulated else kind

@@ -13,7 +13,7 @@ from harness.report.stored import Stored, stored
 from harness.samples import frame, read_csv
 from tests.unit.report import synthetic
 
-RATES = {"native": 100_000.0, "docker/host": 98_000.0, "docker/nat": 80_000.0, "libvirt/tcg": 9_000.0}
+RATES = {"native": 100_000.0, "docker/host": 98_000.0, "docker/bridge": 80_000.0, "libvirt/tcg": 9_000.0}
 
 
 def samples() -> list[dict[str, Any]]:
@@ -38,13 +38,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Stored:
 def test_a_published_figure_stands_beside_this_runs(run: Stored) -> None:
     (one,) = replications.shown(run)
     sections = {section.title: section.rows for section in replications.table(run, one).groups[0].sections}
-    native, host, nat, _ = sections["Redis, SET, 50 clients · app.redis:set-rate"]
+    native, host, bridge, _ = sections["Redis, SET, 50 clients · app.redis:set-rate"]
     assert native[:2] == ("native", "106,000 request/s")
     assert host[3] == "+1.3 %"
-    assert nat[0] == "docker/nat"
-    assert nat[3] == "+36.6 %"
-    assert nat[4].startswith("+25.0 % [")
-    assert nat[5] == "6"
+    assert bridge[0] == "docker/bridge"
+    assert bridge[3] == "+36.6 %"
+    assert bridge[4].startswith("+25.0 % [")
+    assert bridge[5] == "6"
 
 
 def test_an_emulated_guest_stands_for_none(run: Stored) -> None:
