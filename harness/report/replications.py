@@ -87,7 +87,7 @@ def drawing(stored: Stored, one: Replication) -> Figure | None:
     figure = Figure(figsize=(style.WIDTH, height))
     note = f"overhead; right of 0 costs the user; ◇ published, ● here with its {100 * stored.confidence:g} % interval"
     style.head(figure, f"published beside here: {one.name}", note)
-    axes = figure.add_axes((0.44, below / height, 0.38, len(drawn) * LINE / height))
+    axes = figure.add_axes((0.43, below / height, 0.37, len(drawn) * LINE / height))
     _draw(axes, drawn)
     return figure
 
