@@ -153,8 +153,9 @@ def _cells(stored: Stored, pair: Beside) -> tuple[str, ...]:
 def _remark(stored: Stored, pair: Beside, measured: bool) -> str:
     if measured:
         return "; ".join(flag for flag in pair.here.flags) if pair.here else ""
-    guests = ("libvirt/kvm", "qemu/microvm-kvm", "firecracker")
-    return GUEST if pair.variant.startswith(guests) else "not in this run"
+    guests = pair.variant.startswith(("libvirt/kvm", "qemu/microvm-kvm", "firecracker"))
+    hardware = stored.samples["accelerator"].isin(figures.HARDWARE_GUEST).any()
+    return GUEST if guests and not hardware else "not in this run"
 
 
 def _draw(axes: Axes, drawn: list[Beside]) -> None:
