@@ -56,8 +56,10 @@ class Trial:
                 network = self.bench.network.peer_place()
                 yield dataclasses.replace(place, entry=entry, shape=self.prepared[role].shape, network=network)
             else:
-                port, scratch = self.workload_.server.port, self.workload_.scratch_mib
-                yield dataclasses.replace(place, entry=entry, port=port, scratch_mib=scratch)
+                disks = self.bench.folder / "scratch"
+                disks.mkdir(mode=0o711, exist_ok=True)
+                port, size = self.workload_.server.port, self.workload_.scratch_mib
+                yield dataclasses.replace(place, entry=entry, port=port, scratch_mib=size, scratch_directory=disks)
 
     @contextmanager
     def launch(
