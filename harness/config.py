@@ -16,8 +16,9 @@ from harness.documents import Document, FieldPath, read_document
 from harness.errors import TareError, bad_input
 from harness.model import Aggressor, Limits, Mark, Metric, Resource, Server, Suite, Workload, is_name, neighbour
 
-BUILTINS = ("threads", "memory_mib", "scratch", "address", "port")
-"""Placeholders that the harness fills in; `address` and `port` are those of the workload's server."""
+BUILTINS = ("threads", "memory_mib", "scratch", "address", "port", "upstream")
+"""Placeholders that the harness fills in; `address` and `port` are those of the workload's server, `upstream` is the
+next one's in a chain."""
 
 CLAIMS_FILE = "claims.toml"
 """Stands among the workloads and is none (see harness.claims)."""
@@ -38,6 +39,7 @@ PARAMETERS: Mapping[str, frozenset[str]] = {
         ("instances", "instance_mib", "settle_seconds", "watch_seconds", "touch_mib", "read_mib", "free_seconds")
     ),
     "interference": frozenset({"placement", "settle"}),
+    "chain": frozenset({"length", "mib"}),
 }
 """By measure, the parameters that it knows by itself, beside those that a command's words name."""
 
@@ -69,6 +71,7 @@ SOURCES: Mapping[str, frozenset[str]] = {
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "command": ("argv", "reader"),
     "density": ("argv", "reader"),
+    "chain": ("argv", "reader"),
     "interference": ("argv", "reader", "aggressor"),
     "isolation": ("argv",),
 }
@@ -265,7 +268,7 @@ def _check_measure(document: Document, workload: Workload) -> None:
     for field in NEEDS.get(workload.measure, ()):
         if not getattr(workload, field):
             raise bad_input(document.where((field,)), "is missing", f"its measure, {workload.measure}, needs {field}")
-    if workload.measure == "command" and workload.cache == "cold":
+    if workload.measure != "boot" and workload.cache == "cold":
         fix = 'remove that line, or write measure = "boot"'
         raise bad_input(document.where(("cache",)), "only a boot workload launches anew each time", fix)
     _check_sources(document, workload)
@@ -274,6 +277,8 @@ def _check_measure(document: Document, workload: Workload) -> None:
     elif workload.aggressor:
         fix = 'remove that table, or write measure = "interference"'
         raise bad_input(document.where(("aggressor",)), "only an interference workload has a neighbour", fix)
+    if workload.measure == "chain":
+        _check_chain(document, workload)
     if workload.measure == "boot":
         if workload.server:
             raise bad_input(document.where(("server",)), "a boot workload serves nothing", "remove that table")
@@ -357,6 +362,16 @@ def _check_interference(document: Document, workload: Workload) -> None:
         )
 
 
+def _check_chain(document: Document, workload: Workload) -> None:
+    if workload.server is None:
+        raise bad_input(document.where(("server",)), "is missing", "say what each instance of the chain serves")
+    for name in sorted(PARAMETERS["chain"]):
+        value = workload.parameters.get(name)
+        if not isinstance(value, int) or value < 1:
+            where = document.where(("parameters", name))
+            raise bad_input(where, "is no whole number from 1 up", f"a chain needs {name} = …")
+
+
 def _check_span(document: Document, index: int, source: str) -> None:
     where = document.where(("metrics", index, "source"))
     marks = source.split("-")
@@ -399,8 +414,9 @@ def _check_placeholders(document: Document, workload: Workload) -> None:
     allowed = {"threads", "memory_mib", *workload.parameters}
     allowed |= {"scratch"} if workload.scratch_mib else set()
     allowed |= {"address", "port"} if workload.server else set()
+    allowed |= {"upstream"} if workload.measure == "chain" else set()
     used = set()
-    server = workload.server.argv if workload.server else ()
+    server, before = (workload.server.argv, workload.server.prepare) if workload.server else ((), ())
     other = workload.aggressor
     for field, argv in (
         (("argv",), workload.argv),
@@ -409,6 +425,7 @@ def _check_placeholders(document: Document, workload: Workload) -> None:
         (("aggressor", "argv"), other.argv if other else ()),
         (("aggressor", "prepare"), other.prepare if other else ()),
         (("aggressor", "server", "argv"), other.server.argv if other and other.server else ()),
+        (("server", "prepare"), before),
     ):
         for index, argument in enumerate(argv):
             for found in _BRACE.finditer(argument):

@@ -133,9 +133,14 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """What the instance serves in a network workload: its command, and the port and protocol that it listens on."""
+    """What the instance serves: its command, and the port and protocol that it listens on.
+
+    `prepare` runs before it (a database's files are made), untimed; the workload's own `prepare` runs once it listens,
+    beside it in the instance (of a chain at the peer).
+    """
 
     argv: Argv
+    prepare: Annotated[tuple[Argument, ...], Len(0, 64)] = ()
     port: Annotated[int, Gt(1023), Le(65535)]
     protocol: Literal["tcp", "udp"] = "tcp"
 
@@ -157,9 +162,10 @@ class Workload:
     """One measured job, as data in `workloads/*.toml`.
 
     `argv`, `prepare` and `server` may hold `{parameter}`, and besides `{threads}`, `{memory_mib}`, `{scratch}`,
-    `{address}` and `{port}`. `threads` is `one` or `all` (every vCPU of the shape). `timeout` bounds one iteration
-    and `prepare`, in seconds. `scratch_mib` is the disk space that the workload writes. `cache` says whether a launch
-    finds its files in the host's page cache (`warm`: as the launch before left it; only boot workloads may be `cold`).
+    `{address}` and `{port}`; a chain's server may hold `{upstream}`, which is `address:port` of the next. `threads` is
+    `one` or `all` (every vCPU of the shape). `timeout` bounds one iteration and `prepare`, in seconds. `scratch_mib` is
+    the disk space that the workload writes. `cache` says whether a launch finds its files in the host's page cache
+    (`warm`: as the launch before left it; only boot workloads may be `cold`).
     With an `aggressor` the command is the victim's, and the metrics say what of it is compared (see neighbour).
     Of a measure that runs no `argv`, the `parameters` are the measure's own (see harness.config.PARAMETERS).
     """

@@ -7,6 +7,7 @@ import json
 import secrets
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -71,6 +72,8 @@ class Stage:
     subjects: dict[str, Prepared] = field(default_factory=dict)
     """By case, what its subjects are launched from."""
     instances: dict[str, Instance] = field(default_factory=dict)
+    serving: Counter[str] = field(default_factory=Counter)
+    """By case, how many of its subjects live."""
     no_system: Available | None = None
     idle: float = 0.0
     _numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -159,7 +162,7 @@ class Stage:
                 entry=entry,
                 shape=prepared.shape,
                 network=self._network_place(name, role, stack) if connected else None,
-                port=_port(workload, role),
+                port=_port(workload, role, self.serving[case.id]),
                 scratch_mib=0 if role is Role.PEER else workload.scratch_mib,
                 scratch_directory=self.scratch.directory,
                 lasting=role is Role.SUBJECT and workload.measure == "lifecycle",
@@ -168,6 +171,8 @@ class Stage:
             instance = stack.enter_context(runtime.launch(prepared, place, self.labels, deadline))
             if role is Role.SUBJECT:
                 self.instances[case.id] = instance
+                self.serving[case.id] += 1
+                stack.callback(self.serving.subtract, (case.id,))
             yield instance
         self.journal.append("done", kind="instance", name=name)
 
@@ -213,10 +218,15 @@ class Stage:
         return self.network.place(name)
 
 
-def _port(workload: Workload, role: Role) -> int | None:
-    """What a server in the role's instance will listen on."""
+def _port(workload: Workload, role: Role, before: int) -> int | None:
+    """What a server in the role's instance will listen on, `before` subjects of the case being there already.
+
+    Where instances share an address, as natively, only their ports tell them apart.
+    """
     tenant = workload.aggressor if role is Role.AGGRESSOR else workload
-    return tenant.server.port if tenant and tenant.server else None
+    if tenant is None or tenant.server is None:
+        return None
+    return tenant.server.port + (before if role is Role.SUBJECT else 0)
 
 
 @contextlib.contextmanager

@@ -115,6 +115,7 @@ def _mmdebstrap(recipe: Recipe, tar: Path, debs: Path, deadline: Deadline) -> li
         f"--customize-hook=sync-out {DOWNLOADS} {debs}",
         f'--customize-hook=rm -r "$1{DOWNLOADS}" "$1/etc/resolv.conf"; echo {recipe.hostname} >"$1/etc/hostname"',
         f'--customize-hook=echo "127.0.0.1 localhost {recipe.hostname}" >"$1/etc/hosts"',
+        *(f'--customize-hook=rm -rf "$1{place}"' for place in recipe.removed),
         recipe.suite,
         str(tar),
         *_sources(recipe.suite, deadline),

@@ -37,7 +37,7 @@ def _is_module(text: str) -> bool:
 
 
 def _is_place(text: str) -> bool:
-    return re.fullmatch(r"(/[a-z0-9][a-z0-9._-]{0,40}){1,6}(/\*)?", text) is not None
+    return re.fullmatch(r"(/[A-Za-z0-9][A-Za-z0-9._-]{0,40}){1,6}(/\*)?", text) is not None
 
 
 Package = Annotated[str, Predicate(_is_package)]
@@ -71,7 +71,10 @@ class Guest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What the root is made of. `epoch` is in seconds since 1970, `free_mib` the guest disk's free space."""
+    """What the root is made of. `epoch` is in seconds since 1970, `free_mib` the guest disk's free space.
+
+    `without` is never unpacked from packages; `removed` is taken away once they are installed.
+    """
 
     __pydantic_config__ = _FORBID
     schema: Literal[1]
@@ -82,6 +85,7 @@ class Recipe:
     epoch: Annotated[int, Ge(0), Le(2**33)]
     packages: Annotated[tuple[Package, ...], Len(1, 500)]
     without: tuple[PlaceInRoot, ...] = ()
+    removed: tuple[PlaceInRoot, ...] = ()
     mount_points: tuple[PlaceInRoot, ...] = ()
     free_mib: Annotated[int, Ge(16), Le(65536)]
     corpora: tuple[Corpus, ...] = ()

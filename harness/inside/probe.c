@@ -13,6 +13,8 @@
  *   mprotect  mprotect of M MiB of written memory to read-only and back
  *   stream    copy, scale, add and triad over three arrays of M MiB (bytes counted as STREAM counts them)
  *   chase     dependent loads, one per cache line, along one random cycle through M MiB
+ *   gups      updates of random words of M MiB (a power of two), as RandomAccess of the HPC Challenge makes them
+ *   linpack   a dense system of equations that fills M MiB, solved by LU factorization with partial pivoting
  *
  * `--pages` says how memory is backed whatever the kernel's default is: small pages (MADV_NOHUGEPAGE) or huge ones.
  * `--drag` (of spin) makes the job slower by a known dose: after each batch it idles for SHARE of the batch's time,
@@ -259,6 +261,67 @@ static void probe_chase(void) {
     rate("load", loads, elapsed);
 }
 
+/* The generator and the update are those of HPC Challenge's RandomAccess: 128 streams over x^64 + x^2 + x + 1. */
+static void probe_gups(void) {
+    enum { STREAMS = 128 };
+    if (bytes & (bytes - 1)) { errno = EINVAL; die("--mib"); }
+    uint64_t *table = (uint64_t *)written(bytes), streams[STREAMS], mask = bytes / sizeof *table - 1;
+    double updates = 0, elapsed;
+    for (uint64_t i = 0; i < STREAMS; i++) streams[i] = (i + 1) * 0x9e3779b97f4a7c15u;
+    TIMED(100000, updates, elapsed, {
+        uint64_t *one = &streams[i_ % STREAMS];
+        *one = *one << 1 ^ ((int64_t)*one < 0 ? 7 : 0);
+        table[*one & mask] ^= *one;
+    });
+    rate("update", updates, elapsed);
+}
+
+/* By columns, as LINPACK's dgefa does; the last column of `a` is the right side and becomes the solution. */
+static void solve(double *a, size_t n) {
+    for (size_t k = 0; k < n; k++) {
+        double *pivots = a + k * n;
+        size_t best = k;
+        for (size_t i = k + 1; i < n; i++)
+            if (pivots[i] * pivots[i] > pivots[best] * pivots[best]) best = i;
+        double swap = pivots[k], pivot = pivots[best];
+        pivots[best] = swap, pivots[k] = pivot;
+        for (size_t i = k + 1; i < n; i++) pivots[i] /= pivot;
+        for (size_t j = k + 1; j <= n; j++) {
+            double *column = a + j * n, factor = column[best];
+            column[best] = column[k], column[k] = factor;
+            for (size_t i = k + 1; i < n; i++) column[i] -= factor * pivots[i];
+        }
+    }
+    double *x = a + n * n;
+    for (size_t k = n; k-- > 0;) {
+        x[k] /= a[k * n + k];
+        for (size_t i = 0; i < k; i++) x[i] -= x[k] * a[k * n + i];
+    }
+}
+
+/* The right side is the sum of the columns, so that the solution is all ones. Only the solving is timed. */
+static void probe_linpack(void) {
+    size_t n = 1;
+    while ((n + 1) * (n + 2) * sizeof(double) <= bytes) n++;
+    double *a = (double *)written(bytes), size = (double)n, flops = 0, elapsed = 0;
+    do {
+        uint64_t random = 1;
+        memset(a + n * n, 0, n * sizeof *a);
+        for (size_t at = 0; at < n * n; at++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            a[at] = (double)(random >> 40) * 0x1p-24 - 0.5;
+            a[n * n + at % n] += a[at];
+        }
+        double begin = now();
+        solve(a, n);
+        elapsed += now() - begin;
+        flops += size * size * (2 * size / 3 + 2);
+        for (size_t i = 0; i < n; i++)
+            if (!(a[n * n + i] > 0.999999 && a[n * n + i] < 1.000001)) { errno = EDOM; die("a wrong solution"); }
+    } while (elapsed < seconds);
+    rate("flop", flops, elapsed);
+}
+
 static void options(int argc, char **argv) {
     static const struct option known[] = {{"seconds", required_argument, NULL, 's'},
                                           {"mib", required_argument, NULL, 'm'},
@@ -293,9 +356,9 @@ int main(int argc, char **argv) {
     options(argc, argv);
     static const struct { const char *name; int sized; } modes[] = {
         {"spin", 0}, {"syscall", 0}, {"pipe", 0}, {"exec", 0}, {"fork", 1}, {"fault", 1}, {"munmap", 1}, {"mprotect", 1},
-        {"stream", 1}, {"chase", 1}};
+        {"stream", 1}, {"chase", 1}, {"gups", 1}, {"linpack", 1}};
     int found = -1;
-    for (int i = 0; i < 10; i++)
+    for (int i = 0; i < 12; i++)
         if (!strcmp(mode, modes[i].name)) found = i;
     if (found < 0 || (modes[found].sized && bytes == 0)) {
         fprintf(stderr, "probe: usage: probe MODE --seconds=S [--mib=M] [--pages=small|huge] [--drag=SHARE]\n");
@@ -311,7 +374,9 @@ int main(int argc, char **argv) {
     case 6: probe_pages(1); break;
     case 7: probe_mprotect(); break;
     case 8: probe_stream(); break;
-    default: probe_chase(); break;
+    case 9: probe_chase(); break;
+    case 10: probe_gups(); break;
+    default: probe_linpack(); break;
     }
     return fflush(stdout) ? 1 : 0;
 }

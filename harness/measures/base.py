@@ -40,8 +40,8 @@ class Stage(Protocol):
     ) -> AbstractContextManager[Instance]:
         """A fresh instance for a role of the case, carrying the run's labels; ended with the context.
 
-        A role may have many. `shape` is the case's own where it must be smaller than the run's; one that is not
-        `connected` has no network place.
+        A role may have many; subjects that live at once serve on successive ports. `shape` is the case's own where it
+        must be smaller than the run's; one that is not `connected` has no network place.
         """
         ...
 

@@ -1,6 +1,7 @@
 """The command measure: a workload's command, iterated in one fresh instance, or at the peer against a server in it."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -40,31 +41,33 @@ class CommandMeasure:
                 runner.wait(Mark.READY, deadline.within(READY_SECONDS))
                 values |= serve(workload.server, workload, subject, values, deadline)
             if workload.prepare:
-                run_in(subject, workload.prepare, workload, values, deadline)
+                own = {"address": subject.endpoint().bind} if workload.server else {}
+                run_in(subject, workload.prepare, workload, {**values, **own}, deadline)
             clock = Clock()
             for number in range(workload.warmup + workload.iterations):
-                yield from _iterate(case, stage, workload, (subject, runner), values, number, clock, deadline)
+                yield from iterate(case, stage, workload, ((subject,), runner), values, number, clock, deadline)
             stage.record(case, "clock", runner=runner.name, **clock.facts())
 
 
-def _iterate(
+def iterate(
     case: Case,
     stage: Stage,
     workload: Workload,
-    cast: tuple[Instance, Instance],
+    cast: tuple[Sequence[Instance], Instance],
     values: Mapping[str, str | int],
     number: int,
     clock: Clock,
     deadline: Deadline,
 ) -> Iterator[Sample]:
-    """One iteration: the command bracketed by the host's meter and the instance's counters.
+    """One iteration: the command bracketed by the host's meter and the counters of the subjects, summed.
 
-    The clock is that of the instance that ran the command: for a server's workload the peer's.
+    `cast` is the subjects and what runs the command. The clock is that of the instance that ran the command: for a
+    server's workload the peer's.
     """
-    subject, runner = cast
-    before, meter = subject.counters(), stage.meter()
+    subjects, runner = cast
+    before, meter = _counted(subjects), stage.meter()
     output = run_in(runner, workload.argv, workload, values, deadline)
-    cost, after = meter.read(), subject.counters()
+    cost, after = meter.read(), _counted(subjects)
     counters = {part: after[part] - before.get(part, 0.0) for part in after}
     stage.keep(case, number, output, counters)
     fields = reader(workload.reader)(output.stdout, workload.parameters)
@@ -116,6 +119,11 @@ def sample(metric: Metric, value: float | None, number: int, workload: Workload,
     )
 
 
+def _counted(instances: Sequence[Instance]) -> Mapping[str, float]:
+    """The counters of several instances as if they were one's."""
+    return sum((Counter(one.counters()) for one in instances), Counter())
+
+
 def values_of(workload: Workload, stage: Stage) -> dict[str, str | int]:
     """What the harness fills into a workload's words."""
     threads = stage.shape.vcpus if workload.threads == "all" else 1
@@ -125,9 +133,11 @@ def values_of(workload: Workload, stage: Stage) -> dict[str, str | int]:
 def serve(
     server: Server, workload: Workload, subject: Instance, values: Mapping[str, str | int], deadline: Deadline
 ) -> dict[str, str | int]:
-    """Start a workload's server in the instance and return where the peer reaches it."""
+    """Start a workload's server in the instance, once what must be there before it is; returns where the peer reaches it."""
     endpoint = subject.endpoint()
     inside = {**values, "address": endpoint.bind, "port": endpoint.port}
+    if server.prepare:
+        run_in(subject, server.prepare, workload, inside, deadline)
     argv = render(server.argv, workload.parameters, inside)
     subject.start(Command(argv=argv, listen=endpoint.port), deadline)
     return {"address": endpoint.address, "port": endpoint.port}

@@ -4,7 +4,21 @@ Each module documents its fields; a metric's `source` in a workload names one of
 """
 
 from harness.errors import bad_input
-from harness.readers import fio, gate, iperf3, openssl, pairs, sockperf, stress_ng, sysbench, zstd
+from harness.readers import (
+    fio,
+    gate,
+    hyperfine,
+    iperf3,
+    openssl,
+    pairs,
+    pgbench,
+    redis_benchmark,
+    sockperf,
+    stress_ng,
+    sysbench,
+    wrk,
+    zstd,
+)
 from harness.readers.output import Fields, Reader
 
 __all__ = ["READERS", "Fields", "Reader", "reader"]
@@ -12,12 +26,16 @@ __all__ = ["READERS", "Fields", "Reader", "reader"]
 READERS: dict[str, Reader] = {
     "fio": fio.read,
     "gate": gate.read,
+    "hyperfine": hyperfine.read,
     "iperf3": iperf3.read,
     "openssl": openssl.read,
     "pairs": pairs.read,
+    "pgbench": pgbench.read,
+    "redis-benchmark": redis_benchmark.read,
     "sockperf": sockperf.read,
     "stress-ng": stress_ng.read,
     "sysbench": sysbench.read,
+    "wrk": wrk.read,
     "zstd": zstd.read,
 }
 

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from harness.errors import TareError
@@ -101,3 +101,8 @@ def member(tool: str, holder: object, *path: str | int) -> Any:
         except (KeyError, IndexError, TypeError):
             raise unreadable(tool, f"has no {'.'.join(map(str, path[: depth + 1]))}") from None
     return holder
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The least of `values` (one or more, in any order) that `percent` % of them do not exceed: the nearest rank."""
+    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from harness.report import boot, style, tables
+from harness.report import boot, replications, style, tables
 from harness.report import claims as ledger
 from harness.report.chapters import CHAPTERS
 from harness.report.efficiency import efficiency_table
@@ -49,6 +49,9 @@ def page(stored: Stored, plots: Sequence[Plot]) -> str:
             claims=ledger.judged_table(verdicts),
             open_claims=ledger.open_table(verdicts),
             claims_counts=ledger.count_words(verdicts),
+            published=[
+                (one, replications.table(stored, one), replications.notes(one)) for one in replications.shown(stored)
+            ],
             cost=tables.host_cost_table(stored),
             efficiency=efficiency_table(stored),
             parity=tables.parity_table(stored),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from harness.analysis.verdicts import Verdict
-from harness.report import boot, tables
+from harness.report import boot, replications, tables
 from harness.report import claims as ledger
 from harness.report.chapters import CHAPTERS, Chapter
 from harness.report.efficiency import efficiency_table
@@ -63,6 +63,7 @@ def _lines(stored: Stored, plots: Sequence[Plot], picture: str) -> Iterator[str]
         yield from _pictures(plots, "ladder", picture)
     for resource, chapter in CHAPTERS.items():
         yield from _chapter(resource, chapter, stored, plots, picture)
+    yield from _published(stored, plots, picture)
     for title, kind, one in (
         ("Boot", "boot", tables.boot_table(stored)),
         ("Host cost", "host-cost", tables.host_cost_table(stored)),
@@ -92,6 +93,14 @@ def _chapter(resource: str, chapter: Chapter, stored: Stored, plots: Sequence[Pl
     if lines:
         yield f"\n## {resource.capitalize()}\n"
         yield from lines
+
+
+def _published(stored: Stored, plots: Sequence[Plot], picture: str) -> Iterator[str]:
+    for one in replications.shown(stored):
+        yield f"\n## Published beside here: {escape(one.title)}\n"
+        yield from _pictures([plot for plot in plots if plot.topic == one.name], "published", picture)
+        yield from table(replications.table(stored, one))
+        yield from (f"{escape(note)}\n" for note in replications.notes(one))
 
 
 def _pictures(plots: Sequence[Plot], kind: str, ending: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from harness.analysis.blocks import usable
 from harness.analysis.overhead import Overhead
 from harness.model import HOST_COSTS, SOFTWARE
-from harness.report import figures, style
+from harness.report import figures, replications, style
 from harness.report.boot import boot_values
 from harness.report.chapters import CHAPTERS
 from harness.report.efficiency import COSTS
@@ -24,8 +24,8 @@ EMULATED_HOST = "host itself emulated: shapes, no figures"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """One drawn plot: `kind` is overhead, distribution, boot, ladder, host-cost or the resource whose chapter has it;
-    `topic` the resource or workload.
+    """One drawn plot: `kind` is overhead, distribution, boot, ladder, published, host-cost or the resource whose
+    chapter has it; `topic` the resource, workload or published comparison.
 
     `alt` says in words what the picture shows.
     """
@@ -79,6 +79,8 @@ def _all(stored: Stored) -> Iterator[tuple[str, str, str, Figure | None]]:
     for resource, chapter in CHAPTERS.items():
         for one in chapter.drawings(stored):
             yield resource, one.topic, one.alt, one.figure
+    for found in replications.shown(stored):
+        yield "published", found.name, replications.alt(stored, found), replications.drawing(stored, found)
     cost = _sorted(stored, _cost(stored.overheads))
     yield (
         "host-cost",

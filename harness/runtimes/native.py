@@ -1,7 +1,7 @@
 """Native: the root's programs as plain processes of the host, which others are divided by.
 
-The root is entered by bubblewrap (a mount namespace, nothing else), in the root cgroup, with the CPU affinity of the
-shape.
+The root is entered by bubblewrap (namespaces of mounts and of System V IPC, nothing else), in the root cgroup, with the
+CPU affinity of the shape.
 """
 
 import contextlib
@@ -255,7 +255,8 @@ def _argv(prepared: Prepared, place: Place, scratch: Path | None) -> list[str]:
     return [
         *enter,
         *("taskset", "--cpu-list", place.shape.cpu_list),
-        *("bwrap", *mounts, "--die-with-parent", "--clearenv", *settings, "--chdir", "/tmp", "--"),
+        # What a killed server leaves in System V shared memory goes with its namespace.
+        *("bwrap", *mounts, "--unshare-ipc", "--die-with-parent", "--clearenv", *settings, "--chdir", "/tmp", "--"),
         *ENTRY_ARGV[place.entry],
     ]
 

@@ -13,7 +13,7 @@ import pytest
 
 from harness import paths
 from harness.deadline import Deadline
-from harness.images import ensure, verify
+from harness.images import ensure, recipe, verify
 from harness.model import RootForms
 
 pytestmark = pytest.mark.integration
@@ -26,6 +26,12 @@ def root() -> RootForms:
     if MISSING:
         pytest.skip(f"{', '.join(MISSING)} not installed")
     return ensure(RECIPE, paths.state() / "images", Deadline.after(600), print)
+
+
+def test_what_packages_made_at_installation_is_not_in_it(root: RootForms) -> None:
+    removed = recipe.read(RECIPE).removed
+    assert removed
+    assert not [place for place in removed if os.path.lexists(f"{root.directory}{place}")]
 
 
 @pytest.fixture

@@ -10,11 +10,12 @@ import sys
 
 from harness.errors import TareError
 from harness.process import have
-from tests.perf import containers, guests, rigour, scale, share, starts
+from tests.perf import applications, containers, guests, rigour, scale, share, starts
 from tests.perf.bench import Bench, open_bench
 
 ROOT_NEEDED = "needs root for a bridge of its own: sudo make perf"
-PARTS = ("start", "scale", "container", "guest", "share", "rigour")
+PARTS = ("start", "scale", "container", "guest", "app", "share", "rigour")
+APP_PAIRS = 5
 SHARE_BLOCKS = 3
 
 
@@ -55,6 +56,8 @@ def _launches(bench: Bench, chosen: tuple[str, ...] | list[str], pairs: int, gue
             print(containers.compare(bench, flavour, pairs), flush=True)
     if "guest" in chosen:
         print(guests.compare(bench, guest_pairs), flush=True)
+    if "app" in chosen:
+        print(applications.compare(bench, min(pairs, APP_PAIRS)), flush=True)
 
 
 def _unable() -> str:

@@ -224,6 +224,37 @@ def test_server_gives_address_and_port(tmp_path: Path) -> None:
     assert found.server.port == 5201
 
 
+CHAIN = GOOD.replace("[parameters]\n", 'measure = "chain"\n[parameters]\nlength = 3\nmib = 512\n', 1)
+CHAIN += SERVER.replace("{port}", "{upstream}")
+
+
+def test_a_chains_server_is_told_of_the_next_one(tmp_path: Path) -> None:
+    found = load_workload(workload(tmp_path, CHAIN))
+    assert found.server
+    assert found.server.argv == ("serve", "{upstream}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("length = 3\n", "", "is no whole number from 1 up"),
+        ("mib = 512", "mib = 0.5", "is no whole number from 1 up"),
+        ("mib = 512", "mib = 512\nlenght = 3", "the measure chain does not know it"),
+        (SERVER.replace("{port}", "{upstream}"), "", "is missing"),
+        ('measure = "chain"\n', "", "{upstream} is not a parameter"),
+        ('reader = "sysbench"\n', "", "is missing"),
+    ],
+)
+def test_a_bad_chain_is_refused(tmp_path: Path, old: str, new: str, says: str) -> None:
+    assert old in CHAIN
+    assert says in refusal(workload(tmp_path, CHAIN.replace(old, new, 1))).brief
+
+
+def test_a_servers_own_preparation_is_checked_too(tmp_path: Path) -> None:
+    text = GOOD + SERVER + 'prepare = ["make", "{nothing}"]\n'
+    assert "server.prepare" in refusal(workload(tmp_path, text)).brief
+
+
 def test_render_fills_in_and_keeps_arguments_whole() -> None:
     argv = ("awk", "{{print}}", "{a}-{threads}", "{{{a}}}")
     assert render(argv, {"a": "x y"}, {"threads": 2}) == ("awk", "{print}", "x y-2", "{x y}")

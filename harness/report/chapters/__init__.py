@@ -5,6 +5,7 @@ A chapter is one module here and one line in CHAPTERS; it reads the stored run a
 
 from collections.abc import Mapping
 
+from harness.report.chapters.app import App
 from harness.report.chapters.base import Chapter, Drawing
 from harness.report.chapters.density import Density
 from harness.report.chapters.footprint import Footprint
@@ -20,5 +21,6 @@ CHAPTERS: Mapping[str, Chapter] = {
     "footprint": Footprint(),
     "interference": Interference(),
     "isolation": Isolation(),
+    "app": App(),
 }
 """By resource."""

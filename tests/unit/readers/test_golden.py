@@ -113,6 +113,38 @@ EXPECTED = [
             "sync.latency_p99.9": 14614528e-9,
         },
     ),
+    (
+        "redis-benchmark",
+        "app.redis",
+        {
+            "set_per_second": 19297.57,
+            "set_p50": 0.863e-3,
+            "set_p99": 17.231e-3,
+            "get_per_second": 40290.09,
+            "get_p95": 1.119e-3,
+            "get_max": 8.207e-3,
+        },
+    ),
+    (
+        "pgbench",
+        "app.pgbench",
+        {
+            "transactions": 190,
+            "transactions_per_second": 198.243355,
+            "latency_mean": 3723698e-6 / 190,
+            "latency_p50": 16519e-6,
+            "latency_p99": 73759e-6,
+            "latency_max": 99708e-6,
+        },
+    ),
+    (
+        "wrk",
+        "app.nginx",
+        {"requests": 17280, "requests_per_second": 17262.17, "latency_p50": 860e-6, "latency_p99": 9.14e-3},
+    ),
+    ("wrk", "app.chain", {"requests": 2043, "latency_p50": 146e-6, "latency_p75": 2.69e-3}),
+    ("hyperfine", "app.sqlite", {"runs": 3, "time_p50": 4.063946032, "time_max": 7.607705137}),
+    ("hyperfine", "app.python-start", {"runs": 20, "time_p50": 0.292232488, "time_p90": 0.44426562}),
 ]
 
 

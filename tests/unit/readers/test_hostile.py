@@ -98,6 +98,18 @@ SWAPS: list[tuple[str, str, str, str]] = [
     ("network.rr-tcp", r"percentile 99.000 = 4341.378", "percentile 99.000 = nan", "rtt_p99"),
     ("network.rr-tcp", r"Round trip is", "Latency is", "full-rtt"),
     ("network.rr-tcp", r"# dropped", "# lost", "dropped"),
+    ("app.redis", r'"rps"', '"qps"', "columns"),
+    ("app.redis", r'"GET"', '"SET"', "set twice"),
+    ("app.redis", r'"19297.57"', '"inf"', "no number for set per_second"),
+    ("app.redis", r',"17.231"', "", "not of one test"),
+    ("app.nginx", r"Requests/sec:", "Socket errors: connect 3\nRequests/sec:", "requests failed"),
+    ("app.nginx", r"17280 requests", "0 requests", "number of requests"),
+    ("app.nginx", r"99%    9.14ms", "99%    9.14h", "99 % latency"),
+    ("app.pgbench", r"processed: 190", "processed: 191", "191 transactions"),
+    ("app.pgbench", r"failed transactions: 0", "failed transactions: 2", "2 of them failed"),
+    ("app.pgbench", r"\n16519\n", "\n-16519\n", "plain list of times"),
+    ("app.compile", r'"times": \[', '"times": [0.0, ', "a run that failed"),
+    ("app.compile", r'"results": \[', '"results": [{}, ', "one command"),
 ]
 
 

@@ -1,0 +1,67 @@
+"""The chain measure: several instances of one variant pass a request on, each to the next; the peer asks the first.
+
+A request thus crosses every instance's network twice, as between services that call each other. The instances are
+smaller than those of other workloads, so their facts are not recorded as the variant's.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+
+from harness.deadline import Deadline
+from harness.measures.base import Stage
+from harness.measures.clock import Clock
+from harness.measures.command import READY_SECONDS, iterate, run_in, serve, values_of
+from harness.model import Case, Mark, Role, Sample, Workload
+from harness.runtimes.base import Instance
+
+
+class ChainMeasure:
+    """Iterates a workload's command at the peer against the first of `length` instances of `mib` MiB each.
+
+    Which of them answers a request is the request's own business; all run the same server.
+    """
+
+    def measure(self, case: Case, stage: Stage, deadline: Deadline) -> Iterator[Sample]:
+        """Warm-up and measured iterations against one chain; see Measure.measure."""
+        workload = stage.workload(case.workload)
+        values = values_of(workload, stage)
+        with ExitStack() as stack:
+            chain = _launch(case, stage, workload, stack, deadline)
+            peer = stack.enter_context(stage.launch(case, Role.PEER, "agent", deadline))
+            peer.wait(Mark.READY, deadline.within(READY_SECONDS))
+            values |= _connect(workload, chain, values, deadline)
+            if workload.prepare:
+                run_in(peer, workload.prepare, workload, values, deadline)
+            clock = Clock()
+            for number in range(workload.warmup + workload.iterations):
+                yield from iterate(case, stage, workload, (chain, peer), values, number, clock, deadline)
+            stage.record(case, "clock", runner=peer.name, **clock.facts())
+
+
+def _launch(case: Case, stage: Stage, workload: Workload, stack: ExitStack, deadline: Deadline) -> list[Instance]:
+    """The chain's instances, the first one first."""
+    shape = dataclasses.replace(stage.shape, memory_mib=int(workload.parameters["mib"]))
+    chain: list[Instance] = []
+    for _ in range(int(workload.parameters["length"])):
+        chain.append(stack.enter_context(stage.launch(case, Role.SUBJECT, "agent", deadline, shape=shape)))
+    for one in chain:
+        one.wait(Mark.READY, deadline.within(READY_SECONDS))
+        one.wait(one.last, deadline.within(READY_SECONDS))
+    return chain
+
+
+def _connect(
+    workload: Workload, chain: list[Instance], values: Mapping[str, str | int], deadline: Deadline
+) -> dict[str, str | int]:
+    """Start the servers from the last to the first, each told of the next; returns where the first one is reached.
+
+    The last has nobody behind it and is told of itself.
+    """
+    assert workload.server is not None
+    end = chain[-1].endpoint()
+    reached: dict[str, str | int] = {"address": end.address, "port": end.port}
+    for one in reversed(chain):
+        upstream = f"{reached['address']}:{reached['port']}"
+        reached = serve(workload.server, workload, one, {**values, "upstream": upstream}, deadline)
+    return reached
