@@ -133,7 +133,7 @@ def values_of(workload: Workload, stage: Stage) -> dict[str, str | int]:
 def serve(
     server: Server, workload: Workload, subject: Instance, values: Mapping[str, str | int], deadline: Deadline
 ) -> dict[str, str | int]:
-    """Start a workload's server in the instance, once what must be there before it is; returns where the peer reaches it."""
+    """Start a server in the instance, once what must be there before it is; returns where the peer reaches it."""
     endpoint = subject.endpoint()
     inside = {**values, "address": endpoint.bind, "port": endpoint.port}
     if server.prepare:
