@@ -21,6 +21,9 @@ BUILTINS = ("threads", "memory_mib", "scratch", "address", "port")
 CLAIMS_FILE = "claims.toml"
 """Stands among the workloads and is none (see harness.claims)."""
 
+NEEDS_FILE = "needs.toml"
+"""So does this (see harness.needs)."""
+
 PARAMETERS: Mapping[str, frozenset[str]] = {}
 """By measure, the parameters that it knows by itself, beside those that a command's words name."""
 
@@ -42,7 +45,7 @@ def load_workloads(folder: Path) -> dict[str, Workload]:
     """
     if not folder.is_dir():
         raise bad_input(str(folder), "is not a folder of workloads", "give one by --workloads-dir")
-    paths = (path for path in sorted(folder.glob("*.toml")) if path.name != CLAIMS_FILE)
+    paths = (path for path in sorted(folder.glob("*.toml")) if path.name not in (CLAIMS_FILE, NEEDS_FILE))
     return {path.stem: load_workload(path) for path in paths}
 
 
