@@ -37,7 +37,7 @@ class Term:
     means: Words
     factor: Words
     about: Measurement | None = None
-    fact: Name | None = None
+    fact: Annotated[str, Len(1, 80)] | None = None
     accepts: Annotated[tuple[Words, ...], Len(0, 20)] = ()
 
 

@@ -23,7 +23,8 @@ HARDWARE = ("none", "kvm", "")
 class Evidence:
     """One stored run; `samples` has the CSV's columns, `skips` what did not run and why.
 
-    `facts` are what its instances proved of themselves, by variant; `host_kernel` is the release of the host's kernel.
+    `facts` are what its instances proved of themselves, by variant; `unable` says of a workload and a variant why it
+    gave no figure there without having failed; `host_kernel` is the release of the host's kernel.
     """
 
     run: str
@@ -33,6 +34,7 @@ class Evidence:
     skips: tuple[tuple[str, str], ...] = ()
     baseline: str = "native"
     facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    unable: Mapping[tuple[str, str], str] = field(default_factory=dict)
     host_kernel: str = ""
 
 

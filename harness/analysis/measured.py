@@ -60,6 +60,9 @@ def measured(need: Need, evidence: Sequence[Evidence]) -> Measured:
     groups: dict[object, dict[Who, Trial]] = {}
     absent: dict[Who, str] = {}
     for one in evidence:
+        for who in people([one]):
+            if why := one.unable.get((need.workload, who[0])):
+                absent.setdefault(who, f"no such operation: {why}")
         rows = _rows(need, one)
         if rows.empty:
             continue
@@ -79,14 +82,17 @@ def measured(need: Need, evidence: Sequence[Evidence]) -> Measured:
 
 
 def people(evidence: Sequence[Evidence]) -> list[Who]:
-    """Every variant that left a row, in the order of the runs, newest first."""
-    found: dict[Who, None] = {}
+    """Every variant that left a row, in the order of the runs, newest first.
+
+    Cases that failed before their instance proved an accelerator tell nothing where others of the variant did.
+    """
+    found: dict[tuple[str, str], Who] = {}
     for one in evidence:
         pairs = one.samples[["variant", "accelerator"]][one.samples["role"] == "subject"].drop_duplicates()
-        for variant, accelerator in pairs.itertuples(index=False, name=None):
-            if accelerator or not any(name == variant for name, _ in found):
-                found[(str(variant), _apart(str(accelerator), one))] = None
-    return list(found)
+        for variant, accelerator in pairs.astype(str).itertuples(index=False, name=None):
+            found.setdefault((variant, accelerator), (variant, _apart(accelerator, one)))
+    proved = {variant for variant, accelerator in found if accelerator}
+    return list(dict.fromkeys(who for (name, accelerator), who in found.items() if accelerator or name not in proved))
 
 
 def _rows(need: Need, one: Evidence) -> pd.DataFrame:
@@ -195,8 +201,8 @@ def _facts(name: str, evidence: Sequence[Evidence]) -> dict[Who, Fact]:
 
 
 def _kernel(one: Evidence, variant: str) -> Fact | None:
-    """Whether a variant's kernel is its own: a guest's is, by its accelerator; another's where its release is not the
-    host's."""
+    """Whether a variant's kernel is its own: a guest's is, by its accelerator; of others a measure of isolation has
+    compared it with the host's, or else its release tells."""
     subjects = one.samples[(one.samples["role"] == "subject") & (one.samples["kernel"] != "")]
     own = subjects[subjects["variant"] == variant]
     host = {*subjects[subjects["runtime"] == "native"]["kernel"], *([one.host_kernel] if one.host_kernel else [])}
@@ -205,6 +211,8 @@ def _kernel(one: Evidence, variant: str) -> Fact | None:
     release, accelerator = str(own.iloc[-1]["kernel"]), str(own.iloc[-1]["accelerator"])
     if accelerator not in ("", Accelerator.NONE):
         return Fact(word="yes", proof=f"a guest's, {release} on {accelerator}", run=one.run)
+    if (shared := one.facts.get(variant, {}).get("shared_kernel")) is not None:
+        return Fact(word="no" if shared == "True" else "yes", proof=f"compared with the host's: {release}", run=one.run)
     if not host:
         return None
     if release in host:

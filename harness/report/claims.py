@@ -37,6 +37,7 @@ def evidence(stored: Stored) -> Evidence:
         skips=tuple((str(one.get("what", "")), str(one.get("reason", ""))) for one in skips),
         baseline=stored.baseline,
         facts=proved(stored),
+        unable=_unable(stored),
         host_kernel=str(stored.mapping("host").get("kernel") or ""),
     )
 
@@ -51,6 +52,16 @@ def proved(stored: Stored) -> dict[str, dict[str, str]]:
         told = {key: str(value) for key, value in plain.items() if isinstance(value, str | int | float)}
         found.setdefault(str(one.get("variant")), {}).update(told)
     return found
+
+
+def _unable(stored: Stored) -> dict[tuple[str, str], str]:
+    """By workload and variant, why a measure has no such operation there."""
+    entries = (one for one in stored.entries("observed") if isinstance(one, dict))
+    return {
+        (str(one.get("workload")), str(one.get("variant"))): str(one.get("reason"))
+        for one in entries
+        if one.get("what") == "unsupported"
+    }
 
 
 def of_run(stored: Stored) -> list[Verdict]:
