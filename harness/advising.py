@@ -4,16 +4,17 @@ import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness import requests
-from harness.analysis import advice
-from harness.catalog import load_catalog
 from harness.config import load_workloads, suggest
 from harness.errors import bad_input
 from harness.model import Variant, Workload
 from harness.needs import Need, Term, load_needs, load_terms, parse_needs
-from harness.report.claims import evidence
-from harness.report.stored import Stored
+
+if TYPE_CHECKING:
+    from harness.analysis.advice import Advice
+    from harness.report.stored import Stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +42,12 @@ def needs(arguments: argparse.Namespace, known: Glossary) -> tuple[Need, ...]:
     return parse_needs(arguments.need, known.terms, known.workloads)
 
 
-def advise(asked: Sequence[Need], stored: Sequence[Stored], among: Sequence[str], results: Path) -> advice.Advice:
+def advise(asked: Sequence[Need], stored: "Sequence[Stored]", among: Sequence[str], results: Path) -> "Advice":
     """The advice by runs of one host, the newest first. Raises TareError (bad input) where there is no run, or none
     that measured a variant or runtime of `among`."""
+    from harness.analysis.advice import advise as judge
+    from harness.report.claims import evidence
+
     if not stored:
         raise bad_input("advise", f"there are no runs in {results}", "tare run")
     runs = [evidence(one) for one in stored]
@@ -52,7 +56,7 @@ def advise(asked: Sequence[Need], stored: Sequence[Stored], among: Sequence[str]
     for word in among:
         if word not in known:
             raise bad_input("--variant", f"no run here measured {word}", suggest(word, known))
-    return advice.advise(asked, runs, among, alike(_variants()))
+    return judge(asked, runs, among, alike(_variants()))
 
 
 def alike(variants: Iterable[Variant]) -> dict[str, str]:
@@ -66,6 +70,8 @@ def alike(variants: Iterable[Variant]) -> dict[str, str]:
 
 
 def _variants() -> list[Variant]:
+    from harness.catalog import load_catalog
+
     catalog = load_catalog()
     try:
         return list(catalog.variants.values())

@@ -128,16 +128,18 @@ def claims(arguments: argparse.Namespace) -> int:
 def advise(arguments: argparse.Namespace) -> int:
     """Which variants meet the user's needs, by stored runs of this host."""
     from harness import advising
-    from harness.report import advice as rendered
-    from harness.report import markdown, terminal
 
     width = shutil.get_terminal_size((120, 24)).columns
     glossary = advising.glossary(arguments)
+    needs = () if arguments.list else advising.needs(arguments, glossary)
+    # After what may be refused: these take seconds.
+    from harness.report import advice as rendered
+    from harness.report import markdown, terminal
+
     if arguments.list:
         listed = [dataclasses.asdict(term) for term in glossary.terms]
         _show(arguments, listed, [terminal.text(rendered.glossary(glossary.terms), width)])
         return ExitCode.FINE
-    needs = advising.needs(arguments, glossary)
     stored = _stored(arguments, arguments.run or ())
     found = advising.advise(needs, stored, arguments.variant or (), requests.results(arguments))
     if arguments.markdown:
