@@ -177,13 +177,13 @@ def _ahead(one: Candidate, after: Candidate) -> str:
     """What of RULE put a candidate before the next one."""
     if one.word != after.word:
         worst = next(reason for reason in after.reasons if reason.word == after.word)
-        return f"{worst.need.name} is {worst.word} by {after.variant}"
+        return f"on {after.variant} {worst.need.name} is {worst.word}"
     for own, other in zip(one.reasons, after.reasons, strict=True):
         if own.word != other.word:
-            return f"{own.need.name} is {own.word}, by {after.variant} {other.word}"
+            return f"{own.need.name} is {own.word}, on {after.variant} {other.word}"
     for own, other in zip(one.reasons, after.reasons, strict=True):
         if own.cost != other.cost:
-            return f"{own.need.name} is better than of {after.variant}{_overlap(own, other)}"
+            return f"{own.need.name} is better than on {after.variant}{_overlap(own, other)}"
     return f"nothing: {after.variant} is as good, and comes later in the alphabet"
 
 

@@ -50,10 +50,7 @@ def limit(need: Need) -> str:
 
 def ranked_table(found: Advice) -> Table:
     """One group per candidate, best first, one row per need."""
-    groups = [
-        Group(title=f"{number}. {one.variant}: {_verdict(one)}", sections=(_section(one),))
-        for number, one in enumerate(found.ranked, 1)
-    ]
+    groups = [Group(title=f"{one.variant}: {_verdict(one)}", sections=(_section(one),)) for one in found.ranked]
     return _table("Variants, best first", groups)
 
 
@@ -83,23 +80,23 @@ def text(found: Advice, width: int) -> str:
     parts = [
         "\n".join(f"{number}. {need_words(need)}" for number, need in enumerate(found.needs, 1)),
         terminal.wrapped([answer(found)], width).removeprefix("- "),
-        *("\n".join(_entry(group, max(width, 60))) for group in ranked_table(found).groups),
+        *("\n".join(_entry(f"{number}. ", one, width)) for number, one in enumerate(ranked_table(found).groups, 1)),
     ]
     if found.apart:
         parts += [f"{apart_table(found).title}:"]
-        parts += ["\n".join(_entry(group, max(width, 60))) for group in apart_table(found).groups]
+        parts += ["\n".join(_entry("", one, width)) for one in apart_table(found).groups]
     parts += [terminal.wrapped(list(notes(found)), width)]
     return "\n\n".join(part for part in parts if part)
 
 
-def _entry(group: Group, width: int) -> Iterator[str]:
+def _entry(number: str, group: Group, width: int) -> Iterator[str]:
     """One variant: each need with its word, figure, source and why."""
-    yield group.title
+    yield f"{number}{group.title}"
     for section in group.sections:
         for name, word, value, source, why in section.rows:
             told = f"{value} ({source})" if value else source
             said = f"{name}: {word}; {'; '.join(part for part in (told, why) if part)}"
-            yield from textwrap.wrap(said, width, initial_indent=" " * 5, subsequent_indent=" " * 7)
+            yield from textwrap.wrap(said, max(width, 60), initial_indent=" " * 5, subsequent_indent=" " * 7)
 
 
 def glossary(terms: Sequence[Term]) -> Table:

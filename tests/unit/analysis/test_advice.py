@@ -57,7 +57,7 @@ def test_opposite_needs_have_different_answers() -> None:
     assert (alone.chosen.variant, quick.chosen.variant) == ("libvirt/kvm", "docker/bridge")
     assert order(alone) == [("libvirt/kvm", "met"), ("docker/bridge", "missed")]
     assert order(quick) == [("docker/bridge", "met"), ("libvirt/kvm", "missed")]
-    assert alone.ranked[0].ahead == "own-kernel is missed by docker/bridge"
+    assert alone.ranked[0].ahead == "on docker/bridge own-kernel is missed"
     reason = quick.ranked[0].reasons[0]
     assert (reason.run, reason.n, reason.word) == ("r1", 12, "met")
     assert reason.low is not None
@@ -140,7 +140,7 @@ def test_the_first_stated_need_ranks_those_that_meet_all() -> None:
     assert [name for name, _ in order(advise([start(), CPU], [evidence]))] == ["b/early", "a/late"]
     found = advise([CPU, start()], [evidence])
     assert [name for name, _ in order(found)] == ["a/late", "b/early"]
-    assert found.ranked[0].ahead == "cpu is better than of b/early"
+    assert found.ranked[0].ahead == "cpu is better than on b/early"
     close = {"a/one": around(0.3, sd=0.2), "b/two": around(0.31, sd=0.2)}
     told = advise([start()], [run(close, workload="boot.ready", metric="ready", unit="s", direction="lower")])
     assert told.ranked[0].ahead.endswith("but the intervals overlap")
