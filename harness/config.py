@@ -18,11 +18,11 @@ from harness.model import Limits, Mark, Metric, Resource, Server, Suite, Workloa
 BUILTINS = ("threads", "memory_mib", "scratch", "address", "port")
 """Placeholders that the harness fills in; `address` and `port` are those of the workload's server."""
 
-CLAIMS_FILE = "claims.toml"
-"""Stands among the workloads and is none (see harness.claims)."""
-
 NEEDS_FILE = "needs.toml"
-"""So does this (see harness.needs)."""
+"""Stands among the workloads and is none (see harness.needs)."""
+
+CLAIMS_FILE = "claims.toml"
+"""So does this (see harness.claims)."""
 
 PARAMETERS: Mapping[str, frozenset[str]] = {}
 """By measure, the parameters that it knows by itself, beside those that a command's words name."""
