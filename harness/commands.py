@@ -134,7 +134,7 @@ def advise(arguments: argparse.Namespace) -> int:
     needs = () if arguments.list else advising.needs(arguments, glossary)
     # After what may be refused: these take seconds.
     from harness.report import advice as rendered
-    from harness.report import markdown, terminal
+    from harness.report import terminal
 
     if arguments.list:
         listed = [dataclasses.asdict(term) for term in glossary.terms]
@@ -143,7 +143,7 @@ def advise(arguments: argparse.Namespace) -> int:
     stored = _stored(arguments, arguments.run or ())
     found = advising.advise(needs, stored, arguments.variant or (), requests.results(arguments))
     if arguments.markdown:
-        _lines(markdown.advice(found))
+        _lines(rendered.markdown(found))
     else:
         data = rendered.as_dict(found, [one.fact("run") for one in stored], stored[0].fact("host"))
         _show(arguments, data, [rendered.text(found, width)])

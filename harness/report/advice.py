@@ -89,6 +89,23 @@ def text(found: Advice, width: int) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def markdown(found: Advice) -> Iterator[str]:
+    """Lines: what is needed, the answer, every variant's reasons, and the rule."""
+    from harness.report.markdown import escape, table
+
+    yield "# tare: which variant\n"
+    for number, need in enumerate(found.needs, 1):
+        yield f"{number}. {escape(need_words(need))}"
+    yield f"\n**{escape(answer(found))}**\n"
+    for one in (ranked_table(found), apart_table(found)):
+        if not one.empty:
+            yield f"## {escape(one.title)}\n"
+        for group in one.groups:
+            yield f"### {escape(group.title)}\n"
+            yield from table(dataclasses.replace(one, groups=(group,)))
+    yield from (f"- {escape(note)}" for note in notes(found))
+
+
 def _entry(number: str, group: Group, width: int) -> Iterator[str]:
     """One variant: each need with its word, figure, source and why."""
     yield f"{number}{group.title}"

@@ -2,11 +2,8 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
-from harness.analysis.advice import Advice
 from harness.analysis.verdicts import Verdict
-from harness.report import advice as asked
 from harness.report import boot, tables
 from harness.report import claims as ledger
 from harness.report.chapters import CHAPTERS, Chapter
@@ -40,21 +37,6 @@ def claims(found: Sequence[Verdict]) -> Iterator[str]:
         yield from table(ledger.judged_table(found))
     yield "No verdict, and why:\n"
     yield from table(ledger.open_table(found))
-
-
-def advice(found: Advice) -> Iterator[str]:
-    """Lines: what was needed, the answer, every variant's reasons, and the rule."""
-    yield "# tare: which variant\n"
-    for number, need in enumerate(found.needs, 1):
-        yield f"{number}. {escape(asked.need_words(need))}"
-    yield f"\n**{escape(asked.answer(found))}**\n"
-    for one in (asked.ranked_table(found), asked.apart_table(found)):
-        if not one.empty:
-            yield f"## {escape(one.title)}\n"
-        for group in one.groups:
-            yield f"### {escape(group.title)}\n"
-            yield from table(replace(one, groups=(group,)))
-    yield from (f"- {escape(note)}" for note in asked.notes(found))
 
 
 def _lines(stored: Stored, plots: Sequence[Plot], picture: str) -> Iterator[str]:
