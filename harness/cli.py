@@ -24,6 +24,7 @@ examples:
   tare run --workload cpu --variant docker      only the CPU workloads, Docker against native
   tare report latest                            render the newest run again
   tare claims                                   which of a document's sentences hold on this host?
+  tare advise --need own-kernel --need start=5s which variant is right for me?
 
 exit codes: 0 fine, 1 a case failed, 2 usage or bad input, 3 a gate was not passed, 4 host not fit, 130 interrupted
 """
@@ -39,6 +40,14 @@ CLAIMS_EPILOG = """\
 examples:
   tare claims                                   by all runs of this host, the newest that measured a thing first
   tare claims latest --fail-on contradicted     by one run; exit code 3 when it contradicts a claim
+"""
+ADVISE_EPILOG = """\
+examples:
+  tare advise --list                            the names that needs have
+  tare advise needs.toml                        by a file, the most important need first
+  tare advise --need own-kernel --need start=5s --need cpu=10%
+                                                a kernel of its own, 5 s or better, at most 10 % overhead
+  tare advise --need disk.fsync:latency-p50=2ms --variant docker --markdown
 """
 COMPARE_EPILOG = """\
 examples:
@@ -129,6 +138,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("run", metavar="RUN", nargs="?", default="latest", help=RUN_HELP)
     _out(one)
     _claims(command("claims", commands.claims, "judge the sentences of a document by stored runs", CLAIMS_EPILOG))
+    _advise(command("advise", commands.advise, "say which variants meet your needs, by stored runs", ADVISE_EPILOG))
     _compare(command("compare", commands.compare, "compare runs, also of other hosts", COMPARE_EPILOG))
     one = command("export", commands.export, "write a stored run's samples")
     one.add_argument("run", metavar="RUN", help=RUN_HELP)
@@ -197,6 +207,26 @@ def _claims(one: Parser) -> None:
     shown.add_argument("--json", action="store_true", help="JSON on stdout, for scripts")
     shown.add_argument("--markdown", action="store_true", help="Markdown on stdout")
     one.add_argument("--fail-on", choices=("contradicted",), help="exit with 3 when a claim is contradicted")
+    _workloads_dir(one)
+    _out(one)
+
+
+def _advise(one: Parser) -> None:
+    one.add_argument("file", type=Path, metavar="NEEDS", nargs="?", help="a TOML file of needs (docs/advice.md)")
+    one.add_argument(
+        "--need",
+        action="append",
+        metavar="NAME[=LIMIT]",
+        help="a need: LIMIT or better, in %% an overhead; without it only ranks; repeat for more, most important first",
+    )
+    one.add_argument("--list", action="store_true", help="list the short names of needs and what answers them")
+    one.add_argument("--run", action="append", metavar="RUN", help="by this run; repeat for more (default: all here)")
+    one.add_argument(
+        "--variant", action="append", metavar="NAME", help="only this variant or runtime (default: all but baselines)"
+    )
+    shown = one.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="JSON on stdout, for scripts")
+    shown.add_argument("--markdown", action="store_true", help="Markdown on stdout")
     _workloads_dir(one)
     _out(one)
 

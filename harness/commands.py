@@ -14,6 +14,7 @@ from harness.errors import ExitCode, bad_input
 
 if TYPE_CHECKING:
     from harness.comparing.compare import Comparison
+    from harness.report.stored import Stored
     from harness.terminal import TerminalProgress
 
 IMAGE_SECONDS = 3600.0
@@ -108,18 +109,10 @@ def claims(arguments: argparse.Namespace) -> int:
     from harness.config import load_workloads
     from harness.report import claims as ledger
     from harness.report import markdown
-    from harness.store import find, runs
 
-    folder, results = requests.workloads_folder(arguments), requests.results(arguments)
+    folder = requests.workloads_folder(arguments)
     known = load_claims(folder, load_workloads(folder))
-    if arguments.runs:
-        # Newest first, whatever the order in which they were named.
-        named = {(one := find(results, word)).name: one.directory for word in arguments.runs}
-        stored = ledger.load_named([named[name] for name in sorted(named, reverse=True)])
-    else:
-        stored, damaged = ledger.load_newest_host([one.directory for one in reversed(runs(results))])
-        for line in damaged:
-            print(line, file=sys.stderr)
+    stored = _stored(arguments, arguments.runs)
     found = verdicts(known, [ledger.evidence(one) for one in stored])
     host = stored[0].fact("host") if stored else ""
     if arguments.markdown:
@@ -130,6 +123,31 @@ def claims(arguments: argparse.Namespace) -> int:
         _show(arguments, data, [ledger.text(found, width), "", ledger.count_words(found)])
     contradicted = any(one.word == "contradicted" for one in found)
     return ExitCode.GATE if arguments.fail_on and contradicted else ExitCode.FINE
+
+
+def advise(arguments: argparse.Namespace) -> int:
+    """Which variants meet the user's needs, by stored runs of this host."""
+    from harness import advising
+
+    width = shutil.get_terminal_size((120, 24)).columns
+    glossary = advising.glossary(arguments)
+    needs = () if arguments.list else advising.needs(arguments, glossary)
+    # After what may be refused: these take seconds.
+    from harness.report import advice as rendered
+    from harness.report import terminal
+
+    if arguments.list:
+        listed = [dataclasses.asdict(term) for term in glossary.terms]
+        _show(arguments, listed, [terminal.text(rendered.glossary(glossary.terms), width)])
+        return ExitCode.FINE
+    stored = _stored(arguments, arguments.run or ())
+    found = advising.advise(needs, stored, arguments.variant or (), requests.results(arguments))
+    if arguments.markdown:
+        _lines(rendered.markdown(found))
+    else:
+        data = rendered.as_dict(found, [one.fact("run") for one in stored], stored[0].fact("host"))
+        _show(arguments, data, [rendered.text(found, width)])
+    return ExitCode.FINE
 
 
 def compare(arguments: argparse.Namespace) -> int:
@@ -248,6 +266,22 @@ def completion(arguments: argparse.Namespace) -> int:
     _complete_files(arguments.parser, shtab.FILE, shtab.DIRECTORY)
     print(shtab.complete(arguments.parser, arguments.shell))
     return ExitCode.FINE
+
+
+def _stored(arguments: argparse.Namespace, words: Sequence[str]) -> "list[Stored]":
+    """The runs that were named, newest first, or else all of the newest run's host."""
+    from harness.report import claims as ledger
+    from harness.store import find, runs
+
+    results = requests.results(arguments)
+    if words:
+        # Newest first, whatever the order in which they were named.
+        named = {(one := find(results, word)).name: one.directory for word in words}
+        return ledger.load_named([named[name] for name in sorted(named, reverse=True)])
+    stored, damaged = ledger.load_newest_host([one.directory for one in reversed(runs(results))])
+    for line in damaged:
+        print(line, file=sys.stderr)
+    return stored
 
 
 def _render(directory: Path) -> None:

@@ -20,8 +20,11 @@ BUILTINS = ("threads", "memory_mib", "scratch", "address", "port", "upstream")
 """Placeholders that the harness fills in; `address` and `port` are those of the workload's server, `upstream` is the
 next one's in a chain."""
 
+NEEDS_FILE = "needs.toml"
+"""Stands among the workloads and is none (see harness.needs)."""
+
 CLAIMS_FILE = "claims.toml"
-"""Stands among the workloads and is none (see harness.claims)."""
+"""So does this (see harness.claims)."""
 
 DENSITY: Mapping[str, tuple[float, float]] = {
     "most": (1, 100_000),
@@ -99,7 +102,7 @@ def load_workloads(folder: Path) -> dict[str, Workload]:
     """
     if not folder.is_dir():
         raise bad_input(str(folder), "is not a folder of workloads", "give one by --workloads-dir")
-    paths = (path for path in sorted(folder.glob("*.toml")) if path.name != CLAIMS_FILE)
+    paths = (path for path in sorted(folder.glob("*.toml")) if path.name not in (CLAIMS_FILE, NEEDS_FILE))
     return {path.stem: load_workload(path) for path in paths}
 
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from itertools import pairwise
 
 from harness.errors import bad_input
@@ -9,6 +10,11 @@ from harness.errors import bad_input
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(s|m|h)")
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,4})?)%")
+_AMOUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Za-zµ%/0-9-]{0,20})")
+_SCALES: Mapping[str, Mapping[str, float]] = {
+    "s": {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "min": 60},
+    "bytes": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
+}
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -57,3 +63,25 @@ def parse_gate(text: str, flag: str) -> float:
     if name != "regression":
         raise bad_input(flag, f"there is no gate {name!r}", f"for example {flag} regression=5%")
     return parse_percent(percent, f"{flag} regression")
+
+
+def parse_amount(given: str | float, unit: str, where: str) -> float:
+    """An amount of `unit` (a metric's): a number of it, or a text such as `1.5 s`, `64 MiB`, `2 GB/s`, `200`.
+
+    Raises TareError (bad input), naming `where`.
+    """
+    if not isinstance(given, str):
+        return float(given)
+    base, slash, per = unit.partition("/")
+    scales = {f"{name}{slash}{per}": size for name, size in _SCALES.get(base, {}).items()} | {unit: 1.0}
+    found = _AMOUNT.fullmatch(given)
+    if not found or found[2] not in {*scales, ""}:
+        raise bad_input(where, f"{given!r} is no amount of {unit}", f"write one such as {_example(scales, unit)}")
+    if unit == "%" and not found[2]:
+        raise bad_input(where, f"{given!r} has no unit", "write a percentage such as 5 %")
+    return float(found[1]) * scales.get(found[2], 1.0)
+
+
+def _example(scales: Mapping[str, float], unit: str) -> str:
+    names = [name for name in scales if name != unit][-3:] or [unit]
+    return ", ".join(f"“5 {name}”" for name in dict.fromkeys([*names, unit]))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -21,13 +21,21 @@ HARDWARE = ("none", "kvm", "")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """One stored run; `samples` has the CSV's columns, `skips` what did not run and why."""
+    """One stored run; `samples` has the CSV's columns, `skips` what did not run and why.
+
+    `facts` are what its instances proved of themselves, by variant; `unable` says of a workload and a variant why it
+    gave no figure there without having failed; `host_kernel` is the release of the host's kernel.
+    """
 
     run: str
     samples: pd.DataFrame
     declared: Declared
     host_virtualized: str = "none"
     skips: tuple[tuple[str, str], ...] = ()
+    baseline: str = "native"
+    facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    unable: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    host_kernel: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +85,7 @@ def chosen_trials(claims: Sequence[Claim], evidence: Sequence[Evidence]) -> dict
     """The rows of each claim by its id; of several runs (newest first) the newest that is fit, else the newest."""
     found: dict[str, dict[tuple[str, ...], Trial]] = {claim.id: {} for claim in claims}
     for one in evidence:
-        blocks = _blocks(one)
+        blocks = planned_blocks(one)
         ratios = {against: _overheads(claims, one, against, blocks) for against in _baselines(claims, one)}
         values = block_values(_wanted([claim for claim in claims if claim.kind == "absolute"], one.samples))
         for claim in claims:
@@ -112,7 +120,7 @@ def matches(variant: str, name: str) -> bool:
     return variant == name or variant.startswith(f"{name}/")
 
 
-def _blocks(one: Evidence) -> dict[str, int]:
+def planned_blocks(one: Evidence) -> dict[str, int]:
     """How many blocks each workload should have: those planned, at least those that left any row."""
     left = one.samples[one.samples["role"] == "subject"].groupby("workload")["block"].nunique()
     names = {*one.declared.planned, *map(str, left.index)}
@@ -166,11 +174,13 @@ def _ratios(claim: Claim, ratios: dict[str, list[Overhead]], evidence: Evidence)
                     whole=one.verdict,
                     confidence=one.confidence,
                     logarithms=one.differences,
-                    interval=_interval_of(one),
+                    interval=interval_of(one),
                 )
 
 
-def _interval_of(one: Overhead) -> Callable[[float], Estimate]:
+def interval_of(one: Overhead) -> Callable[[float], Estimate]:
+    """An overhead that there is, with an interval of any confidence."""
+
     def interval(confidence: float) -> Estimate:
         found = one.interval(confidence)
         assert found is not None, "only overheads that there are become trials"
@@ -204,11 +214,12 @@ def _values(claim: Claim, values: pd.DataFrame, evidence: Evidence, blocks: Mapp
             whole=(known - len(own)) * 10 <= known,
             confidence=1 - (1 - CONFIDENCE) * evidence.declared.shares.get(str(workload), 1.0),
             logarithms=logarithms,
-            interval=_geometric(logarithms, pilot),
+            interval=geometric_interval(logarithms, pilot),
         )
 
 
-def _geometric(logarithms: Sequence[float], pilot: int) -> Callable[[float], Estimate]:
+def geometric_interval(logarithms: Sequence[float], pilot: int) -> Callable[[float], Estimate]:
+    """The geometric mean with an interval of any confidence; `pilot` as in two_stage."""
     return lambda confidence: through(math.exp, two_stage(logarithms, pilot, confidence))
 
 

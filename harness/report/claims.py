@@ -35,7 +35,33 @@ def evidence(stored: Stored) -> Evidence:
         declared=stored.declared,
         host_virtualized=next((nature for nature in natures if nature in SOFTWARE), natures[0]),
         skips=tuple((str(one.get("what", "")), str(one.get("reason", ""))) for one in skips),
+        baseline=stored.baseline,
+        facts=proved(stored),
+        unable=_unable(stored),
+        host_kernel=str(stored.mapping("host").get("kernel") or ""),
     )
+
+
+def proved(stored: Stored) -> dict[str, dict[str, str]]:
+    """What instances told of themselves, by variant: their facts, and what a measure of isolation observed."""
+    found: dict[str, dict[str, str]] = {}
+    seen = [{"variant": name, "facts": facts} for name, facts in stored.mapping("instances").items()]
+    for one in [*seen, *stored.observed("isolation")]:
+        parts = [one, *(part for part in one.values() if isinstance(part, dict))]
+        plain = {str(key): value for part in parts for key, value in part.items()}
+        told = {key: str(value) for key, value in plain.items() if isinstance(value, str | int | float)}
+        found.setdefault(str(one.get("variant")), {}).update(told)
+    return found
+
+
+def _unable(stored: Stored) -> dict[tuple[str, str], str]:
+    """By workload and variant, why a measure has no such operation there."""
+    entries = (one for one in stored.entries("observed") if isinstance(one, dict))
+    return {
+        (str(one.get("workload")), str(one.get("variant"))): str(one.get("reason"))
+        for one in entries
+        if one.get("what") == "unsupported"
+    }
 
 
 def of_run(stored: Stored) -> list[Verdict]:

@@ -23,7 +23,7 @@ def escape(text: str) -> str:
     text = SPECIAL.sub(r"\\\1", text)
     for plain, entity in ENTITIES.items():
         text = text.replace(plain, entity)
-    return re.sub(r"^(\s*)([-+=]|\d+[.)])(?=\s|$)", r"\1\\\2", text)
+    return re.sub(r"^(\s*|\s*\d+)([-+=.)])(?=\s|$)", r"\1\\\2", text)
 
 
 def page(stored: Stored, plots: Sequence[Plot], picture: str) -> str:

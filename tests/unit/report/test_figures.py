@@ -31,4 +31,5 @@ def test_percent(value: float, said: str) -> None:
 def test_markdown_shows_text_as_it_is() -> None:
     assert escape("a|b*c_<i>") == "a\\|b\\*c\\_&lt;i&gt;"
     assert escape("- item") == "\\- item"
+    assert escape("1. item") == "1\\. item"
     assert "://" not in escape("http://x")

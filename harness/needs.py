@@ -1,0 +1,269 @@
+"""What a user needs of a variant, from a TOML file or flags, in order: the first need is the most important."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from annotated_types import Ge, Len
+
+from harness.claims import HOST_COST, Measurement, Words, is_measurement
+from harness.config import NEEDS_FILE, suggest, translated
+from harness.documents import Document, read_document
+from harness.errors import bad_input
+from harness.flags import parse_amount
+from harness.model import Direction, Name, Workload
+
+MOST = 50
+"""Needs of one question."""
+_GUIDE = "see docs/advice.md"
+_BETTER = {"lower": "at_most", "higher": "at_least"}
+Amount = Annotated[int | float, Ge(0)] | Annotated[str, Len(1, 40)]
+_Model = TypeVar("_Model", "Glossary", "Statement")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """A short name for a need of the source document's, in `workloads/needs.toml`: a measurement or a fact.
+
+    `about` is `workload:metric`. `fact` names what an instance proved, and `accepts` the words that meet the need.
+    """
+
+    name: Name
+    means: Words
+    factor: Words
+    about: Measurement | None = None
+    fact: Annotated[str, Len(1, 80)] | None = None
+    accepts: Annotated[tuple[Words, ...], Len(0, 20)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glossary:
+    """The file of terms."""
+
+    terms: Annotated[tuple[Term, ...], Len(1, 200)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stated:
+    """One need as a user wrote it: `about` is a term or `workload:metric`; of the rest at most one end or `overhead`.
+
+    Amounts are numbers in the metric's own unit, or texts such as `64 MiB`; `overhead` is a text such as `5 %`.
+    Without any of them a measurement only ranks.
+    """
+
+    about: Annotated[str, Len(1, 90)]
+    at_most: Amount | None = None
+    at_least: Amount | None = None
+    overhead: Annotated[str, Len(1, 40)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """The user's file."""
+
+    needs: Annotated[tuple[Stated, ...], Len(1, MOST)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """A need that figures or facts can meet: with `fact` one of `accepts`, else a value from `low` to `high` in `unit`,
+    or with `overhead` an overhead against the run's baseline in that range (0.05 is 5 %). Open ends are infinite."""
+
+    name: str
+    means: str
+    fact: str = ""
+    accepts: tuple[str, ...] = ()
+    workload: str = ""
+    metric: str = ""
+    unit: str = ""
+    direction: Direction = "lower"
+    overhead: bool = False
+    low: float = -math.inf
+    high: float = math.inf
+
+    @property
+    def limited(self) -> bool:
+        """Whether it has a limit; one without only ranks."""
+        return bool(self.fact) or self.low > -math.inf or self.high < math.inf
+
+
+def load_terms(folder: Path, workloads: Mapping[str, Workload]) -> tuple[Term, ...]:
+    """The terms of a workloads folder, none where it has no such file.
+
+    Raises TareError (bad input) with file, line and field for the first that is wrong.
+    """
+    path = folder / NEEDS_FILE
+    if not path.exists() and not path.is_symlink():
+        return ()
+    document = read_document(path)
+    found = _model(Glossary, document)
+    times = Counter(term.name for term in found.terms)
+    for number, term in enumerate(found.terms):
+        for field, problem, fix in _term_problems(term, times[term.name], workloads):
+            raise bad_input(document.where(("terms", number, field)), problem, fix)
+    return found.terms
+
+
+def load_needs(path: Path, terms: Sequence[Term], workloads: Mapping[str, Workload]) -> tuple[Need, ...]:
+    """The needs of a user's file, in its order. Raises TareError (bad input) with file, line and field."""
+    document = read_document(path)
+    found = _model(Statement, document)
+
+    def where(number: int) -> Callable[[str], str]:
+        return lambda field: document.where(("needs", number, field))
+
+    return _distinct([(_need(one, where(at), terms, workloads), where(at)) for at, one in enumerate(found.needs)])
+
+
+def parse_needs(texts: Sequence[str], terms: Sequence[Term], workloads: Mapping[str, Workload]) -> tuple[Need, ...]:
+    """The needs of `--need` flags: `TERM`, `TERM=1s` (that or better), `TERM=5%` (overhead of at most that).
+
+    Raises TareError (bad input), naming the flag.
+    """
+    found = []
+    for text in texts:
+
+        def where(field: str, text: str = text) -> str:
+            return f"--need {text}"
+
+        about, equals, amount = text.partition("=")
+        stated = Stated(about=about)
+        if equals and amount.endswith("%"):
+            stated = Stated(about=about, overhead=amount)
+        elif equals:
+            better = _BETTER[_direction(_measurement(about, where, terms, workloads), workloads)]
+            stated = Stated(about=about, **{better: amount})
+        found.append((_need(stated, where, terms, workloads), where))
+    return _distinct(found)
+
+
+def _distinct(found: Sequence[tuple[Need, Callable[[str], str]]]) -> tuple[Need, ...]:
+    seen: set[tuple[object, ...]] = set()
+    for need, where in found:
+        key = (need.fact, need.workload, need.metric, need.overhead)
+        if key in seen:
+            raise bad_input(where("about"), f"{need.name} is needed twice", "state it once")
+        seen.add(key)
+    return tuple(need for need, _ in found)
+
+
+def _need(
+    stated: Stated, where: Callable[[str], str], terms: Sequence[Term], workloads: Mapping[str, Workload]
+) -> Need:
+    ends = {name: value for name in ("at_most", "at_least", "overhead") if (value := getattr(stated, name)) is not None}
+    term = next((one for one in terms if one.name == stated.about), None)
+    if term and term.fact:
+        for field in ends:
+            raise bad_input(where(field), f"{stated.about} is a fact: it has no limit", "remove it")
+        return Need(name=term.name, means=term.means, fact=term.fact, accepts=term.accepts)
+    if len(ends) > 1:
+        first, second, *_ = ends
+        raise bad_input(where(second), f"{first} is there too", "state one limit, and a further need for another")
+    about = _measurement(stated.about, where, terms, workloads)
+    workload, _, metric = about.partition(":")
+    unit, linear = _unit(about, workloads)
+    direction = _direction(about, workloads)
+    low, high = _range(stated, where, unit, direction)
+    if stated.overhead is not None and linear:
+        raise bad_input(where("overhead"), f"{about} is on a linear scale: it has no overhead", "write at_most = …")
+    return Need(
+        name=stated.about,
+        means=term.means if term else workloads[workload].title,
+        workload=workload,
+        metric=metric,
+        unit="" if stated.overhead is not None else unit,
+        direction="lower" if stated.overhead is not None else direction,
+        overhead=stated.overhead is not None,
+        low=low,
+        high=high,
+    )
+
+
+def _range(stated: Stated, where: Callable[[str], str], unit: str, direction: Direction) -> tuple[float, float]:
+    """The range that meets the need; only its better side may be open."""
+    if stated.overhead is not None:
+        return -math.inf, parse_amount(stated.overhead, "%", where("overhead")) / 100
+    for field, other, wrong in (("at_least", "at_most", "lower"), ("at_most", "at_least", "higher")):
+        if getattr(stated, field) is not None and direction == wrong:
+            raise bad_input(where(field), f"{wrong} is better of {stated.about}", f"write {other} = …")
+    if stated.at_most is not None:
+        return -math.inf, parse_amount(stated.at_most, unit, where("at_most"))
+    if stated.at_least is not None:
+        return parse_amount(stated.at_least, unit, where("at_least")), math.inf
+    return -math.inf, math.inf
+
+
+def _measurement(
+    about: str, where: Callable[[str], str], terms: Sequence[Term], workloads: Mapping[str, Workload]
+) -> str:
+    """The `workload:metric` that `about` names by itself or as a term."""
+    for term in terms:
+        if term.name == about:
+            if term.about is None:
+                raise bad_input(where("about"), f"{about} is a fact: it has no limit", f"write {about} alone")
+            return term.about
+    if not is_measurement(about):
+        fix = f"{suggest(about, [term.name for term in terms])} (or name workload:metric; tare advise --list shows all)"
+        raise bad_input(where("about"), f"there is no term {about!r}", fix)
+    for problem, fix in _unknown(about, workloads):
+        raise bad_input(where("about"), problem, fix)
+    return about
+
+
+def _term_problems(term: Term, times: int, workloads: Mapping[str, Workload]) -> Iterator[tuple[str, str, str]]:
+    if times > 1:
+        yield "name", f"{term.name} is there {times} times", "give each term a name of its own"
+    if (term.about is None) == (term.fact is None):
+        yield "about", "a term is either a measurement or a fact", "write about = … or fact = …, and not both"
+    if (term.fact is None) == bool(term.accepts):
+        yield "accepts", "belongs to a fact, which cannot be without", "write the words that meet the need"
+    if term.about is not None:
+        for problem, fix in _unknown(term.about, workloads):
+            yield "about", problem, fix
+
+
+def _unknown(about: str, workloads: Mapping[str, Workload]) -> Iterator[tuple[str, str]]:
+    workload, _, metric = about.partition(":")
+    if workload not in workloads:
+        yield f"there is no workload {workload}", suggest(workload, workloads)
+        return
+    names = [*(one.name for one in workloads[workload].metrics), *HOST_COST]
+    if metric not in names:
+        yield f"{workload} has no metric {metric}", suggest(metric, names)
+
+
+def _unit(about: str, workloads: Mapping[str, Workload]) -> tuple[str, bool]:
+    """The unit of a measurement, and whether its scale is linear."""
+    workload, _, metric = about.partition(":")
+    found = {one.name: (one.unit, one.scale == "linear") for one in workloads[workload].metrics}
+    return found.get(metric) or (HOST_COST[metric], False)
+
+
+def _direction(about: str, workloads: Mapping[str, Workload]) -> Direction:
+    workload, _, metric = about.partition(":")
+    return next((one.direction for one in workloads[workload].metrics if one.name == metric), "lower")
+
+
+def _model(kind: type[_Model], document: Document) -> _Model:
+    from pydantic import ValidationError
+
+    try:
+        model: _Model = _adapter(kind.__name__).validate_json(json.dumps(document.values))
+    except ValidationError as error:
+        nested: Mapping[str | int, type] = {"terms": Term, "needs": Stated}
+        raise translated(kind, document, error.errors(include_url=False), nested, _GUIDE) from None
+    return model
+
+
+@cache
+def _adapter(kind: str) -> Any:
+    from pydantic import ConfigDict, TypeAdapter
+
+    for part in (Term, Glossary, Stated, Statement):
+        part.__pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # type: ignore[union-attr]
+    return TypeAdapter({"Glossary": Glossary, "Statement": Statement}[kind])

@@ -1,0 +1,207 @@
+"""Advice as tables, and as text for a terminal: the answer first, then each variant's reasons, then the rule."""
+
+import dataclasses
+import math
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+from harness.analysis.advice import RULE, Advice, Candidate, Reason, gaps
+from harness.needs import Need, Term
+from harness.report import figures, terminal
+from harness.report.tables import Group, Section, Table
+
+INTERVAL = "[90 %]"
+
+
+def answer(found: Advice) -> str:
+    """What is advised, or why nothing is, as one sentence."""
+    if not found.ranked:
+        apart = ": what was measured stands apart" if found.apart else ""
+        return f"No variant here can be advised: nothing of what is needed was measured{apart}."
+    first = found.ranked[0]
+    if found.chosen is None:
+        lacking = [one for one in first.reasons if one.word not in ("met", "met by the figure only")]
+        said = "; ".join(f"{one.need.name} is {one.word}" for one in lacking)
+        return f"No variant here is known to meet all. Nearest is {first.variant}: {said}."
+    also = [one.variant for one in found.ranked[1:] if one.word == first.word]
+    sure = "" if first.word == "met" else " by the figure only: more blocks would tell"
+    count = "what is needed" if len(first.reasons) == 1 else f"all {len(first.reasons)} needs"
+    return f"{first.variant} meets {count}{sure}{f', and so do {_listed(also)} after it' if also else ''}."
+
+
+def need_words(need: Need) -> str:
+    """A need with its meaning, its limit and what answers."""
+    by = f"fact {need.fact}" if need.fact else f"{need.workload} {need.metric}"
+    return f"{need.name}: {', '.join(part for part in (need.means, limit(need)) if part)} ({by})"
+
+
+def limit(need: Need) -> str:
+    """A need's limit in words."""
+    if need.fact:
+        return ""
+    if not need.limited:
+        return f"the {need.direction} the better"
+    if need.overhead:
+        return f"overhead at most {100 * need.high:g} %"
+    return f"at most {_amount(need.high, need)}" if need.high < math.inf else f"at least {_amount(need.low, need)}"
+
+
+def ranked_table(found: Advice) -> Table:
+    """One group per candidate, best first, one row per need."""
+    groups = [Group(title=f"{one.variant}: {_verdict(one)}", sections=(_section(one),)) for one in found.ranked]
+    return _table("Variants, best first", groups)
+
+
+def apart_table(found: Advice) -> Table:
+    """What was emulated, nested or measured on an emulated host: shown, and no answer to anything."""
+    groups = [
+        Group(title=f"{one.variant}: {one.apart}", sections=(_section(one),), emulated=True) for one in found.apart
+    ]
+    return _table("Emulated or nested: shown apart, meets nothing", groups)
+
+
+def notes(found: Advice) -> Iterator[str]:
+    """Why each candidate stands before the next, what did not run, what to measure next, and the rule."""
+    for one, after in pairwise(found.ranked):
+        yield f"{one.variant} comes before {after.variant}: {one.ahead}."
+    if found.unmeasured:
+        yield f"Of what is needed nothing was measured on {_listed(found.unmeasured)}."
+    for what, why in found.skips:
+        yield f"{what} did not run here: {why}."
+    if lacking := " ".join(f"--workload {name}" for name in gaps(found)):
+        yield f"Not all is measured; what would tell: tare run --suite full {lacking}"
+    yield f"How they are ranked: {RULE}"
+
+
+def text(found: Advice, width: int) -> str:
+    """All of it for a terminal, wrapped at `width` (at least 60)."""
+    parts = [
+        "\n".join(f"{number}. {need_words(need)}" for number, need in enumerate(found.needs, 1)),
+        terminal.wrapped([answer(found)], width).removeprefix("- "),
+        *("\n".join(_entry(f"{number}. ", one, width)) for number, one in enumerate(ranked_table(found).groups, 1)),
+    ]
+    if found.apart:
+        parts += [f"{apart_table(found).title}:"]
+        parts += ["\n".join(_entry("", one, width)) for one in apart_table(found).groups]
+    parts += [terminal.wrapped(list(notes(found)), width)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def markdown(found: Advice) -> Iterator[str]:
+    """Lines: what is needed, the answer, every variant's reasons, and the rule."""
+    from harness.report.markdown import escape, table
+
+    yield "# tare: which variant\n"
+    for number, need in enumerate(found.needs, 1):
+        yield f"{number}. {escape(need_words(need))}"
+    yield f"\n**{escape(answer(found))}**\n"
+    for one in (ranked_table(found), apart_table(found)):
+        if not one.empty:
+            yield f"## {escape(one.title)}\n"
+        for group in one.groups:
+            yield f"### {escape(group.title)}\n"
+            yield from table(dataclasses.replace(one, groups=(group,)))
+    yield from (f"- {escape(note)}" for note in notes(found))
+
+
+def _entry(number: str, group: Group, width: int) -> Iterator[str]:
+    """One variant: each need with its word, figure, source and why."""
+    yield f"{number}{group.title}"
+    for section in group.sections:
+        for name, word, value, source, why in section.rows:
+            told = f"{value} ({source})" if value else source
+            said = f"{name}: {word}; {'; '.join(part for part in (told, why) if part)}"
+            yield from textwrap.wrap(said, max(width, 60), initial_indent=" " * 5, subsequent_indent=" " * 7)
+
+
+def glossary(terms: Sequence[Term]) -> Table:
+    """The short names that there are for needs."""
+    rows = tuple((one.name, one.means, one.about or f"fact: {one.fact}", one.factor) for one in terms)
+    columns = ("name", "means", "answered by", "the document’s factor")
+    group = Group(title="", sections=(Section(title="", rows=rows),))
+    return Table(title="Needs", columns=columns, numeric=frozenset(), groups=(group,))
+
+
+def as_dict(found: Advice, runs: Sequence[str], host: str) -> dict[str, Any]:
+    """For a script."""
+    return {
+        "host": host,
+        "runs": list(runs),
+        "needs": [{**_need(need), "limit": limit(need)} for need in found.needs],
+        "answer": answer(found),
+        "chosen": found.chosen.variant if found.chosen else None,
+        "ranking": [{"rank": number, **_candidate(one)} for number, one in enumerate(found.ranked, 1)],
+        "apart": [_candidate(one) for one in found.apart],
+        "unmeasured": list(found.unmeasured),
+        "skips": [{"what": what, "reason": why} for what, why in found.skips],
+        "measure_next": list(gaps(found)),
+        "rule": RULE,
+    }
+
+
+def _amount(end: float, need: Need) -> str:
+    number, _, unit = figures.humane(end, need.unit).partition(" ")
+    return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {unit}".rstrip()
+
+
+def _verdict(one: Candidate) -> str:
+    if one.word == "met":
+        return "meets all"
+    if one.word == "met by the figure only":
+        return "meets all, by the figure only"
+    return f"{_listed([reason.need.name for reason in one.reasons if reason.word == one.word])} {one.word}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _section(one: Candidate) -> Section:
+    return Section(title="", rows=tuple(_row(reason, one) for reason in one.reasons))
+
+
+def _row(reason: Reason, one: Candidate) -> tuple[str, ...]:
+    word = one.apart if one.apart and reason.word != "not measured" else reason.word
+    measured = (f"{reason.need.workload} {reason.need.metric}", f"n = {reason.n}") if reason.n else ()
+    run = f"run {reason.run}" if reason.run else ""
+    other = f"measured as {reason.variant}" if reason.variant not in ("", one.variant) else ""
+    why = "; ".join(part for part in (reason.why, other) if part)
+    name = ": ".join(part for part in (reason.need.name, limit(reason.need)) if part)
+    return name, word, figure(reason), ", ".join(part for part in (*measured, run) if part), why
+
+
+def figure(reason: Reason) -> str:
+    """A reason's figure with its interval; empty where it has none."""
+    if reason.value is None:
+        return ""
+    if reason.against:
+        factor = reason.value >= figures.FACTOR_FROM
+        value, low, high = (figures.percent(end, factor=factor) for end in (reason.value, reason.low, reason.high))
+    else:
+        value, low, high = (figures.humane(end, reason.need.unit) for end in (reason.value, reason.low, reason.high))
+    if reason.low is None or reason.high is None:
+        return f"{value} [no interval]"
+    return f"{value} [{low.removesuffix(' %')}, {high.removesuffix(' %')}]"
+
+
+def _table(title: str, groups: Sequence[Group]) -> Table:
+    columns = ("need", "word", f"figure {INTERVAL}", "measured by", "why")
+    return Table(title=title, columns=columns, numeric=frozenset(columns[2:3]), groups=tuple(groups))
+
+
+def _need(need: Need) -> dict[str, Any]:
+    ends = {name: None if math.isinf(end) else end for name, end in (("low", need.low), ("high", need.high))}
+    return {**dataclasses.asdict(need), **ends}
+
+
+def _candidate(one: Candidate) -> dict[str, Any]:
+    reasons = []
+    for reason in one.reasons:
+        told = {key: value for key, value in dataclasses.asdict(reason).items() if key != "need"}
+        ends = {key: None if told[key] is None or math.isinf(told[key]) else told[key] for key in ("low", "high")}
+        word = one.apart if one.apart and reason.word != "not measured" else reason.word
+        reasons.append({"need": reason.need.name, **told, **ends, "word": word})
+    verdict = one.apart or one.word
+    return {"variant": one.variant, "verdict": verdict, "ahead": one.ahead, "reasons": reasons}
