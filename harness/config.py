@@ -21,8 +21,29 @@ BUILTINS = ("threads", "memory_mib", "scratch", "address", "port")
 CLAIMS_FILE = "claims.toml"
 """Stands among the workloads and is none (see harness.claims)."""
 
-PARAMETERS: Mapping[str, frozenset[str]] = {}
+PARAMETERS: Mapping[str, frozenset[str]] = {
+    "churn": frozenset({"jobs", "most_s", "together"}),
+    "image": frozenset({"recipe", "level", "instances", "write_mib"}),
+}
 """By measure, the parameters that it knows by itself, beside those that a command's words name."""
+
+RANGES: Mapping[str, Mapping[str, tuple[int, int]]] = {
+    "churn": {"jobs": (1, 10_000), "most_s": (1, 600), "together": (1, 64)},
+    "image": {"level": (1, 19), "instances": (1, 16), "write_mib": (1, 1024)},
+}
+"""By measure, the least and the most that a parameter of its own may be."""
+
+NEEDED: Mapping[str, frozenset[str]] = {"churn": frozenset({"jobs", "most_s", "together"})}
+"""By measure, the parameters that it cannot do without."""
+
+SOURCES: Mapping[str, frozenset[str]] = {
+    "churn": frozenset({"rate", "p50", "p95", "longest", "elapsed"}),
+    "image": frozenset(
+        {"disk", "transfer", "build", "export", "import", "start", "deploy"}
+        | {"linked", "linked-disk", "full", "full-disk", "growth", "written"}
+    ),
+}
+"""By measure, the figures that it computes, of which a metric names one as its source."""
 
 LARGEST = 10**15
 """Most that a number among the parameters may be; beyond it a float no longer counts in ones."""
@@ -212,11 +233,30 @@ def _check_measure(document: Document, workload: Workload) -> None:
         if workload.cache == "cold":
             fix = 'remove that line, or write measure = "boot"'
             raise bad_input(document.where(("cache",)), "only a boot workload launches anew each time", fix)
+    _check_own(document, workload)
     if workload.measure == "boot":
         if workload.server:
             raise bad_input(document.where(("server",)), "a boot workload serves nothing", "remove that table")
         for index, metric in enumerate(workload.metrics):
             _check_span(document, index, metric.source)
+
+
+def _check_own(document: Document, workload: Workload) -> None:
+    """A measure's own parameters and its metrics' sources."""
+    for name in sorted(NEEDED.get(workload.measure, frozenset()) - workload.parameters.keys()):
+        raise bad_input(document.where(("parameters",)), f"{name} is missing", f"add {name} = …")
+    for name, (least, most) in RANGES.get(workload.measure, {}).items():
+        value = workload.parameters.get(name, least)
+        if type(value) is not int or not least <= value <= most:
+            problem = f"{_short(value)} is no whole number from {least} to {most}"
+            raise bad_input(document.where(("parameters", name)), problem, "give one")
+    known = SOURCES.get(workload.measure)
+    for index, metric in enumerate(workload.metrics if known else ()):
+        if known and metric.source not in known:
+            where = document.where(("metrics", index, "source"))
+            raise bad_input(
+                where, f"the measure {workload.measure} has no {metric.source}", suggest(metric.source, known)
+            )
 
 
 def _check_span(document: Document, index: int, source: str) -> None:

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ class Journal:
         self._end = (seq, length)
         self._tried = self._end
         self._broken: TareError | None = None
+        self._turn = threading.Lock()
 
     @classmethod
     def create(cls, directory: Path) -> Self:
@@ -100,10 +102,15 @@ class Journal:
         Raises TareError when the file cannot be written (full, or an I/O error: earlier events stay readable, this
         journal takes no more), ValueError for NaN or infinity and TypeError for what is not JSON.
         """
-        if self._broken:
-            raise self._broken
         if not is_name(event):
             raise ValueError(f"{event!r} cannot name an event")
+        # Instances that are launched at the same time are journalled by a thread each.
+        with self._turn:
+            return self._append(event, data)
+
+    def _append(self, event: str, data: dict[str, Any]) -> Event:
+        if self._broken:
+            raise self._broken
         try:
             seq, length = self._settle()
             made = Event(seq=seq + 1, time=now(), event=event, data=data)

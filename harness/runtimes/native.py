@@ -32,6 +32,7 @@ from harness.runtimes.base import (
     Prepared,
     RootForms,
 )
+from harness.runtimes.copies import TreeCopies
 
 PROGRAMS = ("bwrap", "taskset", "nsenter")
 END_SECONDS = 5.0
@@ -67,6 +68,10 @@ class Native:
     def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
         """The root's directory."""
         return (prepared.root.directory,)
+
+    def copies(self, prepared: Prepared, folder: Path, labels: Mapping[str, str], deadline: Deadline) -> TreeCopies:
+        """Of the root's directory."""
+        return TreeCopies(prepared, folder)
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> "Process":
         """Start the agent or the beacon in the root."""

@@ -32,7 +32,7 @@ from harness.model import (
     Workload,
 )
 from harness.rig.network import Network, open_network
-from harness.runtimes.base import Command, Entry, Place, RawOutput
+from harness.runtimes.base import Command, Entry, Place, Prepared, RawOutput
 from harness.runtimes.libvirt import Libvirt
 from harness.runtimes.libvirt.instance import Guest
 
@@ -185,12 +185,16 @@ class Stage:
         *,
         shape: Shape | None = None,
         connected: bool = True,
+        image: Prepared | None = None,
     ) -> Iterator[Guest]:
         with self.bench.launch(case.workload, entry, self.variant) as guest:
             yield guest
 
     def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
         return ()
+
+    def copies(self, case: Case, deadline: Deadline) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def meter(self) -> HostMeter:
         return HostMeter(self.shape.cpus, 0.0)

@@ -3,39 +3,16 @@
 A chapter is one module here and one line in CHAPTERS; it reads the stored run and nothing else.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from matplotlib.figure import Figure
+from harness.report.chapters.base import Chapter, Drawing
+from harness.report.chapters.churn import Churn
+from harness.report.chapters.image import Image
 
-from harness.report.stored import Stored
-from harness.report.tables import Table
+__all__ = ["CHAPTERS", "Chapter", "Drawing"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drawing:
-    """A picture of a chapter: `topic` names it in the file's name, `alt` says in words what it shows."""
-
-    topic: str
-    alt: str
-    figure: Figure
-
-
-class Chapter:
-    """What a chapter may have; one without any of it is not shown."""
-
-    def drawings(self, stored: Stored) -> Iterator[Drawing]:
-        """Its pictures, drawn under harness.report.style."""
-        yield from ()
-
-    def tables(self, stored: Stored) -> Iterator[Table]:
-        """Its tables; empty ones are not shown."""
-        yield from ()
-
-    def notes(self, stored: Stored) -> Iterator[str]:
-        """Sentences below them."""
-        yield from ()
-
-
-CHAPTERS: Mapping[str, Chapter] = {}
+CHAPTERS: Mapping[str, Chapter] = {
+    "image": Image(),
+    "churn": Churn(),
+}
 """By resource."""

@@ -14,6 +14,8 @@ from harness.model import RootForms
 from harness.runtimes.docker.daemon import Daemon, Refused
 
 REPOSITORY = "tare-root"
+COPIES = "tare-copy"
+"""Images of one case, removed at its end."""
 ROOT_LABEL = "tare.root"
 """On images only. A container inherits its image's labels, so the labels by which leftovers are found are not here."""
 CHUNK = 2**20
@@ -75,7 +77,7 @@ def _import(daemon: Daemon, root: RootForms, deadline: Deadline) -> None:
                 tag=version,
                 changes=[f"LABEL {ROOT_LABEL}={root.digest}"],
             )
-            _refuse_errors(answer)
+            refuse_errors(answer)
             image = api.inspect_image(f"{repository}:{version}")
     except OSError as error:
         raise TareError("the root cannot be read", details=str(error), hint="make images") from error
@@ -98,8 +100,8 @@ def _chunks(path: Path, digest: Any, deadline: Deadline) -> Iterator[bytes]:
             yield chunk
 
 
-def _refuse_errors(answer: object) -> None:
-    """The daemon answers 200 before it unpacks: a failure is a line of the body."""
+def refuse_errors(answer: object) -> None:
+    """Raise TareError for a failed import: the daemon answers 200 before it unpacks, failures are lines of the body."""
     for line in str(answer).splitlines():
         with contextlib.suppress(ValueError):
             said = json.loads(line)

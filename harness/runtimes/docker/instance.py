@@ -6,7 +6,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from harness.model import Accelerator, Mark
 from harness.runtimes.agent import AgentInstance, Channel
 from harness.runtimes.base import Counters, Endpoint, Place, Prepared
 from harness.runtimes.docker import remains, specification
+from harness.runtimes.docker.copies import own_files
 from harness.runtimes.docker.cost import Cgroup, Servants, cgroup_of
 from harness.runtimes.docker.daemon import Daemon, Refused
 from harness.runtimes.docker.moments import Listener, Moments, containerd_of, unheard
@@ -103,6 +104,10 @@ class Container(AgentInstance):
             return {"workload": cgroup.cpu_seconds(), **servants.cpu_seconds()}
         except OSError as error:
             raise TareError(f"{self.name} has no cgroup any more", details=self._dead() or str(error)) from error
+
+    def files(self, deadline: Deadline) -> Iterable[Path]:
+        """Its directory, its writable layer, and what the daemon keeps of it."""
+        return (*super().files(deadline), *own_files(self._daemon, self.handle, deadline))
 
     def endpoint(self) -> Endpoint:
         """The container's own address, the host's (host network) or the published one (NAT)."""

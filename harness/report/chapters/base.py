@@ -1,0 +1,34 @@
+"""What a chapter is."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from harness.report.stored import Stored
+from harness.report.tables import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """A picture of a chapter: `topic` names it in the file's name, `alt` says in words what it shows."""
+
+    topic: str
+    alt: str
+    figure: Figure
+
+
+class Chapter:
+    """What a chapter may have; one without any of it is not shown."""
+
+    def drawings(self, stored: Stored) -> Iterator[Drawing]:
+        """Its pictures, drawn under harness.report.style."""
+        yield from ()
+
+    def tables(self, stored: Stored) -> Iterator[Table]:
+        """Its tables; empty ones are not shown."""
+        yield from ()
+
+    def notes(self, stored: Stored) -> Iterator[str]:
+        """Sentences below them."""
+        yield from ()
