@@ -112,9 +112,10 @@ class Process(AgentInstance):
         self._marks[Mark.CREATED] = time.monotonic()
 
     def wait(self, mark: Mark, deadline: Deadline) -> float:
-        """The moment of `mark`; once ready, the tree is moved to the root cgroup."""
+        """The moment of `mark`; once ready, a tree that is to work is moved to the root cgroup."""
         moment = super().wait(mark, deadline)
-        if mark is Mark.READY:
+        # A beacon has done its work by now, and to move it may take the kernel longer than that work.
+        if mark is Mark.READY and self._place.entry == "agent":
             _enter_root_cgroup([process.pid for process in self._tree()])
         return moment
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from harness.analysis.intervals import Estimate, geometric
 from harness.report import figures, style
@@ -105,7 +106,7 @@ def _figure(stored: Stored, rows: pd.DataFrame) -> Figure:
         ink = style.EMULATED if apart else style.INK
         figure.text(0.012, (at - 0.08) / height, title, color=ink, fontweight="bold", va="center")
         at -= 0.2 + len(found) * LINE
-        axes = figure.add_axes((left, at / height, 0.68 - left, len(found) * LINE / height))
+        axes = figure.add_axes((left, at / height, 0.62 - left, len(found) * LINE / height))
         _draw(axes, found, apart, [end for end in (slow if apart else ends) if end is not None and end > 0])
         at -= between - 0.2
     return figure
@@ -126,8 +127,10 @@ def _draw(axes: Axes, found: Sequence[tuple[str, str, Estimate]], apart: bool, e
     axes.set_xlim(min(ends) / 1.3, max(ends) * 1.3)
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_yticks([])
-    axes.xaxis.set_major_formatter(lambda value, _: figures.digits(value).rstrip("0").rstrip("."))
-    axes.xaxis.set_minor_formatter(lambda value, _: "")
+    # A span of less than a decade has ticks too
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(axis="x", color=style.GRID, lw=0.7)
     axes.set_axisbelow(True)
     axes.spines[["left", "right", "top"]].set_visible(False)

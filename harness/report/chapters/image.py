@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import NullLocator
 
 from harness.report import figures, style
 from harness.report.boot import numbers
@@ -229,9 +230,11 @@ def _bars(axes: Axes, own: Sequence[Row], limits: tuple[float, float], *, last: 
     axes.set_xlim(*limits)
     axes.set_ylim(at, -GAP / 2)
     axes.set_yticks([])
-    axes.xaxis.set_major_formatter(lambda value, _: figures.humane(value, "bytes"))
-    axes.xaxis.set_minor_formatter(lambda value, _: "")
-    axes.tick_params(axis="x", labelbottom=last)
+    axes.xaxis.set_major_formatter(
+        lambda value, _: figures.humane(value, "bytes").replace(".000", "").replace(".00", "").replace(".0", "")
+    )
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.tick_params(axis="x", labelbottom=last, length=3 if last else 0)
     axes.grid(axis="x", color=style.GRID, lw=0.7)
     axes.set_axisbelow(True)
     axes.spines[["left", "right", "top"]].set_visible(False)
