@@ -33,6 +33,7 @@ from harness.model import (
 )
 from harness.rig.network import Network, open_network
 from harness.runtimes.base import Command, Entry, Place, Prepared, RawOutput
+from harness.runtimes.copies import allocated, packing, unpacking
 from harness.runtimes.libvirt import Libvirt
 from harness.runtimes.libvirt.instance import Guest
 
@@ -67,10 +68,17 @@ class Bench:
     network: Network
     folder: Path
 
-    def launch(self, name: str, entry: Entry, variant: str | Variant = "libvirt/tcg", scratch_mib: int = 0) -> Guest:
+    def launch(
+        self,
+        name: str,
+        entry: Entry,
+        variant: str | Variant = "libvirt/tcg",
+        scratch_mib: int = 0,
+        image: Prepared | None = None,
+    ) -> Guest:
         named = (one for one in self.runtime.variants if one.name == variant)
         chosen = variant if isinstance(variant, Variant) else next(named)
-        prepared = self.runtime.prepare(chosen, SHAPE, self.root, Deadline.after(30))
+        prepared = image or self.runtime.prepare(chosen, SHAPE, self.root, Deadline.after(30))
         directory = self.folder / name
         directory.mkdir(mode=0o711)
         place = Place(
@@ -129,6 +137,26 @@ def test_a_guest_boots_to_the_beacon_and_goes(bench: Bench) -> None:
     assert not [one for one in bench.runtime.leftovers() if one.run == LABELS["tare.run"]]
     assert not (bench.folder / "beacon" / "root.qcow2").exists()
     assert bench.root.disk.stat().st_uid == os.geteuid()
+
+
+def test_a_guest_starts_from_what_came_out_of_a_package(bench: Bench) -> None:
+    deadline, folder = Deadline.after(300), bench.folder / "copies"
+    folder.mkdir(mode=0o711)
+    variant = next(one for one in bench.runtime.variants if one.name == "libvirt/tcg")
+    image = bench.runtime.prepare(variant, SHAPE, bench.root, Deadline.after(30))
+    copies = bench.runtime.copies(image, folder, LABELS, deadline)
+    with packing(folder / "package", 1, deadline) as sink:
+        copies.save(image, sink, deadline)
+    with (
+        unpacking(folder / "package", deadline) as source,
+        copies.loaded(source, deadline) as copy,
+        bench.launch("copy", "beacon", image=copy) as guest,
+    ):
+        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+        overlay = process.run(["qemu-img", "info", "-U", bench.folder / "copy/root.qcow2"], deadline).stdout
+        assert str(copy.root.disk) in overlay
+        assert 0 < allocated(guest.files(deadline)) < allocated([copy.root.disk])
+    assert [path.name for path in folder.iterdir()] == ["package"]
 
 
 @pytest.mark.parametrize(("variant", "form"), [("libvirt/tcg", "raw"), ("libvirt/tcg-qcow2", "qcow2")])
