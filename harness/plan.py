@@ -19,6 +19,8 @@ SYSTEM_FACTOR = 2.5
 """How much longer a full system's launch takes than that of the root alone."""
 SECTION_SECONDS = 1.0
 """One iteration of a workload without a `seconds` parameter."""
+IMAGE_SECONDS = 8.0
+"""One of an image that is made, packed, unpacked and started."""
 PREPARE_SECONDS = 1.0
 ALL_THREADS = "on a shape of one vCPU, all threads are one thread: it would measure its one-thread twin again"
 ALL_THREADS_FIX = "a host with more CPUs gets a larger shape"
@@ -192,7 +194,8 @@ def case_seconds(workload: Workload, variant: str, known: Mapping[str, Variant])
         launch *= SYSTEM_FACTOR
     if workload.measure == "boot":
         return (workload.warmup + workload.iterations) * launch
-    section = workload.parameters.get("seconds", SECTION_SECONDS)
+    usual = IMAGE_SECONDS if workload.measure == "image" else SECTION_SECONDS
+    section = workload.parameters.get("seconds", workload.parameters.get("most_s", usual))
     seconds = float(section) if isinstance(section, int | float) else SECTION_SECONDS
     return launch + (PREPARE_SECONDS if workload.prepare else 0.0) + (workload.warmup + workload.iterations) * seconds
 

@@ -168,6 +168,7 @@ class Stage:
         shape: Shape | None = None,
         connected: bool = True,
         image: Prepared | None = None,
+        ended: Callable[[], object] = lambda: None,
     ) -> Iterator[Instance]:
         """A fresh instance for a role of the case; intent and end are journalled, its directory is removed."""
         prepared = image or self._prepare(case.cast[role], role, shape)
@@ -178,6 +179,7 @@ class Stage:
         directory = paths.instances() / secrets.token_hex(4)
         self.journal.append("intent", kind="instance", name=name, directory=str(directory), variant=case.cast[role])
         with ExitStack() as stack:
+            stack.callback(ended)
             stack.enter_context(_instance_directory(directory))
             place = Place(
                 name=name,

@@ -1,6 +1,6 @@
 """The protocols of measuring: what a measure is, and the stage that it finds."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -38,12 +38,14 @@ class Stage(Protocol):
         shape: Shape | None = None,
         connected: bool = True,
         image: Prepared | None = None,
+        ended: Callable[[], object] = lambda: None,
     ) -> AbstractContextManager[Instance]:
         """A fresh instance for a role of the case, carrying the run's labels; ended with the context.
 
         A role may have many, launched from several threads where the measure likes. `shape` is the case's own where it
         must be smaller than the run's; one that is not `connected` has no network place. `image` is a copy to start
-        from, instead of what the role's variant starts from.
+        from, instead of what the role's variant starts from. `ended` is called once nothing of the instance is left,
+        before that is journalled.
         """
         ...
 

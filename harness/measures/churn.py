@@ -17,7 +17,7 @@ from harness.measures.base import Stage
 from harness.measures.command import HOST_COST, sample
 from harness.measures.validity import stolen
 from harness.model import Case, Mark, Metric, Role, Sample, Workload
-from harness.runtimes.base import BESIDE, Command
+from harness.runtimes.base import BESIDE, Command, Entry
 
 SECONDS_IN_A_MINUTE = 60.0
 PER_JOB = Metric(name="host-cpu-per-op", source="", unit="s/job", direction="lower")
@@ -58,7 +58,7 @@ class ChurnMeasure:
             jobs = _round(case, stage, workload, deadline)
             cost = meter.read()
             cpu = cost.cpu + sum(job.beside for job in jobs)
-            fields = figures(jobs)
+            fields = figures(jobs, int(workload.parameters["together"]))
             if number >= workload.warmup:
                 taken = [round(job.seconds, 6) for job in jobs]
                 stage.record(case, "observed", what="jobs", seconds=taken, elapsed=fields["elapsed"])
@@ -71,15 +71,17 @@ class ChurnMeasure:
                 yield sample(metric, value, number, workload, exact, reason)
 
 
-def figures(jobs: Sequence[Job]) -> Mapping[str, float]:
+def figures(jobs: Sequence[Job], together: int) -> Mapping[str, float]:
     """What metrics may take as their source: `rate` in jobs/min, all else in seconds.
 
-    `p50`, `p95` and `longest` are of a job's time; `elapsed` is from the first asking until the last was gone.
+    `p50`, `p95` and `longest` are of a job's time; `elapsed` is from the first asking until the last was gone. The rate
+    is what so many jobs at once would come to with nothing between them (Little 1961): the harness journals each job on
+    the disk before and after, which for the quickest would be the larger part.
     """
     taken = sorted(job.seconds for job in jobs)
     elapsed = max(job.gone for job in jobs) - min(job.asked for job in jobs)
     return {
-        "rate": SECONDS_IN_A_MINUTE * len(jobs) / elapsed,
+        "rate": SECONDS_IN_A_MINUTE * together * len(jobs) / sum(taken),
         "p50": statistics.median(taken),
         # The nearest rank: of few jobs that is the longest.
         "p95": taken[math.ceil(0.95 * len(taken)) - 1],
@@ -126,7 +128,9 @@ def _round(case: Case, stage: Stage, workload: Workload, deadline: Deadline) -> 
 
 
 def _job(case: Case, stage: Stage, workload: Workload, deadline: Deadline) -> Job:
-    with stage.launch(case, Role.SUBJECT, "agent" if workload.argv else "beacon", deadline) as instance:
+    gone: list[float] = []
+    entry: Entry = "agent" if workload.argv else "beacon"
+    with stage.launch(case, Role.SUBJECT, entry, deadline, ended=lambda: gone.append(time.monotonic())) as instance:
         instance.wait(Mark.READY, deadline)
         if workload.argv:
             words = render(workload.argv, workload.parameters, {"memory_mib": stage.shape.memory_mib, "threads": 1})
@@ -137,4 +141,4 @@ def _job(case: Case, stage: Stage, workload: Workload, deadline: Deadline) -> Jo
         # Asked of an instance, and not by its `marks`: those may ask its daemon, which would be in the job's time.
         asked = instance.wait(Mark.ASKED, deadline)
         beside = instance.counters().get(BESIDE, 0.0) if instance.accelerator.beside_host else 0.0
-    return Job(asked=asked, gone=time.monotonic(), beside=beside)
+    return Job(asked=asked, gone=gone[0], beside=beside)

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -214,6 +214,7 @@ class Stage:
         shape: Shape | None = None,
         connected: bool = True,
         image: Prepared | None = None,
+        ended: Callable[[], object] = lambda: None,
     ) -> Iterator[Guest]:
         with self.bench.launch(case.workload, entry, self.variant) as guest:
             yield guest

@@ -49,15 +49,17 @@ class Churn(Chapter):
             "that says one line), and is over when nothing of its instance is left. Percentiles are over the jobs of "
             "all blocks together: they describe, and have no interval."
         )
-        between = [
-            max(0.0, elapsed - sum(seconds)) / len(seconds)
-            for one in stored.observed("churn")
-            if one.get("workload") == "churn.sequential" and (seconds := _seconds(one))
-            for elapsed in numbers(one, "elapsed")
-        ]
-        if between:
-            spent = figures.humane(float(np.median(between)), "s")
-            yield f"Between two jobs the harness itself took {spent} (median): in the rate, and not in a job's time."
+        there: dict[tuple[str, str], list[float]] = {}
+        for one in stored.observed("churn"):
+            key = str(one.get("workload")), str(one.get("variant"))
+            shares = [sum(_seconds(one)) / elapsed for elapsed in numbers(one, "elapsed") if elapsed > 0]
+            there.setdefault(key, []).extend(shares)
+        known = [f"{' on '.join(key)} {np.median(shares):.2f}" for key, shares in sorted(there.items()) if shares]
+        if known:
+            yield (
+                "The rate is jobs at once ÷ mean time of a job: what the harness does between two jobs is left out. On "
+                f"average there were at once: {'; '.join(known)}."
+            )
 
 
 def _rates(stored: Stored) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 system's own account once; cold launches."""
 
 import mmap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,7 @@ class Stage:
         shape: Shape | None = None,
         connected: bool = True,
         image: Prepared | None = None,
+        ended: Callable[[], object] = lambda: None,
     ) -> Iterator[Instance]:
         self.entries.append(entry)
         yield self.kind(Place(name="x", directory=Path(), entry=entry, shape=SHAPE), self.marks, self.accelerator)
