@@ -29,8 +29,8 @@ CLONES = {
     "linked-disk": ("it takes", "bytes"),
     "full": ("full copy", "s"),
     "full-disk": ("it takes", "bytes"),
-    "growth": ("a started instance adds", "bytes"),
-    "written": ("a file adds", "bytes"),
+    "growth": ("an instance adds", "bytes"),
+    "written": ("its file adds", "bytes"),
 }
 BAR, GAP = 0.15, 0.14
 ABOVE, BETWEEN, BELOW = 0.95, 0.34, 0.55
@@ -150,7 +150,7 @@ def _clone_columns(stored: Stored) -> tuple[str, ...]:
     mib = parameters.get("write_mib") if isinstance(parameters, dict) else None
     heads = {name: head for name, (head, _) in CLONES.items()}
     heads |= {"linked-disk": "linked takes", "full-disk": "full takes"}
-    heads |= {"written": f"a file of {mib:g} MiB adds"} if isinstance(mib, int | float) else {}
+    heads |= {"written": f"{mib:g} MiB add"} if isinstance(mib, int | float) else {}
     return tuple(heads.values())
 
 

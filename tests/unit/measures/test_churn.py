@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from harness.config import load_workloads
+from harness.config import load_workload, load_workloads
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.cost import HostMeter
@@ -99,6 +99,21 @@ def test_an_error_ends_the_round_and_leaves_no_instance() -> None:
         measured(stage)
     assert stage.there == 0
     assert stage.made < 20
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("together = 4", "together = 0", "0 is no whole number from 1 to 64"),
+        ("together = 4", "togther = 4", "together is missing"),
+        ('source = "rate"', 'source = "rates"', "the measure churn has no rates"),
+    ],
+)
+def test_a_workload_that_it_cannot_measure_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+    text = (data("workloads") / "churn.four.toml").read_text()
+    (tmp_path / "churn.four.toml").write_text(text.replace(old, new, 1))
+    with pytest.raises(TareError, match=said):
+        load_workload(tmp_path / "churn.four.toml")
 
 
 def test_figures_of_jobs_that_overlap() -> None:

@@ -79,7 +79,7 @@ def test_sizes_are_by_recipe_and_emulated_guests_are_apart(run: Stored) -> None:
         ("", "docker/bridge", "156.0 MB"),
     ]
     assert [row[1] for row in apart] == ["libvirt/tcg", "libvirt/tcg-system"] * 2
-    assert "a file of 16 MiB adds" in clones.columns
+    assert "16 MiB add" in clones.columns
     assert any("17.00 MB" in row for row in cells(clones, emulated=False))
 
 
