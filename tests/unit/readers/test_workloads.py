@@ -16,7 +16,7 @@ FOLDER = data("workloads")
 GOLDEN = Path(__file__).parent / "golden"
 WORKLOADS = load_workloads(FOLDER)
 SUITES = ("smoke", "default", "full")
-UNITS = re.compile(r"bytes/s|s|1|[a-z]+/s")
+UNITS = re.compile(r"bytes(/s)?|s|1|job/min|[a-z]+/s")
 AUTOMATIC = ("--numjobs=0", "--threads=0", "-T0", "--fallocate=native")
 
 
