@@ -14,6 +14,7 @@ from typing import Any, TypeVar, get_args
 from harness.documents import Document, FieldPath, read_document
 from harness.errors import TareError, bad_input
 from harness.model import Limits, Mark, Metric, Resource, Server, Suite, Workload, is_name
+from harness.paths import data
 
 BUILTINS = ("threads", "memory_mib", "scratch", "address", "port")
 """Placeholders that the harness fills in; `address` and `port` are those of the workload's server."""
@@ -250,6 +251,11 @@ def _check_own(document: Document, workload: Workload) -> None:
         if type(value) is not int or not least <= value <= most:
             problem = f"{_short(value)} is no whole number from {least} to {most}"
             raise bad_input(document.where(("parameters", name)), problem, "give one")
+    recipes = {path.stem for path in data("images").glob("*.toml")} - {"system"}
+    if (recipe := str(workload.parameters.get("recipe", "root"))) not in recipes and workload.measure == "image":
+        raise bad_input(
+            document.where(("parameters", "recipe")), f"there is no recipe {recipe}", suggest(recipe, recipes)
+        )
     known = SOURCES.get(workload.measure)
     for index, metric in enumerate(workload.metrics if known else ()):
         if known and metric.source not in known:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from harness.config import load_workloads
+from harness.config import load_workload, load_workloads
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.cost import HostMeter
@@ -107,6 +107,14 @@ def test_clones_are_made_only_where_asked_for_and_native_has_no_linked_one(tmp_p
 
 def test_without_copies_an_image_is_weighed_all_the_same(tmp_path: Path) -> None:
     assert measured(Weighed(tmp_path, copies=False), "image.size").keys() == {"disk"}
+
+
+@pytest.mark.parametrize("recipe", ["slimm", "/etc/passwd", "system"])
+def test_a_recipe_that_there_is_not_is_refused(tmp_path: Path, recipe: str) -> None:
+    text = (data("workloads") / "image.size-slim.toml").read_text()
+    (tmp_path / "image.size-slim.toml").write_text(text.replace('recipe = "slim"', f'recipe = "{recipe}"'))
+    with pytest.raises(TareError, match=f"no recipe {recipe}"):
+        load_workload(tmp_path / "image.size-slim.toml")
 
 
 def test_a_copy_that_does_not_start_fails_the_case(tmp_path: Path) -> None:
