@@ -43,6 +43,10 @@ NO_ROOT = RootForms(
 NO_NETWORK = Skip(what="network", reason="no chosen runtime can use the bridge")
 ROOT = "root"
 """The recipe of the run's own root."""
+AT_ONCE = {"churn": "together", "image": "instances"}
+"""By measure, the parameter that says how many instances of the run's shape it has at once."""
+COPIES_MIB = 3072
+"""What an image's copies and its package take at most."""
 OPEN_SECONDS = 900.0
 PREPARE_SECONDS = 300.0
 FACTS_SECONDS = 30.0
@@ -132,10 +136,11 @@ class Stage:
             return dataclasses.replace(self.no_network, what=workload.name)
         if missing := self.no_roots.get(str(workload.parameters.get("recipe", ROOT))):
             return dataclasses.replace(missing, what=workload.name)
-        together = max(int(workload.parameters.get(name, 1)) for name in ("together", "instances"))
-        if crowded := missing_memory(together, self.shape.memory_mib, workload.name):
+        together = int(workload.parameters.get(AT_ONCE.get(workload.measure, ""), 1))
+        if together > 1 and (crowded := missing_memory(together, self.shape.memory_mib, workload.name)):
             return crowded
-        return missing_space(self.scratch.directory, 2 * workload.scratch_mib, workload.name)
+        copies = COPIES_MIB if workload.measure == "image" else 0
+        return missing_space(self.scratch.directory, 2 * workload.scratch_mib + copies, workload.name)
 
     def versions(self) -> dict[str, str]:
         """Installed versions of the packages that the root's recipe names."""
@@ -207,6 +212,7 @@ class Stage:
     def copies(self, case: Case, deadline: Deadline) -> Iterator[Copies | None]:
         """How what the case's subjects start from is copied, None where its runtime cannot; copies end with it."""
         folder = self.scratch.directory / f"copies-{secrets.token_hex(4)}"
+        self.journal.append("intent", kind="copies", name=folder.name, directory=str(folder), variant=case.variant)
         folder.mkdir(mode=0o711)
         folder.chmod(0o711)  # libvirt's user must pass through whatever the umask is
         try:
@@ -214,6 +220,7 @@ class Stage:
             yield self.catalog.runtimes[prepared.variant.runtime].copies(prepared, folder, self.labels, deadline)
         finally:
             shutil.rmtree(folder)
+        self.journal.append("done", kind="copies", name=folder.name)
 
     def meter(self) -> HostMeter:
         """Start metering the host."""

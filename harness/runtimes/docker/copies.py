@@ -59,7 +59,8 @@ class ImageCopies:
             if not tag.startswith(f"{image.COPIES}:"):
                 raise TareError("Docker loaded something else than the copy", details=said[:500])
             with self._daemon.call("look for a copy", deadline) as api:
-                yield replace(self.image, image=str(api.inspect_image(tag)["Id"]))
+                found = str(api.inspect_image(tag)["Id"])
+            yield replace(self.image, image=found)
         finally:
             if tag:
                 self._drop(tag)
@@ -100,9 +101,10 @@ class ImageCopies:
     def _container(self, deadline: Deadline) -> Iterator[str]:
         name = f"tare-copy-{secrets.token_hex(6)}"
         try:
+            config = {"Image": self.image.image, "Cmd": list(ENTRY_ARGV["beacon"]), "Labels": dict(self._labels)}
             with self._daemon.call("create a container", deadline) as api:
-                config = {"Image": self.image.image, "Cmd": list(ENTRY_ARGV["beacon"]), "Labels": dict(self._labels)}
-                yield str(api.create_container_from_config(config, name)["Id"])
+                made = str(api.create_container_from_config(config, name)["Id"])
+            yield made
         finally:
             with contextlib.suppress(Refused):
                 remains.remove_container(self._daemon, name, Deadline.after(UNDO_SECONDS))
