@@ -15,6 +15,7 @@ from harness import scenarios
 from harness.documents import Document, FieldPath, read_document
 from harness.errors import TareError, bad_input
 from harness.model import Aggressor, Limits, Mark, Metric, Resource, Server, Suite, Workload, is_name, neighbour
+from harness.paths import data
 
 BUILTINS = ("threads", "memory_mib", "scratch", "address", "port", "upstream")
 """Placeholders that the harness fills in; `address` and `port` are those of the workload's server, `upstream` is the
@@ -43,6 +44,8 @@ PARAMETERS: Mapping[str, frozenset[str]] = {
     ),
     "interference": frozenset({"placement", "settle"}),
     "chain": frozenset({"length", "mib"}),
+    "churn": frozenset({"jobs", "most_s", "together"}),
+    "image": frozenset({"recipe", "level", "instances", "write_mib"}),
 }
 """By measure, the parameters that it knows by itself, beside those that a command's words name."""
 
@@ -56,10 +59,12 @@ RANGES: Mapping[str, Mapping[str, tuple[int, int]]] = {
         "read_mib": (0, 10**6),
         "free_seconds": (0, 600),
     },
+    "churn": {"jobs": (1, 10_000), "most_s": (1, 600), "together": (1, 64)},
+    "image": {"level": (1, 19), "instances": (1, 16), "write_mib": (1, 1024)},
 }
 """By measure, the least and the most that a parameter of its own may be."""
 
-NEEDED: Mapping[str, frozenset[str]] = {"footprint": PARAMETERS["footprint"]}
+NEEDED: Mapping[str, frozenset[str]] = {"footprint": PARAMETERS["footprint"], "churn": PARAMETERS["churn"]}
 """By measure, the parameters that it cannot do without."""
 
 SOURCES: Mapping[str, frozenset[str]] = {
@@ -68,6 +73,11 @@ SOURCES: Mapping[str, frozenset[str]] = {
     ),
     "isolation": frozenset(
         {"syscalls-allowed", "capabilities", "devices", "own-namespaces", "host-syscalls", "host-functions"}
+    ),
+    "churn": frozenset({"rate", "p50", "p95", "longest", "elapsed"}),
+    "image": frozenset(
+        {"disk", "transfer", "build", "export", "import", "start", "deploy"}
+        | {"linked", "linked-disk", "full", "full-disk", "growth", "written"}
     ),
 }
 """By measure, the figures that it computes, of which a metric names one as its source."""
@@ -373,6 +383,29 @@ def _check_chain(document: Document, workload: Workload) -> None:
         if not isinstance(value, int) or value < 1:
             where = document.where(("parameters", name))
             raise bad_input(where, "is no whole number from 1 up", f"a chain needs {name} = …")
+
+
+def _check_own(document: Document, workload: Workload) -> None:
+    """A measure's own parameters and its metrics' sources."""
+    for name in sorted(NEEDED.get(workload.measure, frozenset()) - workload.parameters.keys()):
+        raise bad_input(document.where(("parameters",)), f"{name} is missing", f"add {name} = …")
+    for name, (least, most) in RANGES.get(workload.measure, {}).items():
+        value = workload.parameters.get(name, least)
+        if type(value) is not int or not least <= value <= most:
+            problem = f"{_short(value)} is no whole number from {least} to {most}"
+            raise bad_input(document.where(("parameters", name)), problem, "give one")
+    recipes = {path.stem for path in data("images").glob("*.toml")} - {"system"}
+    if (recipe := str(workload.parameters.get("recipe", "root"))) not in recipes and workload.measure == "image":
+        raise bad_input(
+            document.where(("parameters", "recipe")), f"there is no recipe {recipe}", suggest(recipe, recipes)
+        )
+    known = SOURCES.get(workload.measure)
+    for index, metric in enumerate(workload.metrics if known else ()):
+        if known and metric.source not in known:
+            where = document.where(("metrics", index, "source"))
+            raise bad_input(
+                where, f"the measure {workload.measure} has no {metric.source}", suggest(metric.source, known)
+            )
 
 
 def _check_span(document: Document, index: int, source: str) -> None:

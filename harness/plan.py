@@ -18,6 +18,8 @@ SYSTEM_FACTOR = 2.5
 """How much longer a full system's launch takes than that of the root alone."""
 SECTION_SECONDS = 1.0
 """One iteration of a workload without a `seconds` parameter."""
+IMAGE_SECONDS = 8.0
+"""One of an image that is made, packed, unpacked and started."""
 PREPARE_SECONDS = 1.0
 NEIGHBOUR_SECONDS = 4.0
 """Launch and end of a neighbour, of whatever variant."""
@@ -205,7 +207,8 @@ def case_seconds(workload: Workload, variant: str, known: Mapping[str, Variant])
         counts = {name: float(value) for name, value in workload.parameters.items() if not isinstance(value, str)}
         pauses = 3 * counts.get("settle_seconds", 0) + counts.get("watch_seconds", 0) + counts.get("free_seconds", 0)
         return (workload.warmup + workload.iterations) * (counts.get("instances", 1) * launch + pauses)
-    section = workload.parameters.get("seconds", SECTION_SECONDS)
+    usual = IMAGE_SECONDS if workload.measure == "image" else SECTION_SECONDS
+    section = workload.parameters.get("seconds", workload.parameters.get("most_s", usual))
     seconds = float(section) if isinstance(section, int | float) else SECTION_SECONDS
     return launch + (PREPARE_SECONDS if workload.prepare else 0.0) + (workload.warmup + workload.iterations) * seconds
 

@@ -27,7 +27,7 @@ from harness.plan import Plan, case_seconds, extended, make_plan
 from harness.requests import Request
 from harness.rig.cpus import choose_shape
 from harness.rig.lock import host_lock
-from harness.stage import Stage, open_stage
+from harness.stage import ROOT, Stage, open_stage
 
 IDLE_SECONDS = 0.3
 CASE_SECONDS = 1800.0
@@ -246,13 +246,17 @@ def _needed(catalog: Catalog, request: Request) -> Catalog:
 
 
 def _planned(request: Request, stage: Stage, progress: Progress) -> Plan:
-    """The plan of the first stage; the full system is made once it is known that a variant boots it."""
+    """The plan of the first stage; roots of other recipes and the full system are made once it is known that something
+    needs them."""
     plan = _plan(request, stage)
+    recipes = {str(workload.parameters.get("recipe", ROOT)) for workload in plan.workloads.values()} - {ROOT}
     names = {name for block in plan.blocks for name in block.variants}
-    if not any(stage.catalog.variants[name].form == "system" for name in names):
-        return plan
-    stage.make_system(progress.say)
-    return _plan(request, stage)
+    system = any(stage.catalog.variants[name].form == "system" for name in names)
+    for recipe in sorted(recipes):
+        stage.make_root(recipe, progress.say, system=system)
+    if system:
+        stage.make_system(progress.say)
+    return _plan(request, stage) if system or recipes else plan
 
 
 def _plan(request: Request, stage: Stage) -> Plan:

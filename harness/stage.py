@@ -6,6 +6,7 @@ import itertools
 import json
 import secrets
 import shutil
+import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,18 +18,18 @@ from harness import images, paths
 from harness.catalog import Catalog
 from harness.clean import clean
 from harness.deadline import Deadline
-from harness.errors import TareError
+from harness.errors import ExitCode, TareError
 from harness.host.cost import HostMeter
 from harness.host.daemons import Daemons, Kvm, open_daemons
 from harness.host.tracing import TracerSweep
 from harness.journal import Journal, atomic_write
 from harness.model import Accelerator, Available, Case, Limits, NetworkPlace, Role, RootForms, Shape, Skip, Workload
 from harness.process import have
-from harness.rig.cpus import Allotment, pin_harness
+from harness.rig.cpus import Allotment, missing_memory, pin_harness
 from harness.rig.network import Network, network_missing, open_network
 from harness.rig.scratch import Scratch, missing_space, open_scratch
 from harness.rig.sweep import RigSweep
-from harness.runtimes.base import Entry, Instance, Place, Prepared, RawOutput
+from harness.runtimes.base import Copies, Entry, Instance, Place, Prepared, RawOutput
 from harness.runtimes.guests import accel
 from harness.watchdog import guarded
 
@@ -43,6 +44,12 @@ NO_ROOT = RootForms(
 )
 """What stands for the root where no chosen runtime needs one."""
 NO_NETWORK = Skip(what="network", reason="no chosen runtime can use the bridge")
+ROOT = "root"
+"""The recipe of the run's own root."""
+AT_ONCE = {"churn": "together", "image": "instances"}
+"""By measure, the parameter that says how many instances of the run's shape it has at once."""
+COPIES_MIB = 3072
+"""What an image's copies and its package take at most."""
 OPEN_SECONDS = 900.0
 PREPARE_SECONDS = 300.0
 FACTS_SECONDS = 30.0
@@ -68,7 +75,10 @@ class Stage:
     notes: tuple[str, ...] = ()
     workloads: Mapping[str, Workload] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
-    prepared: dict[tuple[str, Role, Shape], Prepared] = field(default_factory=dict)
+    roots: dict[str, RootForms] = field(default_factory=dict)
+    """Roots of other recipes than the run's own, by the recipe's name."""
+    no_roots: dict[str, Skip] = field(default_factory=dict)
+    prepared: dict[tuple[str, Role, Shape, str], Prepared] = field(default_factory=dict)
     subjects: dict[str, Prepared] = field(default_factory=dict)
     """By case, what its subjects are launched from."""
     instances: dict[str, Instance] = field(default_factory=dict)
@@ -77,6 +87,8 @@ class Stage:
     no_system: Available | None = None
     idle: float = 0.0
     _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+    """Measures may launch from several threads: held where they would meet."""
 
     @property
     def guests_on(self) -> str:
@@ -107,13 +119,34 @@ class Stage:
             reason = f"the full system could not be made: {error.brief}"
             self.no_system = Available(ok=False, reason=reason, fix=error.hint)
 
+    def make_root(self, name: str, say: Say, *, system: bool) -> None:
+        """Make the root of another recipe, with `system` its full system too; where that fails, workloads that ask for
+        it are skipped."""
+        recipe, store = paths.data("images") / f"{name}.toml", paths.state() / "images"
+        try:
+            root = images.ensure(recipe, store, Deadline.after(OPEN_SECONDS), say)
+            if system:
+                above, deadline = recipe.with_name("system.toml"), Deadline.after(OPEN_SECONDS)
+                root = images.with_system(root, above, store, deadline, say, base=recipe)
+            self.roots[name] = root
+        except TareError as error:
+            if error.code is ExitCode.BAD_INPUT:
+                raise
+            self.no_roots[name] = Skip(what=name, reason=f"recipe {name}: {error.brief}", fix=error.hint)
+
     def obstacle(self, workload: Workload) -> Skip | None:
-        """Why the rig cannot carry a workload: no network, or too little disk; None if it can."""
+        """Why the rig cannot carry a workload; None if it can: no network, no root of its recipe, too little memory for
+        its instances at once or disk for two files of each."""
         if workload.server and self.no_network:
             return dataclasses.replace(self.no_network, what=workload.name)
-        # Room for two files of each tenant
+        if missing := self.no_roots.get(str(workload.parameters.get("recipe", ROOT))):
+            return dataclasses.replace(missing, what=workload.name)
+        together = int(workload.parameters.get(AT_ONCE.get(workload.measure, ""), 1))
+        if together > 1 and (crowded := missing_memory(together, self.shape.memory_mib, workload.name)):
+            return crowded
+        copies = COPIES_MIB if workload.measure == "image" else 0
         files = 2 * (2 if workload.aggressor else 1)
-        return missing_space(self.scratch.directory, files * workload.scratch_mib, workload.name)
+        return missing_space(self.scratch.directory, files * workload.scratch_mib + copies, workload.name)
 
     def versions(self) -> dict[str, str]:
         """Installed versions of the packages that the root's recipe names."""
@@ -145,16 +178,19 @@ class Stage:
         *,
         shape: Shape | None = None,
         connected: bool = True,
+        image: Prepared | None = None,
+        ended: Callable[[], object] = lambda: None,
     ) -> Iterator[Instance]:
         """A fresh instance for a role of the case; intent and end are journalled, its directory is removed."""
-        prepared = self._prepare(case.cast[role], role, shape)
-        if role is Role.SUBJECT:
+        prepared = image or self._prepare(case.cast[role], role, shape)
+        if role is Role.SUBJECT and image is None:
             self.subjects[case.id] = prepared
         workload = self.workloads[case.workload]
         name = f"tare-{self.run}-{next(self._numbers)}"
         directory = paths.instances() / secrets.token_hex(4)
         self.journal.append("intent", kind="instance", name=name, directory=str(directory), variant=case.cast[role])
         with ExitStack() as stack:
+            stack.callback(ended)
             stack.enter_context(_instance_directory(directory))
             place = Place(
                 name=name,
@@ -178,8 +214,22 @@ class Stage:
 
     def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
         """What a launch of the case's subject reads through the host's page cache."""
-        prepared = self._prepare(case.variant, Role.SUBJECT)
+        prepared = self._image(case)
         return self.catalog.runtimes[prepared.variant.runtime].files(prepared, deadline)
+
+    @contextlib.contextmanager
+    def copies(self, case: Case, deadline: Deadline) -> Iterator[Copies | None]:
+        """How what the case's subjects start from is copied, None where its runtime cannot; copies end with it."""
+        folder = self.scratch.directory / f"copies-{secrets.token_hex(4)}"
+        self.journal.append("intent", kind="copies", name=folder.name, directory=str(folder), variant=case.variant)
+        folder.mkdir(mode=0o711)
+        folder.chmod(0o711)  # libvirt's user must pass through whatever the umask is
+        try:
+            prepared = self.subjects[case.id] = self._image(case)
+            yield self.catalog.runtimes[prepared.variant.runtime].copies(prepared, folder, self.labels, deadline)
+        finally:
+            shutil.rmtree(folder)
+        self.journal.append("done", kind="copies", name=folder.name)
 
     def meter(self) -> HostMeter:
         """Start metering the host."""
@@ -196,15 +246,19 @@ class Stage:
         atomic_write(self.folder / path, text.encode())
         self.journal.append("raw", case=case.id, iteration=iteration, path=str(path))
 
-    def _prepare(self, name: str, role: Role, shape: Shape | None = None) -> Prepared:
-        shape = shape or (self._peer_shape() if role is Role.PEER else self.shape)
-        if (name, role, shape) not in self.prepared:
+    def _image(self, case: Case) -> Prepared:
+        """What the case's subjects start from: the run's root, or that of the workload's own recipe."""
+        recipe = str(self.workloads[case.workload].parameters.get("recipe", ROOT))
+        return self._prepare(case.variant, Role.SUBJECT, root=self.roots.get(recipe))
+
+    def _prepare(self, name: str, role: Role, shape: Shape | None = None, root: RootForms | None = None) -> Prepared:
+        shape, root = shape or (self._peer_shape() if role is Role.PEER else self.shape), root or self.root
+        key = (name, role, shape, root.digest)
+        if key not in self.prepared:
             variant = self.catalog.variants[name]
             within = Deadline.after(PREPARE_SECONDS)
-            self.prepared[name, role, shape] = self.catalog.runtimes[variant.runtime].prepare(
-                variant, shape, self.root, within
-            )
-        return self.prepared[name, role, shape]
+            self.prepared[key] = self.catalog.runtimes[variant.runtime].prepare(variant, shape, root, within)
+        return self.prepared[key]
 
     def _peer_shape(self) -> Shape:
         return Shape(cpus=self.allotment.harness_cpus, memory_mib=self.shape.memory_mib)
@@ -215,7 +269,8 @@ class Stage:
         if role is Role.PEER:
             return self.network.peer_place()
         stack.callback(self.network.release, name)
-        return self.network.place(name)
+        with self._turn:
+            return self.network.place(name)
 
 
 def _port(workload: Workload, role: Role, before: int) -> int | None:

@@ -19,9 +19,10 @@ from harness.images.recipe import AGENT, FIRST, INIT, PROGRAMS, Recipe
 from harness.model import RootForms
 
 Say = Callable[[str], None]
-KEPT_BUILDS = 6
-KEPT_BASES = 4
-KEPT_SYSTEMS = 2
+KEPT_BUILDS = 9
+KEPT_BASES = 6
+KEPT_SYSTEMS = 4
+"""A run of all workloads uses three roots and a full system of each; the labs have recipes of their own."""
 SPACE_NEEDED = 4 * 2**30
 
 

@@ -90,13 +90,16 @@ def read(path: Path) -> SystemRecipe:
     return recipe.parsed(path, _RECIPE)
 
 
-def with_system(root: RootForms, recipe_file: Path, folder: Path, deadline: Deadline, say: Say) -> RootForms:
+def with_system(
+    root: RootForms, recipe_file: Path, folder: Path, deadline: Deadline, say: Say, *, base: Path | None = None
+) -> RootForms:
     """The root's forms with the full system made of it, built in the store `folder` where it has none yet.
 
-    Raises TareError as `ensure` does.
+    `base` is the recipe of the root, where that is another than the one that the system's recipe names. Raises
+    TareError as `ensure` does.
     """
     wanted = read(recipe_file)
-    base = recipe.read(recipe_file.with_name(wanted.root))
+    beneath = recipe.read(base or recipe_file.with_name(wanted.root))
     inside = {name: (FOLDER / name).read_bytes() for name in (*PLACES, LOADER)}
     key = build_key(wanted, root, inside)
     build = folder / f"system-{key}"
@@ -105,7 +108,7 @@ def with_system(root: RootForms, recipe_file: Path, folder: Path, deadline: Dead
             if not (build / MANIFEST).is_file():
                 packages.check_tools({**packages.NEEDED, **partitions.NEEDED})
                 with store.partial(folder) as work:
-                    _build(wanted, base, root, inside, key, work, deadline, say)
+                    _build(wanted, beneath, root, inside, key, work, deadline, say)
                     store.install(work, build)
                 store.prune(folder)
                 say(f"system: built {build}")

@@ -1,6 +1,6 @@
 """The protocols of measuring: what a measure is, and the stage that it finds."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -8,7 +8,7 @@ from typing import Protocol
 from harness.deadline import Deadline
 from harness.host.cost import HostMeter
 from harness.model import Case, Limits, Role, Sample, Shape, Workload
-from harness.runtimes.base import Entry, Instance, RawOutput
+from harness.runtimes.base import Copies, Entry, Instance, Prepared, RawOutput
 
 
 class Stage(Protocol):
@@ -37,12 +37,21 @@ class Stage(Protocol):
         *,
         shape: Shape | None = None,
         connected: bool = True,
+        image: Prepared | None = None,
+        ended: Callable[[], object] = lambda: None,
     ) -> AbstractContextManager[Instance]:
         """A fresh instance for a role of the case, carrying the run's labels; ended with the context.
 
-        A role may have many; subjects that live at once serve on successive ports. `shape` is the case's own where it
-        must be smaller than the run's; one that is not `connected` has no network place.
+        A role may have many, launched from several threads where the measure likes; subjects that live at once serve
+        on successive ports. `shape` is the case's own where it
+        must be smaller than the run's; one that is not `connected` has no network place. `image` is a copy to start
+        from, instead of what the role's variant starts from. `ended` is called once nothing of the instance is left,
+        before that is journalled.
         """
+        ...
+
+    def copies(self, case: Case, deadline: Deadline) -> AbstractContextManager[Copies | None]:
+        """How what the case's subjects start from is made, carried and cloned; None where its runtime cannot."""
         ...
 
     def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import ExitCode, TareError, bad_input
-from harness.model import Shape
+from harness.model import Shape, Skip
 
 SYSFS = Path("/sys/devices")
 MOST_VCPUS = 4
@@ -96,6 +96,17 @@ def pin_harness(cpus: Iterable[int]) -> Iterator[None]:
         yield
     finally:
         _move({thread: before.get(thread, own) for thread in _threads()})
+
+
+def missing_memory(instances: int, each_mib: int, what: str) -> Skip | None:
+    """None where so many instances of `each_mib` MiB have room at once; else the skip, with reason and fix."""
+    wanted, available = instances * each_mib, _meminfo().get("MemAvailable", 0)
+    if wanted <= available * 3 // 4:
+        return None
+    reason = (
+        f"{instances} instances at once need {wanted} MiB of memory and a third to spare, {available} are available"
+    )
+    return Skip(what=what, reason=reason, fix="end something that uses memory, or choose a smaller shape with --memory")
 
 
 def cpu_list(text: str) -> frozenset[int]:

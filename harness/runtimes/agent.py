@@ -4,7 +4,7 @@ import json
 import selectors
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -246,6 +246,10 @@ class AgentInstance(ABC):
         device, watched = self.early
         early = beacon_cost(self._channel, deadline, device=device, watched=watched)
         return {**dict.fromkeys(EARLY, early), **costs}
+
+    def files(self, deadline: Deadline) -> Iterable[Path]:
+        """Its directory, where guests' overlays are too."""
+        return (self._channel.path.parent,)
 
     def facts(self, deadline: Deadline) -> Mapping[str, str]:
         """What the instance says of itself, then what its host side says."""

@@ -1,9 +1,10 @@
 """The protocols: a runtime is how you get a place, an instance is what you do in it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, Self
+from typing import IO, Literal, Protocol, Self
 
 from harness.deadline import Deadline
 from harness.model import Accelerator, Available, Leftover, Mark, NetworkPlace, RootForms, Shape, Variant
@@ -19,6 +20,7 @@ ENTRY_ARGV: Mapping[Entry, tuple[str, ...]] = {
 """What an instance runs first, in every runtime; the channel is at /run/tare/channel."""
 ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/tmp"}
 """What an instance's first process finds in its environment, in every runtime."""
+Stream = IO[bytes]
 Counters = Mapping[str, float]
 """Cumulative CPU seconds by part of an instance (`vcpu`, `emulator`, `workload` …), on the host but for BESIDE."""
 BESIDE = "domain"
@@ -184,6 +186,10 @@ class Instance(Protocol):
         """Where the peer reaches the instance's port; raises TareError without a network place."""
         ...
 
+    def files(self, deadline: Deadline) -> Iterable[Path]:
+        """The host's files and folders that are this instance's own: what it adds to the image that it started from."""
+        ...
+
     def facts(self, deadline: Deadline) -> Mapping[str, str]:
         """What the instance itself and its host side prove about it: the parity table's rows."""
         ...
@@ -194,6 +200,38 @@ class Instance(Protocol):
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None: ...
+
+
+class Copies(Protocol):
+    """How an image is made, carried to another host and cloned, for what weighs and times that.
+
+    It is done on copies: the `image` itself, which all workloads share, is read and never changed. A copy is another
+    `Prepared` of the same variant, and gone once its context ends. Every call raises TareError, leaving nothing, and
+    DeadlineExceeded. `folder` is the case's own, for files.
+    """
+
+    image: Prepared
+    folder: Path
+
+    def built(self, deadline: Deadline) -> AbstractContextManager[Prepared] | None:
+        """A copy made from the root's tar, which is where all forms begin; None where it is made in another way."""
+        ...
+
+    def save(self, copy: Prepared, sink: Stream, deadline: Deadline) -> None:
+        """Write what another host needs to start from a copy, not compressed."""
+        ...
+
+    def loaded(self, source: Stream, deadline: Deadline) -> AbstractContextManager[Prepared]:
+        """A copy of what `save` has written."""
+        ...
+
+    def linked(self, deadline: Deadline) -> AbstractContextManager[Collection[Path]] | None:
+        """A clone that keeps only what is written to it, as its files and folders; None where there are none."""
+        ...
+
+    def full(self, deadline: Deadline) -> AbstractContextManager[Collection[Path]]:
+        """A clone that shares nothing with the image, as its files and folders."""
+        ...
 
 
 class Runtime(Protocol):
@@ -229,6 +267,10 @@ class Runtime(Protocol):
 
         Raises TareError where they cannot be found.
         """
+        ...
+
+    def copies(self, prepared: Prepared, folder: Path, labels: Mapping[str, str], deadline: Deadline) -> Copies | None:
+        """How an image is copied, below `folder` or with the labels; None where that cannot be. Raises TareError."""
         ...
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Instance:

@@ -54,6 +54,9 @@ class Fake:
         """None are read."""
         return ()
 
+    def copies(self, prepared: Prepared, folder: Path, labels: Mapping[str, str], deadline: Deadline) -> None:
+        """There is nothing to copy."""
+
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> "FakeInstance":
         """An instance, unless the variant is broken."""
         if "broken" in prepared.variant.options:
@@ -128,6 +131,10 @@ class FakeInstance:
             raise TareError(f"{self.name} has no network place")
         address = self._place.network.address
         return Endpoint(address=address, port=self._place.port, bind=address)
+
+    def files(self, deadline: Deadline) -> Iterable[Path]:
+        """None."""
+        return ()
 
     def facts(self, deadline: Deadline) -> Mapping[str, str]:
         """That it is no real place."""

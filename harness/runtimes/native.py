@@ -43,6 +43,7 @@ from harness.runtimes.capabilities import (
     Stoppable,
     Unsupported,
 )
+from harness.runtimes.copies import TreeCopies
 
 PROGRAMS = ("bwrap", "taskset", "nsenter")
 END_SECONDS = 5.0
@@ -81,6 +82,10 @@ class Native:
     def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
         """The root's directory."""
         return (prepared.root.directory,)
+
+    def copies(self, prepared: Prepared, folder: Path, labels: Mapping[str, str], deadline: Deadline) -> TreeCopies:
+        """Of the root's directory."""
+        return TreeCopies(prepared, folder)
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> "Process":
         """Start the agent or the beacon in the root."""
@@ -131,9 +136,10 @@ class Process(AgentInstance):
         self._marks[Mark.CREATED] = time.monotonic()
 
     def wait(self, mark: Mark, deadline: Deadline) -> float:
-        """The moment of `mark`; once ready, the tree is moved to the root cgroup."""
+        """The moment of `mark`; once ready, a tree that is to work is moved to the root cgroup."""
         moment = super().wait(mark, deadline)
-        if mark is Mark.READY:
+        # A beacon has done its work by now, and to move it may take the kernel longer than that work.
+        if mark is Mark.READY and self._place.entry == "agent":
             _enter_root_cgroup([process.pid for process in self._tree()])
         return moment
 

@@ -1,11 +1,12 @@
 """The Docker runtime for real: a daemon, the real root, every variant, and nothing left behind."""
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import docker as sdk
@@ -21,7 +22,8 @@ from harness.images import ensure
 from harness.model import Leftover, Mark, NetworkPlace, RootForms, Shape
 from harness.readers import gate
 from harness.rig.network import Network, open_network
-from harness.runtimes.base import Command, Entry, Place, RawOutput
+from harness.runtimes.base import Command, Entry, Place, Prepared, RawOutput
+from harness.runtimes.copies import allocated, packing, unpacking
 from harness.runtimes.docker import Docker, instance, moments
 from harness.runtimes.docker.specification import VARIANTS
 
@@ -55,10 +57,12 @@ class Bench:
     client: sdk.DockerClient
     folder: Path
 
-    def launch(self, flavour: str, entry: Entry, name: str, shape: Shape = SHAPE) -> instance.Container:
+    def launch(
+        self, flavour: str, entry: Entry, name: str, shape: Shape = SHAPE, image: Prepared | None = None
+    ) -> instance.Container:
         variant = next(one for one in VARIANTS if one.name == f"docker/{flavour}")
         deadline = Deadline.after(60)
-        prepared = self.runtime.prepare(variant, shape, self.root, deadline)
+        prepared = image or self.runtime.prepare(variant, shape, self.root, deadline)
         directory = self.folder / name
         directory.mkdir(parents=True, exist_ok=True)
         network: NetworkPlace = self.network.place(name)
@@ -158,6 +162,40 @@ def test_the_hardened_container_is_confined_and_what_it_reaches_is_seen(bench: B
             pytest.skip(str(error))
         assert SYNC in reached.found
     bench.network.release(container.name)
+
+
+def small_image(bench: Bench, folder: Path) -> Prepared:
+    """An image that holds the beacon and nothing else."""
+    (folder / "opt/tare").mkdir(parents=True)
+    shutil.copy(bench.root.directory / "opt/tare/beacon", folder / "opt/tare/beacon")
+    tar = folder.with_name("small.tar")
+    process.run(["tar", "-c", "-f", tar, "-C", folder, "."], Deadline.after(10))
+    root = replace(bench.root, tar=tar, digest="small")
+    return bench.runtime.prepare(VARIANTS[0], SHAPE, root, Deadline.after(60))
+
+
+def test_a_copy_of_an_image_is_packed_unpacked_started_and_gone(bench: Bench, tmp_path: Path) -> None:
+    deadline, package = Deadline.after(120), tmp_path / "package"
+    image = small_image(bench, tmp_path / "small")
+    copies = bench.runtime.copies(image, tmp_path, LABELS, deadline)
+    with copies.built(deadline) as copy, packing(package, 3, deadline) as sink:
+        copies.save(copy, sink, deadline)
+        assert [one.kind for one in bench.ours()] == ["docker-image"], "what a killed run would leave is found"
+    assert bench.ours() == []
+    with unpacking(package, deadline) as source, copies.loaded(source, deadline) as copy:
+        assert copy.image != image.image
+        with bench.launch("bridge", "beacon", f"tare-{NAME}-copy", image=copy) as container:
+            container.wait(Mark.READY, Deadline.after(30))
+            assert 0 < allocated(container.files(deadline)) < 2**20
+        bench.network.release(container.name)
+    with copies.linked(deadline) as linked, copies.full(deadline) as full:
+        assert allocated(linked) < allocated(full)
+    left = [name for one in bench.client.images.list() for name in one.tags if name.startswith("tare-copy")]
+    assert (bench.ours(), left) == ([], [])
+    with copies.built(deadline):
+        for one in bench.ours():
+            bench.runtime.remove(one, deadline)
+        assert bench.ours() == []
 
 
 def test_limits_are_the_shape(bench: Bench) -> None:

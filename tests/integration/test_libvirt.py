@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,7 +35,8 @@ from harness.model import (
     Workload,
 )
 from harness.rig.network import Network, open_network
-from harness.runtimes.base import VMM, Command, Entry, Place, RawOutput
+from harness.runtimes.base import VMM, Command, Entry, Place, Prepared, RawOutput
+from harness.runtimes.copies import allocated, packing, unpacking
 from harness.runtimes.libvirt import Libvirt
 from harness.runtimes.libvirt.instance import Guest
 
@@ -70,10 +71,17 @@ class Bench:
     network: Network
     folder: Path
 
-    def launch(self, name: str, entry: Entry, variant: str | Variant = "libvirt/tcg", scratch_mib: int = 0) -> Guest:
+    def launch(
+        self,
+        name: str,
+        entry: Entry,
+        variant: str | Variant = "libvirt/tcg",
+        scratch_mib: int = 0,
+        image: Prepared | None = None,
+    ) -> Guest:
         named = (one for one in self.runtime.variants if one.name == variant)
         chosen = variant if isinstance(variant, Variant) else next(named)
-        prepared = self.runtime.prepare(chosen, SHAPE, self.root, Deadline.after(30))
+        prepared = image or self.runtime.prepare(chosen, SHAPE, self.root, Deadline.after(30))
         directory = self.folder / name
         directory.mkdir(mode=0o711)
         place = Place(
@@ -132,6 +140,26 @@ def test_a_guest_boots_to_the_beacon_and_goes(bench: Bench) -> None:
     assert not [one for one in bench.runtime.leftovers() if one.run == LABELS["tare.run"]]
     assert not (bench.folder / "beacon" / "root.qcow2").exists()
     assert bench.root.disk.stat().st_uid == os.geteuid()
+
+
+def test_a_guest_starts_from_what_came_out_of_a_package(bench: Bench) -> None:
+    deadline, folder = Deadline.after(300), bench.folder / "copies"
+    folder.mkdir(mode=0o711)
+    variant = next(one for one in bench.runtime.variants if one.name == "libvirt/tcg")
+    image = bench.runtime.prepare(variant, SHAPE, bench.root, Deadline.after(30))
+    copies = bench.runtime.copies(image, folder, LABELS, deadline)
+    with packing(folder / "package", 1, deadline) as sink:
+        copies.save(image, sink, deadline)
+    with (
+        unpacking(folder / "package", deadline) as source,
+        copies.loaded(source, deadline) as copy,
+        bench.launch("copy", "beacon", image=copy) as guest,
+    ):
+        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+        overlay = process.run(["qemu-img", "info", "-U", bench.folder / "copy/root.qcow2"], deadline).stdout
+        assert str(copy.root.disk) in overlay
+        assert 0 < allocated(guest.files(deadline)) < allocated([copy.root.disk])
+    assert [path.name for path in folder.iterdir()] == ["package"]
 
 
 @pytest.mark.parametrize(("variant", "form"), [("libvirt/tcg", "raw"), ("libvirt/tcg-qcow2", "qcow2")])
@@ -205,12 +233,17 @@ class Stage:
         *,
         shape: Shape | None = None,
         connected: bool = True,
+        image: Prepared | None = None,
+        ended: Callable[[], object] = lambda: None,
     ) -> Iterator[Guest]:
         with self.bench.launch(case.workload, entry, self.variant) as guest:
             yield guest
 
     def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
         return ()
+
+    def copies(self, case: Case, deadline: Deadline) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def meter(self) -> HostMeter:
         return HostMeter(self.shape.cpus, 0.0)

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 
 from harness.report.chapters.app import App
 from harness.report.chapters.base import Chapter, Drawing
+from harness.report.chapters.churn import Churn
 from harness.report.chapters.density import Density
 from harness.report.chapters.footprint import Footprint
+from harness.report.chapters.image import Image
 from harness.report.chapters.interference import Interference
 from harness.report.chapters.isolation import Isolation
 from harness.report.chapters.lifecycle import Lifecycle
@@ -22,5 +24,7 @@ CHAPTERS: Mapping[str, Chapter] = {
     "interference": Interference(),
     "isolation": Isolation(),
     "app": App(),
+    "image": Image(),
+    "churn": Churn(),
 }
 """By resource."""

@@ -12,6 +12,7 @@ from harness.errors import TareError
 from harness.model import Accelerator, Available, Leftover, RootForms, Shape, Variant
 from harness.runtimes.base import Instance, Place, Prepared
 from harness.runtimes.docker import image, instance, remains
+from harness.runtimes.docker.copies import ImageCopies
 from harness.runtimes.docker.daemon import UNIX, Daemon, chosen_url
 from harness.runtimes.docker.moments import Listener, containerd_of
 from harness.runtimes.docker.specification import VARIANTS
@@ -65,6 +66,10 @@ class Docker:
     def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
         """The folders of the image's layers. Raises TareError for a storage driver that keeps none."""
         return image.folders(self._reach(deadline), prepared.image, deadline)
+
+    def copies(self, prepared: Prepared, folder: Path, labels: Mapping[str, str], deadline: Deadline) -> ImageCopies:
+        """In the daemon, with the labels."""
+        return ImageCopies(self._reach(deadline), prepared, folder, labels)
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Instance:
         """Create and start one container; a boot's events are heard. Raises TareError, leaving nothing."""

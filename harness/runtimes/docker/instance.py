@@ -6,7 +6,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from harness.model import Accelerator, Mark
 from harness.runtimes.agent import AgentInstance, Channel
 from harness.runtimes.base import Counters, Endpoint, Place, Prepared, Processes
 from harness.runtimes.docker import remains, specification
+from harness.runtimes.docker.copies import own_files
 from harness.runtimes.docker.cost import Servants
 from harness.runtimes.docker.daemon import Daemon, Refused
 from harness.runtimes.docker.lifecycle import Life
@@ -138,6 +139,10 @@ class Container(AgentInstance):
         """`workload` are the container's own; `shim` and `proxy` serve it alone, the daemons others too."""
         cgroup, servants = self._accounts()
         return {"workload": cgroup.pids(), **servants.pids()}
+
+    def files(self, deadline: Deadline) -> Iterable[Path]:
+        """Its directory, its writable layer, and what the daemon keeps of it."""
+        return (*super().files(deadline), *own_files(self._daemon, self.handle, deadline))
 
     def endpoint(self) -> Endpoint:
         """The container's own address, the host's (host network) or the published one (NAT)."""

@@ -7,7 +7,7 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.model import Leftover
 from harness.runtimes.docker.daemon import Daemon, Refused
-from harness.runtimes.docker.image import ROOT_LABEL
+from harness.runtimes.docker.image import COPIES, ROOT_LABEL
 
 BUSY_SECONDS = 0.05
 INSTALL, RUN = "tare.install", "tare.run"
@@ -22,6 +22,11 @@ def leftovers(daemon: Daemon, deadline: Deadline) -> Iterator[Leftover]:
             if (leftover.kind, leftover.name) not in seen:
                 seen.add((leftover.kind, leftover.name))
                 yield leftover
+    # By name too: an image that a user has made of a copy inherits its labels.
+    with daemon.call("list copies", deadline) as api:
+        copies = api.images(COPIES, filters={"label": RUN})
+    for copy in copies:
+        yield _leftover(IMAGE, copy["RepoTags"][0], copy.get("Labels"))
 
 
 def images(daemon: Daemon, deadline: Deadline) -> Iterator[Leftover]:

@@ -20,6 +20,7 @@ from harness.runtimes.firecracker import machine
 from harness.runtimes.firecracker.api import await_socket, put
 from harness.runtimes.guests import accel, labelled
 from harness.runtimes.guests.child import LOG, ChildGuest, said
+from harness.runtimes.guests.copies import DiskCopies
 from harness.runtimes.guests.disks import kernel_and_disk, make_data
 from harness.runtimes.guests.tap import open_tap, tap_name
 from harness.runtimes.guests.vmlinux import keep_unpacked
@@ -79,6 +80,10 @@ class Firecracker:
     def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
         """The root's disk, initramfs and unpacked kernel."""
         return kernel_and_disk(prepared.root)
+
+    def copies(self, prepared: Prepared, folder: Path, labels: Mapping[str, str], deadline: Deadline) -> DiskCopies:
+        """Of disk, initramfs and unpacked kernel."""
+        return DiskCopies(prepared, folder)
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> ChildGuest:
         """Start one guest. The data disk is made before `asked`; the tap belongs to the launch."""

@@ -14,6 +14,7 @@ from harness.model import Accelerator, Available, Leftover, RootForms, Shape, Va
 from harness.process import have, kill_group, spawn
 from harness.runtimes.agent import Channel
 from harness.runtimes.base import Place, Prepared
+from harness.runtimes.copies import TreeCopies
 from harness.runtimes.guests import accel, labelled
 from harness.runtimes.guests.child import LOG, ChildGuest
 from harness.runtimes.guests.disks import make_data
@@ -68,6 +69,10 @@ class Krun:
         """The root's directory, and the library that holds the kernel."""
         found = machine.libraries()
         return (prepared.root.directory, *((found.krun, found.firmware) if found else ()))
+
+    def copies(self, prepared: Prepared, folder: Path, labels: Mapping[str, str], deadline: Deadline) -> TreeCopies:
+        """Of the root's directory."""
+        return TreeCopies(prepared, folder)
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> ChildGuest:
         """Start one guest. The data disk is made before `asked`; the tap belongs to the launch."""

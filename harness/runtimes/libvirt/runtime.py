@@ -16,6 +16,7 @@ from harness.process import have
 from harness.runtimes.agent import Channel
 from harness.runtimes.base import Available, Place, Prepared, RootForms
 from harness.runtimes.guests import accel
+from harness.runtimes.guests.copies import DiskCopies
 from harness.runtimes.guests.disks import kernel_and_disk, make_data, make_overlay
 from harness.runtimes.guests.firmware import uefi
 from harness.runtimes.guests.instance import MOMENTS, Launched
@@ -103,6 +104,10 @@ class Libvirt:
         """The full system's disk, or the root's with kernel and initramfs; firmware is the host's own."""
         system = system_of(prepared)
         return (system.disk,) if system else kernel_and_disk(prepared.root)
+
+    def copies(self, prepared: Prepared, folder: Path, labels: Mapping[str, str], deadline: Deadline) -> DiskCopies:
+        """Of the disk, with kernel and initramfs where those boot it."""
+        return DiskCopies(prepared, folder)
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Guest:
         """Start one guest. The data disk is made before `asked`; overlay and network belong to the launch.

@@ -13,6 +13,7 @@ from harness.process import have, run
 from harness.runtimes.agent import Channel
 from harness.runtimes.base import Place, Prepared
 from harness.runtimes.guests import accel, labelled
+from harness.runtimes.guests.copies import DiskCopies
 from harness.runtimes.guests.disks import kernel_and_disk, make_data, make_overlay
 from harness.runtimes.guests.instance import MOMENTS, Launched
 from harness.runtimes.guests.ticks import counter_khz
@@ -78,6 +79,10 @@ class Microvm:
     def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
         """The root's disk, kernel and initramfs."""
         return kernel_and_disk(prepared.root)
+
+    def copies(self, prepared: Prepared, folder: Path, labels: Mapping[str, str], deadline: Deadline) -> DiskCopies:
+        """Of disk, kernel and initramfs."""
+        return DiskCopies(prepared, folder)
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Guest:
         """Start one guest. The data disk is made before `asked`; overlay and tap belong to the launch.

@@ -18,6 +18,7 @@ from harness.rig.network import remove_interface
 from harness.runtimes.agent import Channel
 from harness.runtimes.base import Available, Place, Prepared, RootForms
 from harness.runtimes.guests.boot import mac_of
+from harness.runtimes.guests.copies import DiskCopies
 from harness.runtimes.guests.disks import make_data
 from harness.runtimes.uml import remains
 from harness.runtimes.uml.description import Description, argv, find_kernel, memory_room, release_of, script_disk
@@ -78,6 +79,10 @@ class Uml:
     def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
         """The root's disk; the kernel is a program of the host's, which stays as it is."""
         return (prepared.root.disk,)
+
+    def copies(self, prepared: Prepared, folder: Path, labels: Mapping[str, str], deadline: Deadline) -> DiskCopies:
+        """Of the disk; the kernel is a program of the host's."""
+        return DiskCopies(prepared, folder, boots=())
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Guest:
         """Start one guest. The data disk and the tap are made before `asked`; the kernel makes its COW file itself."""

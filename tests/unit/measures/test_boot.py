@@ -2,8 +2,8 @@
 system's own account once; cold launches."""
 
 import mmap
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,18 @@ from harness.host.cost import HostMeter
 from harness.measures.boot import ACCOUNT, BootMeasure, span
 from harness.model import Accelerator, Case, Limits, Mark, Role, Shape, Workload
 from harness.paths import data
-from harness.runtimes.base import BESIDE, BeaconCost, Command, Counters, Entry, Instance, Place, RawOutput
+from harness.runtimes.base import (
+    BESIDE,
+    BeaconCost,
+    Command,
+    Copies,
+    Counters,
+    Entry,
+    Instance,
+    Place,
+    Prepared,
+    RawOutput,
+)
 from harness.runtimes.fake import FakeInstance
 
 FULL = {mark: float(number) for number, mark in enumerate(Mark)}
@@ -85,12 +96,17 @@ class Stage:
         *,
         shape: Shape | None = None,
         connected: bool = True,
+        image: Prepared | None = None,
+        ended: Callable[[], object] = lambda: None,
     ) -> Iterator[Instance]:
         self.entries.append(entry)
         yield self.kind(Place(name="x", directory=Path(), entry=entry, shape=SHAPE), self.marks, self.accelerator)
 
     def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
         return self.kept
+
+    def copies(self, case: Case, deadline: Deadline) -> AbstractContextManager[Copies | None]:
+        return nullcontext()
 
     def meter(self) -> HostMeter:
         return HostMeter(SHAPE.cpus, 0.0)

@@ -18,7 +18,7 @@ WORKLOADS = load_workloads(FOLDER)
 SUITES = ("smoke", "default", "full")
 APART = {"density.limit"}
 """Too long for `full`: it has a suite of its own."""
-UNITS = re.compile(r"bytes(/s)?|s|1|[a-z]+/s|instances")
+UNITS = re.compile(r"bytes(/s)?|s|1|[a-z]+/s|job/min|instances")
 BASIC = ("cpu", "memory", "network", "disk", "boot")
 """What every suite measures."""
 COUNTED = {"app.redis": "requests", "app.sqlite": "runs", "app.python-start": "runs", "app.compile": "runs"}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ExitCode, TareError
-from harness.rig.cpus import Topology, choose_shape, cpu_list, pin_harness, topology
+from harness.rig.cpus import Topology, choose_shape, cpu_list, missing_memory, pin_harness, topology
 
 
 def host(*cores: tuple[int, ...], available: int = 20000) -> Topology:
@@ -97,3 +97,12 @@ def test_pinning_moves_every_thread_and_puts_each_back() -> None:
     finally:
         end.set()
         thread.join()
+
+
+def test_instances_that_have_no_room_at_once_are_a_skip(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.rig.cpus._meminfo", lambda: {"MemAvailable": 4096})
+    assert missing_memory(3, 1024, "churn.four") is None
+    skip = missing_memory(4, 1024, "churn.four")
+    assert skip is not None
+    assert skip.what == "churn.four"
+    assert "4096 MiB" in skip.reason

@@ -1,0 +1,124 @@
+"""What the churn measure counts: jobs within its bounds, of as many threads as it was told, and none after an error."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from harness.config import load_workload, load_workloads
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.host.cost import HostMeter
+from harness.measures.base import Stage
+from harness.measures.churn import ChurnMeasure, Job, figures
+from harness.model import Case, Limits, Role, Shape, Workload
+from harness.paths import data
+from harness.runtimes.base import Entry, Place
+from harness.runtimes.fake import FakeInstance
+
+SHAPE = Shape(cpus=(0,), memory_mib=64)
+CASE = Case(block=0, position=0, attempt=1, workload="churn.four", cast={Role.SUBJECT: "fake/baseline"})
+
+
+class Launches:
+    """A stage that counts how many instances there are, and were at once."""
+
+    shape, limits = SHAPE, Limits(steal=100)
+
+    def __init__(self, *, fails_at: int = 0, together: int | None = None, **parameters: int) -> None:
+        self.lock, self.meet = threading.Lock(), threading.Barrier(together) if together else None
+        self.fails_at, self.parameters = fails_at, parameters
+        self.made = self.there = self.most = 0
+        self.entries: list[Entry] = []
+        self.events: list[dict[str, Any]] = []
+
+    def workload(self, name: str) -> Workload:
+        found = load_workloads(data("workloads"))[name]
+        return replace(found, parameters={**found.parameters, **self.parameters})
+
+    @contextmanager
+    def launch(
+        self, case: Case, role: Role, entry: Entry, deadline: Deadline, *, ended: Callable[[], object] = lambda: None
+    ) -> Iterator[FakeInstance]:
+        with self.lock:
+            self.made, self.there = self.made + 1, self.there + 1
+            self.most, number = max(self.most, self.there), self.made
+            self.entries.append(entry)
+        try:
+            if self.fails_at and number >= self.fails_at:
+                raise TareError("it cannot be launched")
+            if self.meet and number > 2:
+                self.meet.wait(10)
+            yield FakeInstance(Place(name=f"x-{number}", directory=Path(), entry=entry, shape=SHAPE), 1.0)
+        finally:
+            with self.lock:
+                self.there -= 1
+            ended()
+
+    def meter(self) -> HostMeter:
+        return HostMeter(SHAPE.cpus, 0.0)
+
+    def record(self, case: Case, event: str, **fields: Any) -> None:
+        self.events += [fields] if event == "observed" else []
+
+    def copies(self, case: Case, deadline: Deadline) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+def measured(stage: Launches) -> Mapping[str, float | None]:
+    samples = ChurnMeasure().measure(CASE, cast(Stage, stage), Deadline.after(60))
+    return {one.metric: one.value for one in samples}
+
+
+def test_four_jobs_are_there_at_once_and_no_more() -> None:
+    stage = Launches(together=4, jobs=8)
+    found = measured(stage)
+    assert stage.most == 4
+    assert len(stage.events[0]["seconds"]) == 8
+    assert stage.entries == ["agent", *["beacon"] * 9], "its facts, one job untimed, and the eight that count"
+    assert {"rate", "latency-p50", "latency-p95"} <= found.keys()
+
+
+def test_after_its_time_no_job_is_begun_but_each_thread_has_had_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter(range(0, 10**6, 100))
+    clock = SimpleNamespace(monotonic=lambda: float(next(moments)))
+    monkeypatch.setattr("harness.measures.churn.time", clock)
+    stage = Launches(jobs=1000, most_s=1)
+    measured(stage)
+    assert len(stage.events[0]["seconds"]) == 4
+
+
+def test_an_error_ends_the_round_and_leaves_no_instance() -> None:
+    stage = Launches(fails_at=5, jobs=1000)
+    with pytest.raises(TareError, match="cannot be launched"):
+        measured(stage)
+    assert stage.there == 0
+    assert stage.made < 20
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("together = 4", "together = 0", "0 is no whole number from 1 to 64"),
+        ("together = 4", "togther = 4", "together is missing"),
+        ('source = "rate"', 'source = "rates"', "the measure churn has no rates"),
+    ],
+)
+def test_a_workload_that_it_cannot_measure_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+    text = (data("workloads") / "churn.four.toml").read_text()
+    (tmp_path / "churn.four.toml").write_text(text.replace(old, new, 1))
+    with pytest.raises(TareError, match=said):
+        load_workload(tmp_path / "churn.four.toml")
+
+
+def test_figures_of_jobs_that_overlap() -> None:
+    jobs = [Job(asked=number, gone=number + 2.0) for number in range(10)] + [Job(asked=1.0, gone=12.0)]
+    found = figures(jobs, 3)
+    assert found["elapsed"] == 12.0
+    assert found["rate"] == pytest.approx(60 * 3 / (31 / 11)), "by the mean of a job's time"
+    assert (found["p50"], found["p95"], found["longest"]) == (2.0, 11.0, 11.0)

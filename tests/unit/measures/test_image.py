@@ -1,0 +1,123 @@
+"""What the image measure does with an image: only the steps that a workload's metrics name, on copies that go."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from harness.config import load_workload, load_workloads
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.host.cost import HostMeter
+from harness.measures.base import Stage
+from harness.measures.image import ImageMeasure
+from harness.model import Accelerator, Case, Limits, Role, Shape, Variant, Workload
+from harness.paths import data
+from harness.process import run
+from harness.runtimes.base import Copies, Entry, Place, Prepared, RawOutput
+from harness.runtimes.copies import TreeCopies, allocated
+from harness.runtimes.fake import FakeInstance
+from harness.stage import NO_ROOT
+
+SHAPE = Shape(cpus=(0,), memory_mib=64)
+VARIANT = Variant(name="native", runtime="native", summary="")
+KIB = 2**10
+
+
+class Weighed:
+    """A stage whose subjects start from a directory."""
+
+    shape, limits = SHAPE, Limits(steal=100)
+
+    def __init__(self, folder: Path, *, copies: bool = True, broken: bool = False) -> None:
+        self.folder, self.can, self.broken = folder / "copies", copies, broken
+        root = folder / "root"
+        root.mkdir()
+        (root / "file").write_bytes(b"\0" * 400 * KIB)
+        run(["tar", "-c", "-f", folder / "root.tar", "-C", root, "."], Deadline.after(10))
+        forms = replace(NO_ROOT, directory=root, tar=folder / "root.tar")
+        self.image = Prepared(variant=VARIANT, shape=SHAPE, root=forms, image="x", accelerator=Accelerator.NONE)
+        self.started: list[Path] = []
+        self.left: list[Path] = []
+
+    def workload(self, name: str) -> Workload:
+        return load_workloads(data("workloads"))[name]
+
+    def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
+        return [self.image.root.directory]
+
+    @contextmanager
+    def copies(self, case: Case, deadline: Deadline) -> Iterator[Copies | None]:
+        self.folder.mkdir()
+        yield TreeCopies(self.image, self.folder) if self.can else None
+        self.left = list(self.folder.iterdir())
+        self.folder.rmdir()
+
+    @contextmanager
+    def launch(
+        self, case: Case, role: Role, entry: Entry, deadline: Deadline, *, image: Prepared, **_: object
+    ) -> Iterator[FakeInstance]:
+        if self.broken:
+            raise TareError("it cannot be launched")
+        assert (image.root.directory / "file").stat().st_size == 400 * KIB
+        self.started.append(image.root.directory)
+        yield FakeInstance(Place(name="x-1", directory=Path(), entry=entry, shape=SHAPE), 1.0)
+
+    def meter(self) -> HostMeter:
+        return HostMeter(SHAPE.cpus, 0.0)
+
+    def record(self, case: Case, event: str, **fields: Any) -> None:
+        assert fields["what"] == "root"
+
+    def keep(self, case: Case, iteration: int, output: RawOutput, counters: object) -> None:
+        raise AssertionError("there is no output")
+
+
+@pytest.fixture(autouse=True)
+def _no_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.measures.image.manifest.read", lambda _: type("Made", (), {"packages": {"a": "1"}}))
+
+
+def measured(stage: Weighed, workload: str) -> dict[str, float | None]:
+    case = Case(block=0, position=0, attempt=1, workload=workload, cast={Role.SUBJECT: "native"})
+    samples = ImageMeasure().measure(case, cast(Stage, stage), Deadline.after(60))
+    return {one.metric: one.value for one in samples}
+
+
+def test_a_package_is_made_carried_and_started_from(tmp_path: Path) -> None:
+    stage = Weighed(tmp_path)
+    found = measured(stage, "image.size")
+    assert found.keys() == {"disk", "transfer", "build", "export", "import", "first-start", "deploy"}
+    assert found["disk"] == allocated([tmp_path / "root"]) >= 400 * KIB
+    assert 0 < (found["transfer"] or 0) < 40 * KIB, "zeros compress"
+    assert found["deploy"] == pytest.approx((found["import"] or 0) + (found["first-start"] or 0))
+    assert stage.started == [stage.folder / "tree/root"]
+    assert stage.left == []
+
+
+def test_clones_are_made_only_where_asked_for_and_native_has_no_linked_one(tmp_path: Path) -> None:
+    stage = Weighed(tmp_path)
+    assert measured(stage, "image.clone").keys() == {"full", "full-disk"}
+    assert measured(stage, "image.growth") == {}
+    assert (stage.started, stage.left) == ([], [])
+
+
+def test_without_copies_an_image_is_weighed_all_the_same(tmp_path: Path) -> None:
+    assert measured(Weighed(tmp_path, copies=False), "image.size").keys() == {"disk"}
+
+
+@pytest.mark.parametrize("recipe", ["slimm", "/etc/passwd", "system"])
+def test_a_recipe_that_there_is_not_is_refused(tmp_path: Path, recipe: str) -> None:
+    text = (data("workloads") / "image.size-slim.toml").read_text()
+    (tmp_path / "image.size-slim.toml").write_text(text.replace('recipe = "slim"', f'recipe = "{recipe}"'))
+    with pytest.raises(TareError, match=f"no recipe {recipe}"):
+        load_workload(tmp_path / "image.size-slim.toml")
+
+
+def test_a_copy_that_does_not_start_fails_the_case(tmp_path: Path) -> None:
+    with pytest.raises(TareError, match="cannot be launched"):
+        measured(Weighed(tmp_path, broken=True), "image.size")
+    assert not (tmp_path / "copies/tree").exists()
