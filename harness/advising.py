@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import requests
-from harness.config import load_workloads, suggest
+from harness.config import load_workloads
+from harness.documents import suggest
 from harness.errors import bad_input
 from harness.model import Variant, Workload
 from harness.needs import Need, Term, load_needs, load_terms, parse_needs

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Gt, Len, Predicate
 
-from harness.config import CLAIMS_FILE, suggest, translated
-from harness.documents import Document, read_document
+from harness.config import CLAIMS_FILE, translated
+from harness.documents import Document, read_document, suggest
 from harness.errors import TareError, bad_input
 from harness.model import Name, VariantName, Workload
 

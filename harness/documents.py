@@ -1,5 +1,6 @@
 """Reads a TOML file that somebody else wrote: refuses what is unsafe or unclear, and knows each field's line."""
 
+import difflib
 import json
 import math
 import os
@@ -7,7 +8,7 @@ import re
 import stat
 import tomllib
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,3 +167,17 @@ def _locate(text: str) -> Iterator[tuple[FieldPath, int]]:
 
 def _parts(dotted: str) -> FieldPath:
     return tuple(part.strip("\"'") for part in _PART.findall(dotted))
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """A fix for a word that is not among `known`: the nearest one, else all of them."""
+    names = sorted(known)
+    if near := difflib.get_close_matches(word, names, n=1, cutoff=0.6):
+        return f"did you mean {near[0]}?"
+    return f"use one of: {', '.join(names)}" if names else "there are none"
+
+
+def short(value: object) -> str:
+    """A value of a document as a message shows it: at most 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

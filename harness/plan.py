@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from harness.config import suggest
+from harness.documents import suggest
 from harness.errors import bad_input
 from harness.model import Available, Block, Shape, Skip, Suite, Variant, Workload, neighbour
 

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 
-from harness.config import RANGES
 from harness.deadline import Deadline
 from harness.errors import TareError, bad_input
 from harness.host import memory
 from harness.host.cgroups import Charged, own_memory
 from harness.host.cost import Cost
 from harness.host.memory import Resident
+from harness.measurable import RANGES
 from harness.measures.base import Stage
 from harness.measures.command import sample
 from harness.measures.holding import free, hold

@@ -3,8 +3,8 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from harness.images import ensure
 from harness.measures.lifecycle import LifecycleMeasure
 from harness.model import Case, Limits, Role, RootForms, Shape, Workload
 from harness.rig.network import Network, open_network
-from harness.runtimes.base import Entry, Instance, Place, RawOutput, Runtime
+from harness.runtimes.base import Copies, Entry, Instance, Place, Prepared, RawOutput, Runtime
 from harness.runtimes.docker import Docker
 from harness.runtimes.libvirt import Libvirt
 from harness.runtimes.native import Native
@@ -67,6 +67,8 @@ class Stage:
         *,
         shape: Shape | None = None,
         connected: bool = True,
+        image: Prepared | None = None,
+        ended: Callable[[], object] = lambda: None,
     ) -> Iterator[Instance]:
         self.launched += 1
         runtime = self.runtimes[case.cast[role].partition("/")[0]]
@@ -94,6 +96,9 @@ class Stage:
         finally:
             self.network.release(name)
             shutil.rmtree(directory)
+
+    def copies(self, case: Case, deadline: Deadline) -> AbstractContextManager[Copies | None]:
+        return nullcontext()
 
     def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
         return ()

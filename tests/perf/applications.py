@@ -5,8 +5,8 @@ import shlex
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from harness.model import Case, Limits, Role, Shape, Workload
 from harness.paths import data
 from harness.process import kill_group, run, spawn
 from harness.readers import reader
-from harness.runtimes.base import ENVIRONMENT, Entry, Instance, Place, Prepared, RawOutput
+from harness.runtimes.base import ENVIRONMENT, Copies, Entry, Instance, Place, Prepared, RawOutput
 from harness.runtimes.docker import Docker
 from harness.runtimes.native import Native
 from tests.perf.bench import LABELS, NAME, Bench
@@ -71,12 +71,17 @@ class Trial:
         *,
         shape: Shape | None = None,
         connected: bool = True,
+        image: Prepared | None = None,
+        ended: Callable[[], object] = lambda: None,
     ) -> Iterator[Instance]:
         with (
             self.place(role, entry) as place,
             self.runtimes[role].launch(self.prepared[role], place, LABELS, deadline) as instance,
         ):
             yield instance
+
+    def copies(self, case: Case, deadline: Deadline) -> AbstractContextManager[Copies | None]:
+        return nullcontext()
 
     def files(self, case: Case, deadline: Deadline) -> tuple[Path, ...]:
         return ()

@@ -5,7 +5,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from harness.measures.crowd import Crowd
 from harness.measures.density import DensityMeasure, Point, fields_of, is_step
 from harness.model import Case, Limits, Mark, Role, Shape, Workload
 from harness.paths import data
-from harness.runtimes.base import Command, Entry, Instance, Place, RawOutput
+from harness.runtimes.base import Command, Copies, Entry, Instance, Place, Prepared, RawOutput
 from harness.runtimes.fake import FakeInstance
 
 SHAPE = Shape(cpus=(0,), memory_mib=64)
@@ -81,6 +81,8 @@ class Stage:
         *,
         shape: Shape | None = None,
         connected: bool = True,
+        image: Prepared | None = None,
+        ended: Callable[[], object] = lambda: None,
     ) -> Iterator[Instance]:
         assert not connected
         self.shapes.add(shape)
@@ -93,6 +95,9 @@ class Stage:
             yield Busy(Place(name=name, directory=Path(), entry=entry, shape=SHAPE), self.slow)
         finally:
             self.living.remove(name)
+
+    def copies(self, case: Case, deadline: Deadline) -> AbstractContextManager[Copies | None]:
+        return nullcontext()
 
     def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
         return ()

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from harness.measures import holding
 from harness.measures.footprint import FootprintMeasure
 from harness.model import Case, Limits, Role, Shape, Workload
 from harness.paths import data
-from harness.runtimes.base import Command, Entry, Instance, Place, Processes, RawOutput
+from harness.runtimes.base import Command, Copies, Entry, Instance, Place, Prepared, Processes, RawOutput
 from harness.runtimes.fake import FakeInstance
 
 MIB = 2**20
@@ -90,11 +90,16 @@ class Stage:
         *,
         shape: Shape | None = None,
         connected: bool = True,
+        image: Prepared | None = None,
+        ended: Callable[[], object] = lambda: None,
     ) -> Iterator[Instance]:
         self.shapes.append(shape)
         place = Place(name="x-1", directory=Path(), entry=entry, shape=SHAPE)
         with self.kind(place) as instance:
             yield instance
+
+    def copies(self, case: Case, deadline: Deadline) -> AbstractContextManager[Copies | None]:
+        return nullcontext()
 
     def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
         return ()

@@ -1,8 +1,8 @@
 """What the interference measure does: alone and beside adjacent, who is the cause, neighbours that were not at work."""
 
 import signal
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from harness.host.cost import HostMeter
 from harness.measures import interference
 from harness.measures.interference import InterferenceMeasure, placed, slowdown
 from harness.model import Aggressor, Case, Limits, Metric, Role, Sample, Shape, Workload
-from harness.runtimes.base import Command, Counters, Entry, Instance, Place, RawOutput
+from harness.runtimes.base import Command, Copies, Counters, Entry, Instance, Place, Prepared, RawOutput
 from harness.runtimes.fake import FakeInstance, FakeJob
 
 SHAPE = Shape(cpus=(1,), memory_mib=64)
@@ -95,6 +95,8 @@ class Stage:
         *,
         shape: Shape | None = None,
         connected: bool = True,
+        image: Prepared | None = None,
+        ended: Callable[[], object] = lambda: None,
     ) -> Iterator[Instance]:
         tenant = Tenant(Place(name="x-1", directory=Path(), entry=entry, shape=SHAPE), self, self.busy)
         if role is not Role.AGGRESSOR:
@@ -104,6 +106,9 @@ class Stage:
         self.shapes.append(shape)
         yield tenant
         self.beside = ""
+
+    def copies(self, case: Case, deadline: Deadline) -> AbstractContextManager[Copies | None]:
+        return nullcontext()
 
     def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
         return ()

@@ -4,8 +4,8 @@ import contextlib
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from harness.measures.lifecycle import LifecycleMeasure
 from harness.measures.lifecycle.scene import Seen
 from harness.model import Case, Limits, Role, Sample, Shape, Workload
 from harness.paths import data
-from harness.runtimes.base import Command, Endpoint, Entry, Instance, Job, Place, RawOutput
+from harness.runtimes.base import Command, Copies, Endpoint, Entry, Instance, Job, Place, Prepared, RawOutput
 from harness.runtimes.capabilities import Pausable, Persistent, Stoppable, T, Unsupported, choose
 from harness.runtimes.fake import FakeInstance
 
@@ -97,8 +97,13 @@ class Stage:
         *,
         shape: Shape | None = None,
         connected: bool = True,
+        image: Prepared | None = None,
+        ended: Callable[[], object] = lambda: None,
     ) -> Iterator[Instance]:
         yield self.subject
+
+    def copies(self, case: Case, deadline: Deadline) -> AbstractContextManager[Copies | None]:
+        return nullcontext()
 
     def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
         return ()
