@@ -57,23 +57,25 @@ def shown(stored: Stored) -> list[Replication]:
 
 
 def table(stored: Stored, one: Replication) -> Table:
-    """A row for each published figure, under what was compared; then what is not repeated, with the reason."""
+    """A row for each published figure, under what was compared."""
     level = f"{100 * stored.confidence:g} %"
     columns = (*COLUMNS[:2], f"here [{level}]", COLUMNS[3], f"overhead here [{level}]", *COLUMNS[5:])
-    sections = []
-    for row in one.rows:
-        remark = row.why and f"not repeated: {row.why}"
-        cells = tuple(_cells(stored, pair) for pair in _pairs(stored, row)) or (("", *("–",) * 4, "", remark),)
-        by = f" · {row.workload}:{row.metric}" if row.workload else ""
-        sections.append(Section(title=f"{row.what}{by}", rows=cells))
-    group = Group(title="", sections=tuple(sections))
+    sections = tuple(
+        Section(
+            title=f"{row.what} · {row.workload}:{row.metric}",
+            rows=tuple(_cells(stored, pair) for pair in _pairs(stored, row)),
+        )
+        for row in one.repeated
+    )
+    group = Group(title="", sections=sections)
     return Table(title=one.title, columns=columns, numeric=frozenset(columns[1:6]), groups=(group,))
 
 
 def notes(one: Replication) -> list[str]:
-    """Where the figures are from, and in what the repetition differs."""
+    """Where the figures are from, in what the repetition differs, and what is not repeated and why."""
     found = [f"Published figures: {one.source}, {one.address}. They are of other machines: ratios compare, sizes less."]
-    return found + [f"{row.what}: {row.differs}." for row in one.repeated if row.differs]
+    found += [f"{row.what}: {row.differs}." for row in one.repeated if row.differs]
+    return found + [f"{row.what}: not repeated here: {row.why}." for row in one.rows if row.why]
 
 
 def drawing(stored: Stored, one: Replication) -> Figure | None:
