@@ -145,7 +145,11 @@ def _check_sources(document: Document, workload: Workload) -> None:
         for index, metric in enumerate(workload.metrics):
             if metric.source not in known:
                 where = document.where(("metrics", index, "source"))
-                raise bad_input(where, f"{short(metric.source)} is unknown", suggest(metric.source, known))
+                raise bad_input(
+                    where,
+                    f"the measure {workload.measure} has no {short(metric.source)}",
+                    suggest(metric.source, known),
+                )
 
 
 def _check_interference(document: Document, workload: Workload) -> None:

@@ -168,7 +168,7 @@ def test_a_bad_boot_is_refused_with_line_and_field(tmp_path: Path, old: str, new
         ("instances = 3", "instances = 2.5", "parameters.instances", "no whole number"),
         ("instances = 3\n", "", "parameters", "instances is missing"),
         ("instances = 3", "instances = 3\ncount = 1", "parameters.count", "the measure footprint does not know it"),
-        ('source = "vmm"', 'source = "rss"', "metrics[3].source", "the measure footprint has no rss"),
+        ('source = "vmm"', 'source = "rss"', "metrics[3].source", "the measure footprint has no 'rss'"),
     ],
 )
 def test_a_measures_own_parameters_and_sources_are_checked(
@@ -367,5 +367,5 @@ def test_a_wrong_interference_workload_says_where_and_what(
 def test_a_measure_that_computes_its_figures_refuses_others(tmp_path: Path) -> None:
     text = GOOD.replace("cpu.x", "isolation.x").replace("timeout = 60", 'measure = "isolation"')
     error = refusal(workload(tmp_path, text, "isolation.x.toml"))
-    assert "metrics[0].source: 'events' is unknown" in error.brief
+    assert "metrics[0].source: the measure isolation has no 'events'" in error.brief
     load_workload(workload(tmp_path, text.replace('"events"', '"capabilities"'), "isolation.x.toml"))
