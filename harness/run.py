@@ -27,7 +27,8 @@ from harness.plan import Plan, case_seconds, extended, make_plan
 from harness.requests import Request
 from harness.rig.cpus import choose_shape
 from harness.rig.lock import host_lock
-from harness.stage import ROOT, Stage, open_stage
+from harness.stage import ROOT, Stage
+from harness.staging import open_stage
 
 IDLE_SECONDS = 0.3
 CASE_SECONDS = 1800.0

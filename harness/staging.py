@@ -1,0 +1,130 @@
+"""Opening the stage of a run: watchdog, root, daemons, sweep, network and scratch, in order, undone in reverse."""
+
+import contextlib
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from harness import images, paths
+from harness.catalog import Catalog
+from harness.clean import clean
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.host.daemons import Daemons, Kvm, open_daemons
+from harness.host.tracing import TracerSweep
+from harness.journal import Journal, atomic_write
+from harness.model import Accelerator, RootForms, Skip
+from harness.process import have
+from harness.rig.cpus import Allotment, pin_harness
+from harness.rig.network import Network, network_missing, open_network
+from harness.rig.scratch import open_scratch
+from harness.rig.sweep import RigSweep
+from harness.runtimes.guests import accel
+from harness.stage import NO_ROOT, OPEN_SECONDS, Say, Stage
+from harness.watchdog import guarded
+
+NO_NETWORK = Skip(what="network", reason="no chosen runtime can use the bridge")
+
+
+@contextlib.contextmanager
+def open_stage(
+    run: str, folder: Path, journal: Journal, catalog: Catalog, allotment: Allotment, say: Say
+) -> Iterator[Stage]:
+    """Open what the catalog's runtimes need, in order, and undo all of it at the end in reverse.
+
+    Raises TareError when something that every variant needs cannot be had; a missing daemon only makes its runtime
+    unavailable.
+    """
+    deadline = Deadline.after(OPEN_SECONDS)
+    needs_root = any(runtime.needs_root for runtime in catalog.runtimes.values())
+    labels = make_labels(run)
+    with ExitStack() as stack:
+        if needs_root:
+            stack.enter_context(guarded(run, folder))
+        recipe, store = paths.data("images") / "root.toml", paths.state() / "images"
+        root = images.ensure(recipe, store, deadline, say) if needs_root else NO_ROOT
+        root, kernel = _host_kernel(root, store, deadline) if needs_root else (root, "")
+        proven = {name: runtime.prove(root, deadline) for name, runtime in catalog.runtimes.items()}
+        kvm: Kvm = "hidden" if Accelerator.TCG in proven.values() else "offered"
+        wanted = {runtime.daemon for runtime in catalog.runtimes.values() if runtime.daemon}
+        daemons = stack.enter_context(open_daemons(paths.runtime(), paths.state(), wanted, deadline, say, kvm=kvm))
+        for runtime in catalog.runtimes.values():
+            if address := _address(daemons, runtime.daemon):
+                runtime.connect(address)
+        stack.callback(catalog.close)
+        space = paths.state() / "scratch"
+        network: Network | None = None
+        no_network: Skip | None = NO_NETWORK
+        if needs_root:
+            _sweep(catalog, RigSweep(netns=daemons.netns, docker_url=daemons.docker_url, scratch=space), deadline)
+            network, no_network = _open_network(stack, daemons, run, labels, deadline)
+        scratch = stack.enter_context(open_scratch(space, run, beside={"docker": paths.state(), "images": store}))
+        stack.enter_context(pin_harness(allotment.harness_cpus))
+        yield Stage(
+            run=run,
+            folder=folder,
+            journal=journal,
+            allotment=allotment,
+            catalog=catalog,
+            daemons=daemons,
+            proven=proven,
+            root=root,
+            network=network,
+            no_network=no_network,
+            scratch=scratch,
+            labels=labels,
+            notes=(kernel,) if kernel else (),
+        )
+
+
+def _host_kernel(root: RootForms, store: Path, deadline: Deadline) -> tuple[RootForms, str]:
+    """The root with the host's own kernel for guests where that boots in one, and which kernel they get, in words."""
+    wanted = images.recipe.read(paths.data("images") / "root.toml")
+    own, said = images.adopt(root, wanted.guest, wanted.epoch, store)
+    if own is root or have(accel.EMULATOR):
+        return root, said
+    if not accel.boots(own.kernel, own.initramfs, deadline):
+        return root, f"guests boot the distribution's kernel, {root.kernel_release}: the host's own boots in none here"
+    return own, said
+
+
+def _open_network(
+    stack: ExitStack, daemons: Daemons, run: str, labels: Mapping[str, str], deadline: Deadline
+) -> tuple[Network | None, Skip | None]:
+    """The bridge and the peer, or why there are none: then network workloads are skipped and the rest runs."""
+    if missing := network_missing():
+        return None, missing
+    try:
+        opening = open_network(daemons.netns, run, daemons.docker_url, deadline, labels=labels)
+        return stack.enter_context(opening), None
+    except TareError as error:
+        return None, Skip(what="network", reason=error.brief, fix=error.hint)
+
+
+def _sweep(catalog: Catalog, rig: RigSweep, deadline: Deadline) -> None:
+    """Remove what a killed run left. Under the host's lock nothing that carries our label belongs to a live one."""
+    shutil.rmtree(paths.instances(), ignore_errors=True)
+    if stuck := clean([*catalog.runtimes.items(), ("rig", rig), ("tracer", TracerSweep())], deadline).stuck:
+        details = "\n".join(f"{one.what}: {one.reason}" for one in stuck)
+        raise TareError("something that a killed run left cannot be removed", details=details, hint="tare clean")
+
+
+def _address(daemons: Daemons, daemon: str) -> str | None:
+    return {"docker": daemons.docker_url, "libvirt": daemons.libvirt_uri}.get(daemon)
+
+
+def make_labels(run: str) -> dict[str, str]:
+    """What everything that a run creates carries: the installation, the run and the boot."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return {"tare.install": install_id(), "tare.run": run, "tare.boot": boot}
+
+
+def install_id() -> str:
+    """The id of this installation of tare on this host, made once."""
+    path = paths.state() / "install-id"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, uuid.uuid4().hex[:12].encode())
+    return path.read_text().strip()
