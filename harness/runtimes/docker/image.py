@@ -14,8 +14,8 @@ from harness.model import RootForms
 from harness.runtimes.docker.daemon import Daemon, Refused
 
 REPOSITORY = "tare-root"
-COPIES = "tare-copy"
-"""Images of one case, removed at its end."""
+COPIES, COMMITS = "tare-copy", "tare-made"
+"""Images of one case, removed at its end: copies of the root, and what was made of a container."""
 ROOT_LABEL = "tare.root"
 """On images only. A container inherits its image's labels, so the labels by which leftovers are found are not here."""
 CHUNK = 2**20

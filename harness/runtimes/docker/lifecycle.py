@@ -17,11 +17,10 @@ from harness.runtimes.capabilities import (
 )
 from harness.runtimes.docker import remains
 from harness.runtimes.docker.daemon import Daemon
-from harness.runtimes.docker.image import refuse_errors
+from harness.runtimes.docker.image import COMMITS, refuse_errors
 
 STOP_SECONDS = 10
 """Docker's own default between SIGTERM and SIGKILL."""
-REPOSITORY = "tare-made"
 CHUNK = 2**20
 
 
@@ -134,8 +133,8 @@ class Life:
         """An image of its layer; Docker pauses a running container meanwhile."""
         tag = f"{self._subject.name}-{len(self._made)}"
         with self._call("commit", deadline) as api:
-            image = str(api.commit(self._subject.handle, repository=REPOSITORY, tag=tag)["Id"])
-        self._made.append(f"{REPOSITORY}:{tag}")
+            image = str(api.commit(self._subject.handle, repository=COMMITS, tag=tag)["Id"])
+        self._made.append(f"{COMMITS}:{tag}")
         self.image = image
         with self._call("inspect the image of", deadline) as api:
             # What the commit added: its topmost layer.
@@ -156,11 +155,11 @@ class Life:
         changes = [f"LABEL {name}={value}" for name, value in self._labels.items()]
         with self._call("copy", deadline) as api:
             files = _bytes(api.export(self._subject.handle, chunk_size=CHUNK), deadline)
-            answer = api.import_image(src=files, stream_src=True, repository=REPOSITORY, tag=tag, changes=changes)
+            answer = api.import_image(src=files, stream_src=True, repository=COMMITS, tag=tag, changes=changes)
             refuse_errors(answer)
-        self._made.append(f"{REPOSITORY}:{tag}")
+        self._made.append(f"{COMMITS}:{tag}")
         with self._call("find the copy of", deadline) as api:
-            self.image = str(api.inspect_image(f"{REPOSITORY}:{tag}")["Id"])
+            self.image = str(api.inspect_image(f"{COMMITS}:{tag}")["Id"])
         self._anew(deadline)
 
 

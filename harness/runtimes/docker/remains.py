@@ -7,7 +7,7 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.model import Leftover
 from harness.runtimes.docker.daemon import Daemon, Refused
-from harness.runtimes.docker.image import COPIES, ROOT_LABEL
+from harness.runtimes.docker.image import COMMITS, COPIES, ROOT_LABEL
 
 BUSY_SECONDS = 0.05
 INSTALL, RUN = "tare.install", "tare.run"
@@ -22,11 +22,6 @@ def leftovers(daemon: Daemon, deadline: Deadline) -> Iterator[Leftover]:
             if (leftover.kind, leftover.name) not in seen:
                 seen.add((leftover.kind, leftover.name))
                 yield leftover
-    # By name too: an image that a user has made of a copy inherits its labels.
-    with daemon.call("list copies", deadline) as api:
-        copies = api.images(COPIES, filters={"label": RUN})
-    for copy in copies:
-        yield _leftover(IMAGE, copy["RepoTags"][0], copy.get("Labels"))
 
 
 def images(daemon: Daemon, deadline: Deadline) -> Iterator[Leftover]:
@@ -111,11 +106,12 @@ def _labelled(daemon: Daemon, label: str, deadline: Deadline) -> Iterator[Leftov
         networks = api.networks(filters=wanted)
     for network in networks:
         yield _leftover(NETWORK, network["Id"], network.get("Labels"))
-    # An image that was made of a container has the container's labels; one of the root has none of them.
-    with daemon.call("list images", deadline) as api:
-        made = api.images(filters=wanted)
-    for image in made:
-        yield _leftover(IMAGE, (image.get("RepoTags") or [image["Id"]])[0], image.get("Labels"))
+    # By name too: an image that a user has made of one of these inherits its labels.
+    for repository in (COMMITS, COPIES):
+        with daemon.call("list images", deadline) as api:
+            made = api.images(repository, filters=wanted)
+        for image in made:
+            yield _leftover(IMAGE, image["RepoTags"][0], image.get("Labels"))
 
 
 def _leftover(kind: str, name: str, labels: Mapping[str, str] | None) -> Leftover:
