@@ -18,6 +18,7 @@ from harness.samples import rows_of, write_csv
 
 SAME = ("suite", "stopping", "plan", "shape", "root", "workloads")
 """What must be as it was for a run to be finished: otherwise its blocks would not be alike."""
+UNFINISHED = "the block was not finished"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +92,7 @@ def rows(events: Iterable[Event]) -> list[Row]:
     closings = {(e.data["block"], e.data["attempt"]): e.data["void"] for e in events if e.event == "block-closed"}
 
     def judged(row: Row) -> Row:
-        void = closings.get((row.block, row.attempt), "the block was not finished")
+        void = closings.get((row.block, row.attempt), UNFINISHED)
         if row.attempt != last[row.block]:
             void = "the block was run again"
         return replace(row, valid=False, reason=f"block void: {void}") if void and row.valid else row
@@ -178,13 +179,22 @@ def _caches(events: Iterable[Event]) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def _observed(events: Iterable[Event]) -> list[dict[str, Any]]:
-    """What measures recorded for the report besides samples, in order; of a block only its last attempt's."""
+    """What measures recorded for the report besides samples, in order; of a block only its last attempt's.
+
+    `void` says why its block is void, "" where it is not: facts outlive that, figures do not.
+    """
     events = list(events)
     cases = {e.data["case"]: e.data for e in events if e.event == "case-opened"}
     last = {e.data["block"]: e.data["attempt"] for e in events if e.event == "block-opened"}
+    closings = {(e.data["block"], e.data["attempt"]): e.data["void"] for e in events if e.event == "block-closed"}
     found = [(cases[e.data["case"]], e.data) for e in events if e.event == "observed" and e.data["case"] in cases]
     return [
-        {**data, "workload": case["workload"], "block": case["block"]}
+        {
+            **data,
+            "workload": case["workload"],
+            "block": case["block"],
+            "void": closings.get((case["block"], case["attempt"]), UNFINISHED),
+        }
         for case, data in found
         if case["attempt"] == last.get(case["block"])
     ]

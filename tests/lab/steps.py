@@ -20,8 +20,9 @@ RESULTS = "/root/results"
 SETUP_SECONDS = 300.0
 STEP_SECONDS = 1200.0
 DEEP_SECONDS = 5400.0
-BOOTED = ("qemu/microvm-kvm", "krun", "libvirt/kvm-system", "libvirt/kvm-system-uefi")
-"""Guests that only boot in the lab."""
+BOOTED = ("qemu/microvm-kvm", "krun", "libvirt/kvm-system")
+"""Guests that only boot in the lab. One that UEFI boots is not among them: while OVMF's guest ran, the lab's own QEMU
+(7.2, emulating SVM) ended three times out of three."""
 PAGING = ("memory.page-fault", "memory.random")
 LADDER = ("disk.rand-read-qd1",)
 HUGE_PAGES = 360

@@ -48,6 +48,16 @@ def test_a_void_block_is_void_whole_and_keeps_its_values(tmp_path: Path) -> None
     assert (first.valid, first.reason, first.value) == (False, "block void: native: steal", ROW.value)
 
 
+def test_what_a_measure_observed_says_whether_its_block_is_void(tmp_path: Path) -> None:
+    with Journal.reopen(write(tmp_path, void="native: steal")) as journal:
+        for block in (0, 1):
+            journal.append("case-opened", case=f"case-{block}", workload="density.launch", block=block, attempt=1)
+            journal.append("observed", case=f"case-{block}", variant="native", what="density")
+    told = records.manifest(read(tmp_path))["observed"]
+    assert [one["void"] for one in told] == ["native: steal", "the block was not finished"]
+    assert {one["workload"] for one in told} == {"density.launch"}
+
+
 def test_a_block_that_was_run_again_replaces_its_first_attempt(tmp_path: Path) -> None:
     with Journal.reopen(write(tmp_path)) as journal:
         journal.append("block-opened", block=1, attempt=2)
