@@ -1,5 +1,6 @@
 """What carries our labels in a Docker daemon, and its removal."""
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
 
@@ -34,7 +35,7 @@ def images(daemon: Daemon, deadline: Deadline) -> Iterator[Leftover]:
 
 def remove(daemon: Daemon, leftover: Leftover, deadline: Deadline) -> None:
     """Remove one; gone already is fine. Raises TareError, also when it does not carry our label."""
-    try:
+    with _gone_is_fine():
         labels = _labels(daemon, leftover, deadline)
         # Whatever a user makes of the root's image inherits the image's label: that one says nothing of a container.
         proof = {INSTALL, RUN} | ({ROOT_LABEL} if leftover.kind == IMAGE else set())
@@ -42,14 +43,19 @@ def remove(daemon: Daemon, leftover: Leftover, deadline: Deadline) -> None:
             raise TareError(f"{leftover.kind} {leftover.name} does not carry tare's label", hint="remove it by hand")
         if leftover.kind == CONTAINER:
             remove_container(daemon, leftover.name, deadline)
-            return
-        with daemon.call(f"remove {leftover.kind} {leftover.name}", deadline) as api:
-            if leftover.kind == VOLUME:
-                api.remove_volume(leftover.name)
-            elif leftover.kind == NETWORK:
+        elif leftover.kind == VOLUME:
+            remove_volume(daemon, leftover.name, deadline)
+        elif leftover.kind == IMAGE:
+            remove_image(daemon, leftover.name, deadline)
+        else:
+            with daemon.call(f"remove {leftover.kind} {leftover.name}", deadline) as api:
                 api.remove_network(leftover.name)
-            else:
-                api.remove_image(leftover.name)
+
+
+@contextlib.contextmanager
+def _gone_is_fine() -> Iterator[None]:
+    try:
+        yield
     except Refused as error:
         if error.status != 404:
             raise
@@ -57,22 +63,14 @@ def remove(daemon: Daemon, leftover: Leftover, deadline: Deadline) -> None:
 
 def remove_volume(daemon: Daemon, name: str, deadline: Deadline) -> None:
     """Remove a volume that no container has any more; gone already is fine. Raises TareError."""
-    try:
-        with daemon.call(f"remove the volume {name}", deadline) as api:
-            api.remove_volume(name)
-    except Refused as error:
-        if error.status != 404:
-            raise
+    with _gone_is_fine(), daemon.call(f"remove the volume {name}", deadline) as api:
+        api.remove_volume(name)
 
 
 def remove_image(daemon: Daemon, name: str, deadline: Deadline) -> None:
     """Remove an image, with the layers that nothing else has; gone already is fine. Raises TareError."""
-    try:
-        with daemon.call(f"remove the image {name}", deadline) as api:
-            api.remove_image(name)
-    except Refused as error:
-        if error.status != 404:
-            raise
+    with _gone_is_fine(), daemon.call(f"remove the image {name}", deadline) as api:
+        api.remove_image(name)
 
 
 def remove_container(daemon: Daemon, name: str, deadline: Deadline) -> None:
