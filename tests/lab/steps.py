@@ -20,9 +20,12 @@ RESULTS = "/root/results"
 SETUP_SECONDS = 300.0
 STEP_SECONDS = 1200.0
 DEEP_SECONDS = 5400.0
-BOOTED = ("qemu/microvm-kvm", "krun", "libvirt/kvm-system")
-"""Guests that only boot in the lab. One that UEFI boots is not among them: while OVMF's guest ran, the lab's own QEMU
-(7.2, emulating SVM) ended three times out of three."""
+BOOTED = ("qemu/microvm-kvm", "krun", "libvirt/kvm-system", "libvirt/kvm-system-uefi-irqchip")
+"""Guests that only boot in the lab. OVMF writes CR8 after each interrupt. KVM leaves that to the guest where it has the
+local APIC itself, and QEMU 7.2's emulation of the write, while a virtual interrupt is pending, ends the lab's QEMU:
+`tcg_handle_interrupt: assertion failed: (qemu_mutex_iothread_locked())`, by its target/i386/tcg/sysemu/misc_helper.c,
+helper_write_crN. So the guest that UEFI boots has its local APIC from QEMU."""
+PARTS = ("native", "docker/bridge", "libvirt/kvm")
 PAGING = ("memory.page-fault", "memory.random")
 LADDER = ("disk.rand-read-qd1",)
 HUGE_PAGES = 360
@@ -71,6 +74,8 @@ def take(kind: Kind, guest: Lab, out: Path, deep: Sequence[str]) -> int:
         checks += _rows(out, kind.variants, kind.accelerators)
     if "boots" in deep:
         checks += _rows(out, BOOTED, dict.fromkeys(BOOTED, "kvm-nested"))
+    if "parts" in deep:
+        checks += _parts_rows(out)
     if "paging" in deep:
         checks += _shadow_rows(out)
     if "ladder" in deep:
@@ -115,6 +120,10 @@ def _boots(_: Lab, tare: Tare) -> Iterator[Check]:
     yield from _run(tare, "smoke", ("native", *BOOTED), ("boot.ready",), blocks=1, seconds=DEEP_SECONDS)
 
 
+def _parts(_: Lab, tare: Tare) -> Iterator[Check]:
+    yield from _run(tare, "parts", PARTS, blocks=1, seconds=DEEP_SECONDS)
+
+
 def _paging(guest: Lab, tare: Tare) -> Iterator[Check]:
     """The guest with and without nested paging, each beside native: the module is loaded anew in between."""
     yield from _run(tare, "smoke", ("native", "libvirt/kvm"), PAGING, blocks=2, seconds=DEEP_SECONDS)
@@ -129,13 +138,18 @@ def _ladder(guest: Lab, tare: Tare) -> Iterator[Check]:
     guest.shell("echo 0 >/proc/sys/vm/nr_hugepages", seconds=60)
 
 
-DEEP: Mapping[str, Callable[[Lab, Tare], Iterator[Check]]] = {"ladder": _ladder, "boots": _boots, "paging": _paging}
+DEEP: Mapping[str, Callable[[Lab, Tare], Iterator[Check]]] = {
+    "ladder": _ladder,
+    "boots": _boots,
+    "parts": _parts,
+    "paging": _paging,
+}
 """The long steps of the lab with KVM, the surest first."""
 
 
 def _rows(out: Path, variants: Sequence[str], accelerators: Mapping[str, str]) -> Iterator[Check]:
     """The runs' CSVs: each variant has rows, guests those of the lab's hypervisor, and the host is emulated in all."""
-    rows = [row for path in sorted(out.glob("*/samples.csv")) for row in csv.DictReader(path.open(encoding="utf-8"))]
+    rows = _csv(out)
     for variant in variants:
         own = [row for row in rows if row["variant"] == variant and row["value"]]
         kinds, expected = {row["accelerator"] for row in own}, {accelerators.get(variant, "none")}
@@ -143,6 +157,21 @@ def _rows(out: Path, variants: Sequence[str], accelerators: Mapping[str, str]) -
         yield Check(f"{variant} has rows by {'/'.join(expected)}", kinds == expected, f"{len(own)} of {workloads}")
     hosts = {row["host_virtualized"] for row in rows}
     yield Check("every row says that the host is emulated", hosts == {"tcg"}, ", ".join(hosts))
+
+
+def _csv(out: Path) -> Sequence[Mapping[str, str]]:
+    return [row for path in sorted(out.glob("*/samples.csv")) for row in csv.DictReader(path.open(encoding="utf-8"))]
+
+
+def _parts_rows(out: Path) -> Iterator[Check]:
+    """Every workload of the suite has a figure for each of its variants; nothing native writes grows an image."""
+    rows = [row for row in _csv(out) if row["suite"] == "parts" and row["value"]]
+    expected = {row["workload"] for row in rows}
+    for variant in PARTS:
+        missing = expected - {row["workload"] for row in rows if row["variant"] == variant}
+        missing -= {"image.growth"} if variant == "native" else set()
+        yield Check(f"{variant} has a figure of every part", bool(expected) and not missing, ", ".join(sorted(missing)))
+    yield Check("the parts have a report", any(out.glob("*/report.html")), f"{len(expected)} workloads")
 
 
 def _shadow_rows(out: Path) -> Iterator[Check]:

@@ -36,6 +36,7 @@ def describe(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> Dom
     identity = str(uuid.uuid4())
     model, *features = _cpu(knobs)
     network = place.network
+    boot = _boot(prepared, place, knobs)
     return Domain(
         type=TYPES[knobs.accelerator],
         machine=MACHINES[knobs.accelerator],
@@ -44,7 +45,7 @@ def describe(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> Dom
         labels=labels,
         cpus=place.shape.cpus,
         memory_mib=place.shape.memory_mib,
-        boot=_boot(prepared, place, knobs),
+        boot=boot,
         disks=tuple(_disks(prepared, place, knobs)),
         channel=directory / "channel",
         moments=directory / MOMENTS,
@@ -61,6 +62,7 @@ def describe(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> Dom
         queues=place.shape.vcpus if knobs.queues == "all" else 1,
         vhost=VHOST[knobs.vhost],
         reporting=knobs.balloon == "reporting",
+        further=tuple(_further(boot, knobs)),
     )
 
 
@@ -98,6 +100,17 @@ def _boot(prepared: Prepared, place: Place, knobs: Knobs) -> DirectKernel | Full
         raise TareError("the host has no UEFI firmware for guests", hint="apt-get install ovmf")
     variables = place.directory / "uefi-variables"
     return FullSystem(firmware="uefi", told=told, code=files[0], template=files[1], variables=variables)
+
+
+def _further(boot: DirectKernel | FullSystem, knobs: Knobs) -> Iterator[str]:
+    """Words for QEMU itself: libvirt's own <initrd> must be one file, and its <ioapic> leaves the local APIC to KVM.
+
+    Without that APIC KVM refuses the interrupt of asynchronous page faults, which QEMU offers the guest all the same.
+    """
+    if boot.firmware == "none" and boot.multiboot:
+        yield from ("-initrd", boot.modules)
+    if knobs.irqchip == "qemu":
+        yield from ("-machine", "kernel-irqchip=off", "-global", "x86_64-cpu.kvm-asyncpf-int=off")
 
 
 def _cpu(knobs: Knobs) -> list[str]:
@@ -141,6 +154,7 @@ def facts(domain: Domain, prepared: Prepared) -> dict[str, str]:
         "network": Knobs.of(prepared.variant.options).network if domain.mac else "none",
         "network_queues": str(domain.queues),
         "balloon": "free page reporting" if domain.reporting else "none",
+        "irqchip": Knobs.of(prepared.variant.options).irqchip if domain.type == "kvm" else domain.type,
         "image": prepared.image,
         "kernel_release": kernel_of(prepared),
     }

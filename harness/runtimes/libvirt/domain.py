@@ -93,7 +93,8 @@ class Domain:
     to add and hide. `preallocate` touches all RAM before the guest starts, `huge` takes it from the host's pool of
     huge pages. The network card, where it has a `mac`, is a port of `bridge`, or the macvtap `macvtap` that is there
     already, or without either of QEMU's user-mode network. `vhost` is its driver, "" for what the host has.
-    With `reporting` a balloon tells the host which pages are free.
+    With `reporting` a balloon tells the host which pages are free. `further` are words for QEMU that libvirt has no
+    element for.
     """
 
     type: Literal["kvm", "qemu", "xen"]
@@ -120,6 +121,7 @@ class Domain:
     queues: int = 1
     vhost: Literal["", "vhost", "qemu"] = ""
     reporting: bool = False
+    further: tuple[str, ...] = ()
 
     @property
     def cpu_mode(self) -> str:

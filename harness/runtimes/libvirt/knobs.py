@@ -30,8 +30,9 @@ class Knobs:
     settle its `console` and its kernel's words. `network` is how the peer reaches the guest: a tap on the rig's bridge,
     that tap through NAT, QEMU itself (its user-mode network) or a macvtap. `multiboot` is the file of a hypervisor that
     is loaded in the kernel's place, with its words behind blanks; kernel and initramfs are then its modules. With a
-    `balloon` of reporting the guest tells the host which pages are free (free page reporting). Xen has none of the
-    knobs but `accelerator`.
+    `balloon` of reporting the guest tells the host which pages are free (free page reporting). `irqchip` names who
+    emulates the interrupt controllers of a guest on KVM: KVM in the host's kernel, or QEMU. Xen has none of the knobs
+    but `accelerator`.
     """
 
     accelerator: Kind
@@ -52,6 +53,7 @@ class Knobs:
     network: Network = "bridge"
     multiboot: str = ""
     balloon: Literal["none", "reporting"] = "none"
+    irqchip: Literal["kvm", "qemu"] = "kvm"
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Self:
@@ -148,7 +150,11 @@ def _of(kind: Kind) -> Iterator[Variant]:
     yield _variant("balloon", replace(lazy, balloon="reporting"), "the same, and it reports the pages that it frees")
     yield _variant("no-console", replace(base, console="none"), "without a serial console")
     yield _variant("system", replace(base, firmware="bios"), "a full system: BIOS, GRUB, Debian's kernel, systemd")
-    yield _variant("system-uefi", replace(base, firmware="uefi"), "a full system, by UEFI")
+    uefi = replace(base, firmware="uefi")
+    yield _variant("system-uefi", uefi, "a full system, by UEFI")
+    if kind == "kvm":
+        words = "a full system, by UEFI; QEMU and not KVM emulates its interrupt controllers"
+        yield _variant("system-uefi-irqchip", replace(uefi, irqchip="qemu"), words)
     for network, words in NETWORKS.items():
         yield _variant(network, replace(base, network=network), words)
     turned = {"accelerator": kind, **UNTUNED}

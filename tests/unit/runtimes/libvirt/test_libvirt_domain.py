@@ -146,6 +146,17 @@ def test_a_full_system_is_booted_by_its_firmware_from_a_disk_of_its_own() -> Non
     assert facts(uefi, prepared("libvirt/kvm-system-uefi"))["kernel_release"] == "6.2"
 
 
+def test_interrupt_controllers_can_be_qemus_own() -> None:
+    name, plain = "libvirt/kvm-system-uefi-irqchip", "libvirt/kvm-system-uefi"
+    own, kernels = domain(name), domain(plain)
+    assert {**prepared(name).variant.options, "irqchip": "kvm"} == prepared(plain).variant.options
+    assert own.further[:2] == ("-machine", "kernel-irqchip=off") and kernels.further == ()
+    words = [element.get("value") for element in etree.fromstring(render(own).encode()).iter("{*}arg")]
+    assert tuple(words) == own.further
+    assert [facts(one, prepared(name))["irqchip"] for one in (own, domain("libvirt/tcg"))] == ["qemu", "qemu"]
+    assert facts(kernels, prepared(plain))["irqchip"] == "kvm"
+
+
 def test_a_full_system_that_was_not_made_is_an_error() -> None:
     bare = replace(prepared("libvirt/tcg-system"), root=replace(ROOT, system=None))
     place = Place(name="tare-x", directory=Path("/run/x"), entry="agent", shape=SHAPE)
