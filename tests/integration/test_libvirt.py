@@ -4,9 +4,9 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import libvirt
@@ -16,7 +16,6 @@ from harness import images, paths, process
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host import memory
-from harness.host.cost import HostMeter
 from harness.host.daemons import open_daemons
 from harness.images import ensure, manifest, with_system
 from harness.measures.command import CommandMeasure
@@ -35,10 +34,11 @@ from harness.model import (
     Workload,
 )
 from harness.rig.network import Network, open_network
-from harness.runtimes.base import VMM, Command, Entry, Place, Prepared, RawOutput
+from harness.runtimes.base import VMM, Command, Entry, Place, Prepared
 from harness.runtimes.copies import allocated, packing, unpacking
 from harness.runtimes.libvirt import Libvirt
 from harness.runtimes.libvirt.instance import Guest
+from tests.stage import Asked, BaseStage
 
 pytestmark = [
     pytest.mark.integration,
@@ -208,15 +208,12 @@ def test_memory_that_a_guest_frees_comes_back_if_it_reports_its_free_pages(bench
         assert within.left, "it did not come back"
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """As much of a run as one case needs: guests of one variant, and what was recorded."""
+class Stage(BaseStage):
+    """As much of a run as one case needs: guests of one variant."""
 
-    bench: Bench
-    variant: Variant
-    recorded: dict[str, Mapping[str, object]]
-    shape: Shape = SHAPE
-    limits: Limits = field(default_factory=lambda: Limits(steal=100, load=100))
+    def __init__(self, bench: Bench, variant: Variant) -> None:
+        super().__init__(SHAPE, Limits(steal=100, load=100))
+        self.bench, self.variant = bench, variant
 
     def workload(self, name: str) -> Workload:
         metric = Metric(name="x", source="x", unit="1", direction="higher")
@@ -224,35 +221,9 @@ class Stage:
         return Workload(name=name, title=name, argv=argv, reader="pairs", metrics=(metric,), warmup=0, iterations=2)
 
     @contextlib.contextmanager
-    def launch(
-        self,
-        case: Case,
-        role: Role,
-        entry: Entry,
-        deadline: Deadline,
-        *,
-        shape: Shape | None = None,
-        connected: bool = True,
-        image: Prepared | None = None,
-        ended: Callable[[], object] = lambda: None,
-    ) -> Iterator[Guest]:
-        with self.bench.launch(case.workload, entry, self.variant) as guest:
+    def opened(self, asked: Asked) -> Iterator[Guest]:
+        with self.bench.launch(asked.case.workload, asked.entry, self.variant) as guest:
             yield guest
-
-    def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
-        return ()
-
-    def copies(self, case: Case, deadline: Deadline) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
-
-    def meter(self) -> HostMeter:
-        return HostMeter(self.shape.cpus, 0.0)
-
-    def record(self, case: Case, event: str, **data: object) -> None:
-        self.recorded[event] = data
-
-    def keep(self, case: Case, iteration: int, output: RawOutput, counters: Mapping[str, float]) -> None:
-        pass
 
 
 @pytest.mark.parametrize(("name", "words"), [("cpu.right", ""), ("cpu.wrong", "tsc_early_khz=900000")])
@@ -262,10 +233,10 @@ def test_a_case_is_void_when_the_guests_clock_runs_wrong(bench: Bench, name: str
     variant = Variant(
         name="libvirt/tcg-clock", runtime="libvirt", summary="", options={"accelerator": "tcg", "kernel": kernel}
     )
-    stage = Stage(bench, variant, {})
+    stage = Stage(bench, variant)
     case = Case(block=0, position=0, attempt=1, workload=name, cast={Role.SUBJECT: variant.name})
     samples = [one for one in CommandMeasure().measure(case, stage, Deadline.after(120)) if one.metric == "x"]
-    slope = stage.recorded["clock"]["slope"]
+    slope = stage.said("clock")[-1]["slope"]
     assert isinstance(slope, float) and len(samples) == 2
     if words:
         assert abs(slope - 1) > 0.05

@@ -3,28 +3,27 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harness import paths, process
 from harness.config import load_workloads
 from harness.deadline import Deadline
-from harness.host.cost import HostMeter
 from harness.host.daemons import open_daemons
 from harness.images import ensure
 from harness.measures.lifecycle import LifecycleMeasure
 from harness.model import Case, Limits, Role, RootForms, Shape, Workload
 from harness.rig.network import Network, open_network
-from harness.runtimes.base import Copies, Entry, Instance, Place, Prepared, RawOutput, Runtime
+from harness.runtimes.base import Instance, Place, Runtime
 from harness.runtimes.docker import Docker
 from harness.runtimes.libvirt import Libvirt
 from harness.runtimes.native import Native
 from harness.runtimes.qemu import Microvm
+from tests.stage import Asked, BaseStage
 
 pytestmark = [
     pytest.mark.integration,
@@ -42,87 +41,58 @@ WORKLOADS = load_workloads(paths.data("workloads"))
 FOLDER = Path(f"/run/{NAME}")
 
 
-@dataclass
-class Stage:
-    """As much of a run as a case needs; `observed` is what was recorded."""
+class Stage(BaseStage):
+    """As much of a run as a case needs."""
 
-    runtimes: Mapping[str, Runtime]
-    root: RootForms
-    network: Network
-    shape: Shape = field(default_factory=lambda: Shape(cpus=(max(os.sched_getaffinity(0)),), memory_mib=512))
-    limits: Limits = field(default_factory=lambda: Limits(steal=100, load=100))
-    observed: list[dict[str, Any]] = field(default_factory=list)
-    launched: int = 0
+    def __init__(self, runtimes: Mapping[str, Runtime], root: RootForms, network: Network) -> None:
+        super().__init__(Shape(cpus=(max(os.sched_getaffinity(0)),), memory_mib=512), Limits(steal=100, load=100))
+        self.runtimes, self.root, self.network = runtimes, root, network
+        self.launched = 0
 
     def workload(self, name: str) -> Workload:
         return replace(WORKLOADS[name], iterations=1)
 
     @contextlib.contextmanager
-    def launch(
-        self,
-        case: Case,
-        role: Role,
-        entry: Entry,
-        deadline: Deadline,
-        *,
-        shape: Shape | None = None,
-        connected: bool = True,
-        image: Prepared | None = None,
-        ended: Callable[[], object] = lambda: None,
-    ) -> Iterator[Instance]:
+    def opened(self, asked: Asked) -> Iterator[Instance]:
         self.launched += 1
-        runtime = self.runtimes[case.cast[role].partition("/")[0]]
-        variant = next(one for one in runtime.variants if one.name == case.cast[role])
+        cast, workload = asked.case.cast[asked.role], WORKLOADS[asked.case.workload]
+        runtime = self.runtimes[cast.partition("/")[0]]
+        variant = next(one for one in runtime.variants if one.name == cast)
         prepared = runtime.prepare(variant, self.shape, self.root, Deadline.after(180))
         name = f"tare-{NAME}-{self.launched}"
         directory = FOLDER / str(self.launched)
         directory.mkdir(mode=0o711)
-        subject, server = role is Role.SUBJECT, WORKLOADS[case.workload].server
+        subject, server = asked.role is Role.SUBJECT, workload.server
         assert server is not None
         place = Place(
             name=name,
             directory=directory,
-            entry=entry,
+            entry=asked.entry,
             shape=self.shape,
             network=self.network.place(name) if subject else self.network.peer_place(),
             port=server.port,
-            scratch_mib=WORKLOADS[case.workload].scratch_mib if subject else 0,
+            scratch_mib=workload.scratch_mib if subject else 0,
             scratch_directory=FOLDER,
             lasting=subject,
         )
         try:
-            with runtime.launch(prepared, place, LABELS, deadline) as instance:
+            with runtime.launch(prepared, place, LABELS, asked.deadline) as instance:
                 yield instance
         finally:
             self.network.release(name)
             shutil.rmtree(directory)
 
-    def copies(self, case: Case, deadline: Deadline) -> AbstractContextManager[Copies | None]:
-        return nullcontext()
-
-    def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
-        return ()
-
-    def meter(self) -> HostMeter:
-        return HostMeter(self.shape.cpus, 0.0)
-
-    def record(self, case: Case, event: str, **data: object) -> None:
-        if event == "observed":
-            self.observed.append(data)
-
-    def keep(self, case: Case, iteration: int, output: RawOutput, counters: Mapping[str, float]) -> None:
-        raise AssertionError("nothing is kept")
-
     def steps(self, workload: str, variant: str) -> dict[str, dict[str, bool]]:
         """What survived what; every metric of the workload must have been measured."""
-        self.observed.clear()
+        self.events.clear()
         cast = {Role.SUBJECT: variant, Role.PEER: "native"}
         case = Case(block=0, position=0, attempt=1, workload=workload, cast=cast)
         samples = list(LifecycleMeasure().measure(case, self, Deadline.after(240)))
         wanted = {one.name for one in WORKLOADS[workload].metrics if one.name != "size"}
-        assert {one.metric for one in samples} - {"size"} == wanted, self.observed
+        assert {one.metric for one in samples} - {"size"} == wanted, self.said()
         assert all(one.value is not None and one.value > 0 for one in samples)
-        steps: dict[str, dict[str, bool]] = self.observed[-1]["steps"]
+        assert self.kept == [], "nothing is timed"
+        steps: dict[str, dict[str, bool]] = self.said()[-1]["steps"]
         return steps
 
     def left(self) -> list[object]:

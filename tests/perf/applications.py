@@ -5,52 +5,50 @@ import shlex
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from harness.config import load_workloads, render
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.host.cost import HostMeter
 from harness.measures.command import CommandMeasure
 from harness.model import Case, Limits, Role, Shape, Workload
 from harness.paths import data
 from harness.process import kill_group, run, spawn
 from harness.readers import reader
-from harness.runtimes.base import ENVIRONMENT, Copies, Entry, Instance, Place, Prepared, RawOutput
+from harness.runtimes.base import ENVIRONMENT, Entry, Instance, Place, Prepared
 from harness.runtimes.docker import Docker
 from harness.runtimes.native import Native
 from tests.perf.bench import LABELS, NAME, Bench
 from tests.perf.pairs import Times, alternate, interval
+from tests.stage import Asked, BaseStage
 
 WORKLOADS = ("app.redis", "app.pgbench")
 CASE_SECONDS = 300.0
 SETTLE_SECONDS = 60.0
 
 
-@dataclass
-class Trial:
+class Trial(BaseStage):
     """One workload on one variant of the bench; also the stage that the measure finds."""
 
-    bench: Bench
-    workload_: Workload
-    prepared: Mapping[Role, Prepared]
-    runtimes: Mapping[Role, Docker | Native]
-    limits: Limits = dataclasses.field(default_factory=Limits)
-
-    @property
-    def shape(self) -> Shape:
-        return self.prepared[Role.SUBJECT].shape
+    def __init__(
+        self,
+        bench: Bench,
+        workload: Workload,
+        prepared: Mapping[Role, Prepared],
+        runtimes: Mapping[Role, Docker | Native],
+    ) -> None:
+        super().__init__(prepared[Role.SUBJECT].shape, Limits())
+        self.bench, self.job, self.prepared, self.runtimes = bench, workload, prepared, runtimes
 
     def workload(self, name: str) -> Workload:
-        return self.workload_
+        return self.job
 
     @contextmanager
     def place(self, role: Role, entry: Entry = "agent") -> Iterator[Place]:
         """A fresh place; the peer's is in its own namespace."""
-        assert self.workload_.server is not None
+        assert self.job.server is not None
         with self.bench.place() as place:
             if role is Role.PEER:
                 network = self.bench.network.peer_place()
@@ -58,42 +56,16 @@ class Trial:
             else:
                 disks = self.bench.folder / "scratch"
                 disks.mkdir(mode=0o711, exist_ok=True)
-                port, size = self.workload_.server.port, self.workload_.scratch_mib
+                port, size = self.job.server.port, self.job.scratch_mib
                 yield dataclasses.replace(place, entry=entry, port=port, scratch_mib=size, scratch_directory=disks)
 
     @contextmanager
-    def launch(
-        self,
-        case: Case,
-        role: Role,
-        entry: Entry,
-        deadline: Deadline,
-        *,
-        shape: Shape | None = None,
-        connected: bool = True,
-        image: Prepared | None = None,
-        ended: Callable[[], object] = lambda: None,
-    ) -> Iterator[Instance]:
+    def opened(self, asked: Asked) -> Iterator[Instance]:
         with (
-            self.place(role, entry) as place,
-            self.runtimes[role].launch(self.prepared[role], place, LABELS, deadline) as instance,
+            self.place(asked.role, asked.entry) as place,
+            self.runtimes[asked.role].launch(self.prepared[asked.role], place, LABELS, asked.deadline) as instance,
         ):
             yield instance
-
-    def copies(self, case: Case, deadline: Deadline) -> AbstractContextManager[Copies | None]:
-        return nullcontext()
-
-    def files(self, case: Case, deadline: Deadline) -> tuple[Path, ...]:
-        return ()
-
-    def meter(self) -> HostMeter:
-        return HostMeter(self.shape.cpus, 0.0)
-
-    def record(self, case: Case, event: str, **fields: object) -> None:
-        """Nothing is kept."""
-
-    def keep(self, case: Case, iteration: int, output: RawOutput, counters: Mapping[str, float]) -> None:
-        """Nothing is kept."""
 
 
 def compare(bench: Bench, pairs: int) -> str:
@@ -127,7 +99,7 @@ def _trial(bench: Bench, workload: Workload, variant: str, docker: Docker, nativ
 
 def _compared(trial: Trial, variant: str, pairs: int) -> str:
     rounds = alternate(lambda: _by_tare(trial, variant), lambda: _by_hand(trial, variant), pairs)
-    lines = [f"{trial.workload_.name} on {variant}: by tare, by hand, ratio (median of {pairs} pairs, 95 % interval)"]
+    lines = [f"{trial.job.name} on {variant}: by tare, by hand, ratio (median of {pairs} pairs, 95 % interval)"]
     for metric in rounds[0][0]:
         ours, theirs = ([figures[side][metric] for figures in rounds] for side in (0, 1))
         ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
@@ -138,15 +110,15 @@ def _compared(trial: Trial, variant: str, pairs: int) -> str:
 
 def _by_tare(trial: Trial, variant: str) -> Times:
     cast = {Role.SUBJECT: variant, Role.PEER: "native"}
-    case = Case(block=0, position=0, attempt=1, workload=trial.workload_.name, cast=cast)
+    case = Case(block=0, position=0, attempt=1, workload=trial.job.name, cast=cast)
     samples = list(CommandMeasure().measure(case, trial, Deadline.after(CASE_SECONDS)))
-    own = {metric.name for metric in trial.workload_.metrics}
+    own = {metric.name for metric in trial.job.metrics}
     return {one.metric: one.value for one in samples if one.metric in own and one.value}
 
 
 def _by_hand(trial: Trial, variant: str) -> Times:
     """The server as the instance's one command, in the foreground; the client in the peer's namespace."""
-    workload, deadline = trial.workload_, Deadline.after(CASE_SECONDS)
+    workload, deadline = trial.job, Deadline.after(CASE_SECONDS)
     assert workload.server is not None
     with ExitStack() as stack:
         place = stack.enter_context(trial.place(Role.SUBJECT))

@@ -2,37 +2,31 @@
 system's own account once; cold launches."""
 
 import mmap
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.config import load_workloads
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.host.cost import HostMeter
 from harness.measures.boot import ACCOUNT, BootMeasure, span
-from harness.model import Accelerator, Case, Limits, Mark, Role, Shape, Workload
-from harness.paths import data
+from harness.model import Accelerator, Case, Mark, Role
 from harness.runtimes.base import (
     BESIDE,
     BeaconCost,
     Command,
-    Copies,
     Counters,
     Entry,
     Instance,
     Place,
-    Prepared,
-    RawOutput,
 )
 from harness.runtimes.fake import FakeInstance
+from tests.stage import Asked, BaseStage
 
 FULL = {mark: float(number) for number, mark in enumerate(Mark)}
 BARE = {mark: FULL[mark] for mark in (Mark.ASKED, Mark.CREATED, Mark.READY)}
-SHAPE = Shape(cpus=(0,), memory_mib=64)
 COSTS = {mark: BeaconCost(seconds=0.25, low=0.2, high=0.5, readings=5, method="interval") for mark in (Mark.READY,)}
 BESIDE_SECONDS = 1000.0
 
@@ -65,10 +59,8 @@ class Mute(Booted):
         raise TareError("its lines did not come")
 
 
-class Stage:
-    """What a measure finds, without a host."""
-
-    shape, limits = SHAPE, Limits()
+class Stage(BaseStage):
+    """Instances with marks of the test's choice, which read its files."""
 
     def __init__(
         self,
@@ -77,48 +69,18 @@ class Stage:
         files: Iterable[Path] = (),
         accelerator: Accelerator = Accelerator.NONE,
     ) -> None:
+        super().__init__()
         self.marks, self.accelerator = marks, accelerator
-        self.kind = kind
-        self.kept = files
+        self.kind, self.read = kind, files
         self.entries: list[Entry] = []
-        self.events: list[tuple[str, dict[str, object]]] = []
-
-    def workload(self, name: str) -> Workload:
-        return load_workloads(data("workloads"))[name]
 
     @contextmanager
-    def launch(
-        self,
-        case: Case,
-        role: Role,
-        entry: Entry,
-        deadline: Deadline,
-        *,
-        shape: Shape | None = None,
-        connected: bool = True,
-        image: Prepared | None = None,
-        ended: Callable[[], object] = lambda: None,
-    ) -> Iterator[Instance]:
-        self.entries.append(entry)
-        yield self.kind(Place(name="x", directory=Path(), entry=entry, shape=SHAPE), self.marks, self.accelerator)
+    def opened(self, asked: Asked) -> Iterator[Instance]:
+        self.entries.append(asked.entry)
+        yield self.kind(self.nowhere(asked), self.marks, self.accelerator)
 
     def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
-        return self.kept
-
-    def copies(self, case: Case, deadline: Deadline) -> AbstractContextManager[Copies | None]:
-        return nullcontext()
-
-    def meter(self) -> HostMeter:
-        return HostMeter(SHAPE.cpus, 0.0)
-
-    def record(self, case: Case, event: str, **fields: object) -> None:
-        self.events.append((event, fields))
-
-    def keep(self, case: Case, iteration: int, output: RawOutput, counters: Mapping[str, float]) -> None:
-        raise AssertionError("there is no output")
-
-    def said(self, event: str) -> list[dict[str, object]]:
-        return [fields for name, fields in self.events if name == event]
+        return self.read
 
 
 def case(block: int = 3, workload: str = "boot.ready") -> Case:
@@ -131,6 +93,7 @@ def test_a_mark_that_an_instance_has_not_makes_no_sample() -> None:
     assert {one.metric for one in samples} - {"host-cpu"} == {"created", "ready"}
     assert {one.elapsed for one in samples} == {FULL[Mark.READY]}
     assert stage.entries == ["agent", *["beacon"] * 4], "it is asked once, before the first launch"
+    assert stage.kept == [], "there is no output"
 
 
 def test_the_beacons_own_cost_is_subtracted_and_the_marks_stay_as_they_were_stamped() -> None:

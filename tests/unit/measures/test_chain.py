@@ -8,16 +8,12 @@ from typing import Any, cast
 
 import pytest
 
-from harness.config import load_workloads
 from harness.deadline import Deadline
-from harness.host.cost import HostMeter
-from harness.measures.base import Stage
 from harness.measures.chain import ChainMeasure
-from harness.model import Case, Limits, Mark, Role, Shape
-from harness.paths import data
-from harness.runtimes.base import Command, Endpoint, Entry, RawOutput
+from harness.model import Case, Mark, Role, Shape
+from harness.runtimes.base import Command, Endpoint, Instance, RawOutput
+from tests.stage import Asked, BaseStage
 
-SHAPE = Shape(cpus=(0,), memory_mib=2048)
 WRK = (Path(__file__).parent.parent / "readers/golden/app.chain.txt").read_text()
 CASE = Case(block=1, position=0, attempt=1, workload="app.chain", cast={Role.SUBJECT: "native", Role.PEER: "native"})
 
@@ -60,46 +56,23 @@ class Member:
         return SimpleNamespace(wait=lambda _: output)
 
 
-class Rig:
+class Rig(BaseStage):
     """A stage whose instances are numbered as they are launched."""
 
-    shape, limits = SHAPE, Limits()
-
     def __init__(self) -> None:
+        super().__init__(Shape(cpus=(0,), memory_mib=2048))
         self.launched: list[tuple[Role, Shape | None]] = []
         self.started: list[tuple[int, Command]] = []
-        self.kept: list[dict[str, float]] = []
-
-    def workload(self, name: str) -> Any:
-        return load_workloads(data("workloads"))[name]
 
     @contextmanager
-    def launch(
-        self,
-        case: Case,
-        role: Role,
-        entry: Entry,
-        deadline: Deadline,
-        *,
-        shape: Shape | None = None,
-        connected: bool = True,
-    ) -> Iterator[Member]:
-        self.launched.append((role, shape))
-        yield Member(len(self.launched), self.started)
-
-    def meter(self) -> HostMeter:
-        return HostMeter(SHAPE.cpus, 0.0)
-
-    def record(self, case: Case, event: str, **fields: object) -> None:
-        pass
-
-    def keep(self, case: Case, iteration: int, output: RawOutput, counters: dict[str, float]) -> None:
-        self.kept.append(counters)
+    def opened(self, asked: Asked) -> Iterator[Instance]:
+        self.launched.append((asked.role, asked.shape))
+        yield cast(Instance, Member(len(self.launched), self.started))
 
 
 def test_each_is_told_of_the_next_and_the_peer_asks_the_first() -> None:
     rig = Rig()
-    samples = list(ChainMeasure().measure(CASE, cast(Stage, rig), Deadline.after(10)))
+    samples = list(ChainMeasure().measure(CASE, rig, Deadline.after(10)))
     assert [role for role, _ in rig.launched] == [Role.SUBJECT] * 3 + [Role.PEER]
     assert {shape.memory_mib for _, shape in rig.launched[:3] if shape} == {512}
     servers = [(number, command) for number, command in rig.started if command.listen]
@@ -114,6 +87,6 @@ def test_each_is_told_of_the_next_and_the_peer_asks_the_first() -> None:
 
 def test_what_the_chain_used_is_the_sum_over_its_instances() -> None:
     rig = Rig()
-    list(ChainMeasure().measure(CASE, cast(Stage, rig), Deadline.after(10)))
+    list(ChainMeasure().measure(CASE, rig, Deadline.after(10)))
     # Each iteration is one command, and every one of the three counts all commands.
     assert all(counters == {"workload": pytest.approx(3.0)} for counters in rig.kept)

@@ -1,77 +1,61 @@
 """What the churn measure counts: jobs within its bounds, of as many threads as it was told, and none after an error."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 
-from harness.config import load_workload, load_workloads
+from harness.config import load_workload
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.host.cost import HostMeter
-from harness.measures.base import Stage
 from harness.measures.churn import ChurnMeasure, Job, figures
-from harness.model import Case, Limits, Role, Shape, Workload
+from harness.model import Case, Role, Workload
 from harness.paths import data
-from harness.runtimes.base import Entry, Place
+from harness.runtimes.base import Entry
 from harness.runtimes.fake import FakeInstance
+from tests.stage import Asked, BaseStage
 
-SHAPE = Shape(cpus=(0,), memory_mib=64)
 CASE = Case(block=0, position=0, attempt=1, workload="churn.four", cast={Role.SUBJECT: "fake/baseline"})
 
 
-class Launches:
+class Launches(BaseStage):
     """A stage that counts how many instances there are, and were at once."""
 
-    shape, limits = SHAPE, Limits(steal=100)
-
     def __init__(self, *, fails_at: int = 0, together: int | None = None, **parameters: int) -> None:
+        super().__init__()
         self.lock, self.meet = threading.Lock(), threading.Barrier(together) if together else None
         self.fails_at, self.parameters = fails_at, parameters
         self.made = self.there = self.most = 0
         self.entries: list[Entry] = []
-        self.events: list[dict[str, Any]] = []
 
     def workload(self, name: str) -> Workload:
-        found = load_workloads(data("workloads"))[name]
+        found = super().workload(name)
         return replace(found, parameters={**found.parameters, **self.parameters})
 
     @contextmanager
-    def launch(
-        self, case: Case, role: Role, entry: Entry, deadline: Deadline, *, ended: Callable[[], object] = lambda: None
-    ) -> Iterator[FakeInstance]:
+    def opened(self, asked: Asked) -> Iterator[FakeInstance]:
         with self.lock:
             self.made, self.there = self.made + 1, self.there + 1
             self.most, number = max(self.most, self.there), self.made
-            self.entries.append(entry)
+            self.entries.append(asked.entry)
         try:
             if self.fails_at and number >= self.fails_at:
                 raise TareError("it cannot be launched")
             if self.meet and number > 2:
                 self.meet.wait(10)
-            yield FakeInstance(Place(name=f"x-{number}", directory=Path(), entry=entry, shape=SHAPE), 1.0)
+            yield FakeInstance(self.nowhere(asked, f"x-{number}"), 1.0)
         finally:
             with self.lock:
                 self.there -= 1
-            ended()
-
-    def meter(self) -> HostMeter:
-        return HostMeter(SHAPE.cpus, 0.0)
-
-    def record(self, case: Case, event: str, **fields: Any) -> None:
-        self.events += [fields] if event == "observed" else []
-
-    def copies(self, case: Case, deadline: Deadline) -> AbstractContextManager[None]:
-        return nullcontext()
+            asked.ended()
 
 
 def measured(stage: Launches) -> Mapping[str, float | None]:
-    samples = ChurnMeasure().measure(CASE, cast(Stage, stage), Deadline.after(60))
+    samples = ChurnMeasure().measure(CASE, stage, Deadline.after(60))
     return {one.metric: one.value for one in samples}
 
 
@@ -79,7 +63,7 @@ def test_four_jobs_are_there_at_once_and_no_more() -> None:
     stage = Launches(together=4, jobs=8)
     found = measured(stage)
     assert stage.most == 4
-    assert len(stage.events[0]["seconds"]) == 8
+    assert len(stage.said()[0]["seconds"]) == 8
     assert stage.entries == ["agent", *["beacon"] * 9], "its facts, one job untimed, and the eight that count"
     assert {"rate", "latency-p50", "latency-p95"} <= found.keys()
 
@@ -90,7 +74,7 @@ def test_after_its_time_no_job_is_begun_but_each_thread_has_had_one(monkeypatch:
     monkeypatch.setattr("harness.measures.churn.time", clock)
     stage = Launches(jobs=1000, most_s=1)
     measured(stage)
-    assert len(stage.events[0]["seconds"]) == 4
+    assert len(stage.said()[0]["seconds"]) == 4
 
 
 def test_an_error_ends_the_round_and_leaves_no_instance() -> None:

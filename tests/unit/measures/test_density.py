@@ -4,8 +4,8 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,16 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.config import load_workload
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.host.ceilings import Ceiling, ceilings, many_open_files, met
-from harness.host.cost import HostMeter
 from harness.measures import density
 from harness.measures.crowd import Crowd
 from harness.measures.density import DensityMeasure, Point, fields_of, is_step
-from harness.model import Case, Limits, Mark, Role, Shape, Workload
-from harness.paths import data
-from harness.runtimes.base import Command, Copies, Entry, Instance, Place, Prepared, RawOutput
+from harness.model import Case, Mark, Role, Shape, Workload
+from harness.runtimes.base import Command, Instance, Place, RawOutput
 from harness.runtimes.fake import FakeInstance
+from tests.stage import Asked, BaseStage
 
 SHAPE = Shape(cpus=(0,), memory_mib=64)
 CASE = Case(block=1, position=0, attempt=1, workload="density.launch", cast={Role.SUBJECT: "fake/baseline"})
@@ -52,12 +50,11 @@ class Busy(FakeInstance):
         return super().wait(mark, deadline)
 
 
-class Stage:
-    """What a measure finds, without a host; `refuse` may raise for an instance's number."""
-
-    shape, limits = SHAPE, Limits(steal=100.0)
+class Stage(BaseStage):
+    """It counts its instances; `refuse` may raise for the number of one."""
 
     def __init__(self, refuse: Callable[[int], None] = lambda _: None, **parameters: float) -> None:
+        super().__init__(SHAPE)
         self.parameters = parameters
         self.refuse = refuse
         self.slow: dict[str, float] = {}
@@ -65,60 +62,33 @@ class Stage:
         self.launched = 0
         self.living: set[str] = set()
         self.shapes: set[Shape | None] = set()
-        self.events: list[tuple[str, dict[str, Any]]] = []
 
     def workload(self, name: str) -> Workload:
-        found = load_workload(data("workloads") / f"{name}.toml")
+        found = super().workload(name)
         return replace(found, parameters={**found.parameters, **self.parameters})
 
     @contextmanager
-    def launch(
-        self,
-        case: Case,
-        role: Role,
-        entry: Entry,
-        deadline: Deadline,
-        *,
-        shape: Shape | None = None,
-        connected: bool = True,
-        image: Prepared | None = None,
-        ended: Callable[[], object] = lambda: None,
-    ) -> Iterator[Instance]:
-        assert not connected
-        self.shapes.add(shape)
+    def opened(self, asked: Asked) -> Iterator[Instance]:
+        assert not asked.connected
+        self.shapes.add(asked.shape)
         with self.lock:
             name, self.launched = f"x-{self.launched}", self.launched + 1
-        if entry == "beacon":
+        if asked.entry == "beacon":
             self.refuse(int(name.removeprefix("x-")))
         self.living.add(name)
         try:
-            yield Busy(Place(name=name, directory=Path(), entry=entry, shape=SHAPE), self.slow)
+            yield Busy(self.nowhere(asked, name), self.slow)
         finally:
             self.living.remove(name)
 
-    def copies(self, case: Case, deadline: Deadline) -> AbstractContextManager[Copies | None]:
-        return nullcontext()
-
-    def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
-        return ()
-
-    def meter(self) -> HostMeter:
-        return HostMeter(SHAPE.cpus, 0.0)
-
-    def record(self, case: Case, event: str, **fields: object) -> None:
-        self.events.append((event, fields))
-
-    def keep(self, case: Case, iteration: int, output: RawOutput, counters: Mapping[str, float]) -> None:
-        raise AssertionError("nothing is kept")
-
     def told(self) -> dict[str, Any]:
-        (found,) = [fields for event, fields in self.events if event == "observed"]
+        (found,) = self.said()
         return found
 
 
 def run(stage: Stage) -> dict[str, float | None]:
     samples = list(DensityMeasure().measure(CASE, stage, Deadline.after(1800)))
-    assert not stage.living
+    assert not stage.living and not stage.kept
     assert {shape.memory_mib for shape in stage.shapes if shape} == {128}
     return {one.metric: one.value for one in samples}
 

@@ -2,8 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,14 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.config import load_workloads
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.host.cost import HostMeter
 from harness.measures import holding
 from harness.measures.footprint import FootprintMeasure
-from harness.model import Case, Limits, Role, Shape, Workload
-from harness.paths import data
-from harness.runtimes.base import Command, Copies, Entry, Instance, Place, Prepared, Processes, RawOutput
+from harness.model import Case, Role, Shape, Workload
+from harness.runtimes.base import Command, Instance, Place, Processes, RawOutput
 from harness.runtimes.fake import FakeInstance
+from tests.stage import Asked, BaseStage
 
 MIB = 2**20
 SHAPE = Shape(cpus=(0,), memory_mib=1024)
@@ -65,59 +63,31 @@ class Done:
         return RawOutput(**{**figures, **texts})  # type: ignore[arg-type]
 
 
-class Stage:
-    """What the measure finds: instances of a kind, and parameters of the test's choice."""
-
-    shape, limits = SHAPE, Limits()
+class Stage(BaseStage):
+    """Instances of a kind, and parameters of the test's choice."""
 
     def __init__(self, kind: Callable[[Place], FakeInstance], **parameters: Any) -> None:
+        super().__init__(SHAPE)
         self.kind, self.parameters = kind, parameters
         self.shapes: list[Shape | None] = []
-        self.events: list[tuple[str, dict[str, Any]]] = []
 
     def workload(self, name: str) -> Workload:
-        found = load_workloads(data("workloads"))[name]
+        found = super().workload(name)
         quick = {"settle_seconds": 1, "watch_seconds": 1, "free_seconds": 1, "instance_mib": 64, "read_mib": 1}
         return replace(found, parameters={**found.parameters, **quick, **self.parameters})
 
     @contextmanager
-    def launch(
-        self,
-        case: Case,
-        role: Role,
-        entry: Entry,
-        deadline: Deadline,
-        *,
-        shape: Shape | None = None,
-        connected: bool = True,
-        image: Prepared | None = None,
-        ended: Callable[[], object] = lambda: None,
-    ) -> Iterator[Instance]:
-        self.shapes.append(shape)
-        place = Place(name="x-1", directory=Path(), entry=entry, shape=SHAPE)
-        with self.kind(place) as instance:
+    def opened(self, asked: Asked) -> Iterator[Instance]:
+        self.shapes.append(asked.shape)
+        with self.kind(self.nowhere(asked)) as instance:
             yield instance
-
-    def copies(self, case: Case, deadline: Deadline) -> AbstractContextManager[Copies | None]:
-        return nullcontext()
-
-    def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
-        return ()
-
-    def meter(self) -> HostMeter:
-        return HostMeter(SHAPE.cpus, 0.0)
-
-    def record(self, case: Case, event: str, **fields: object) -> None:
-        self.events.append((event, fields))
-
-    def keep(self, case: Case, iteration: int, output: RawOutput, counters: Mapping[str, float]) -> None:
-        raise AssertionError("nothing is timed")
 
 
 def measured(stage: Stage, workload: str = "footprint.loaded") -> dict[str, float]:
     case = replace(CASE, workload=workload)
     samples = list(FootprintMeasure().measure(case, stage, Deadline.after(120)))
     assert {(one.phase, one.iteration, one.valid) for one in samples} == {("measured", 0, True)}
+    assert stage.kept == [], "nothing is timed"
     return {one.metric: one.value for one in samples if one.value is not None}
 
 
@@ -130,7 +100,7 @@ def test_memory_that_is_held_is_seen_and_comes_back_when_it_is_freed(
     assert found["pss"] >= 48 * MIB
     assert found["returned"] == pytest.approx(1.0, abs=0.1)
     assert "vmm" not in found and "cgroup" not in found, "it has neither, and what is not there is no zero"
-    (seen,) = (fields for event, fields in stage.events if event == "observed")
+    (seen,) = stage.said()
     idle, held, freed = (seen["looks"][name]["resident"]["pss"] for name in ("idle", "held", "freed"))
     assert held - idle >= 48 * MIB
     assert held - freed >= 0.9 * 48 * MIB

@@ -4,47 +4,40 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
-from harness.config import load_workload, load_workloads
+from harness.config import load_workload
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.host.cost import HostMeter
-from harness.measures.base import Stage
 from harness.measures.image import ImageMeasure
-from harness.model import Accelerator, Case, Limits, Role, Shape, Variant, Workload
+from harness.model import Accelerator, Case, Role, Variant
 from harness.paths import data
 from harness.process import run
-from harness.runtimes.base import Copies, Entry, Place, Prepared, RawOutput
+from harness.runtimes.base import Copies, Prepared
 from harness.runtimes.copies import TreeCopies, allocated
 from harness.runtimes.fake import FakeInstance
 from harness.stage import NO_ROOT
+from tests.stage import ONE_CPU, Asked, BaseStage
 
-SHAPE = Shape(cpus=(0,), memory_mib=64)
 VARIANT = Variant(name="native", runtime="native", summary="")
 KIB = 2**10
 
 
-class Weighed:
+class Weighed(BaseStage):
     """A stage whose subjects start from a directory."""
 
-    shape, limits = SHAPE, Limits(steal=100)
-
     def __init__(self, folder: Path, *, copies: bool = True, broken: bool = False) -> None:
+        super().__init__()
         self.folder, self.can, self.broken = folder / "copies", copies, broken
         root = folder / "root"
         root.mkdir()
         (root / "file").write_bytes(b"\0" * 400 * KIB)
         run(["tar", "-c", "-f", folder / "root.tar", "-C", root, "."], Deadline.after(10))
         forms = replace(NO_ROOT, directory=root, tar=folder / "root.tar")
-        self.image = Prepared(variant=VARIANT, shape=SHAPE, root=forms, image="x", accelerator=Accelerator.NONE)
+        self.image = Prepared(variant=VARIANT, shape=ONE_CPU, root=forms, image="x", accelerator=Accelerator.NONE)
         self.started: list[Path] = []
         self.left: list[Path] = []
-
-    def workload(self, name: str) -> Workload:
-        return load_workloads(data("workloads"))[name]
 
     def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
         return [self.image.root.directory]
@@ -57,23 +50,14 @@ class Weighed:
         self.folder.rmdir()
 
     @contextmanager
-    def launch(
-        self, case: Case, role: Role, entry: Entry, deadline: Deadline, *, image: Prepared, **_: object
-    ) -> Iterator[FakeInstance]:
+    def opened(self, asked: Asked) -> Iterator[FakeInstance]:
         if self.broken:
             raise TareError("it cannot be launched")
-        assert (image.root.directory / "file").stat().st_size == 400 * KIB
-        self.started.append(image.root.directory)
-        yield FakeInstance(Place(name="x-1", directory=Path(), entry=entry, shape=SHAPE), 1.0)
-
-    def meter(self) -> HostMeter:
-        return HostMeter(SHAPE.cpus, 0.0)
-
-    def record(self, case: Case, event: str, **fields: Any) -> None:
-        assert fields["what"] == "root"
-
-    def keep(self, case: Case, iteration: int, output: RawOutput, counters: object) -> None:
-        raise AssertionError("there is no output")
+        assert asked.image is not None
+        root = asked.image.root.directory
+        assert (root / "file").stat().st_size == 400 * KIB
+        self.started.append(root)
+        yield FakeInstance(self.nowhere(asked), 1.0)
 
 
 @pytest.fixture(autouse=True)
@@ -83,8 +67,9 @@ def _no_build(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def measured(stage: Weighed, workload: str) -> dict[str, float | None]:
     case = Case(block=0, position=0, attempt=1, workload=workload, cast={Role.SUBJECT: "native"})
-    samples = ImageMeasure().measure(case, cast(Stage, stage), Deadline.after(60))
-    return {one.metric: one.value for one in samples}
+    values = {one.metric: one.value for one in ImageMeasure().measure(case, stage, Deadline.after(60))}
+    assert all(fields["what"] == "root" for _, fields in stage.events) and stage.kept == []
+    return values
 
 
 def test_a_package_is_made_carried_and_started_from(tmp_path: Path) -> None:

@@ -1,21 +1,20 @@
 """What the interference measure does: alone and beside adjacent, who is the cause, neighbours that were not at work."""
 
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.deadline import Deadline
-from harness.host.cost import HostMeter
 from harness.measures import interference
 from harness.measures.interference import InterferenceMeasure, placed, slowdown
-from harness.model import Aggressor, Case, Limits, Metric, Role, Sample, Shape, Workload
-from harness.runtimes.base import Command, Copies, Counters, Entry, Instance, Place, Prepared, RawOutput
+from harness.model import Aggressor, Case, Metric, Role, Sample, Shape, Workload
+from harness.runtimes.base import Command, Counters, Instance, Place, RawOutput
 from harness.runtimes.fake import FakeInstance, FakeJob
+from tests.stage import Asked, BaseStage
 
 SHAPE = Shape(cpus=(1,), memory_mib=64)
 OTHERS = ("native", "docker/bridge")
@@ -70,58 +69,29 @@ class Tenant(FakeInstance):
         return {"workload": self.seconds, "dockerd": 100 * self.seconds}
 
 
-class Stage:
-    """What a measure finds, without a host."""
-
-    shape, limits = SHAPE, Limits(steal=100)
+class Stage(BaseStage):
+    """It knows whose neighbour there is at the moment."""
 
     def __init__(self, busy: float = 1.0, job: type[FakeJob] = Ended) -> None:
+        super().__init__(SHAPE)
         self.busy, self.job = busy, job
         self.beside = ""
         self.windows: list[str] = []
         self.shapes: list[Shape | None] = []
-        self.observed: list[dict[str, object]] = []
 
     def workload(self, name: str) -> Workload:
         return WORKLOAD
 
     @contextmanager
-    def launch(
-        self,
-        case: Case,
-        role: Role,
-        entry: Entry,
-        deadline: Deadline,
-        *,
-        shape: Shape | None = None,
-        connected: bool = True,
-        image: Prepared | None = None,
-        ended: Callable[[], object] = lambda: None,
-    ) -> Iterator[Instance]:
-        tenant = Tenant(Place(name="x-1", directory=Path(), entry=entry, shape=SHAPE), self, self.busy)
-        if role is not Role.AGGRESSOR:
+    def opened(self, asked: Asked) -> Iterator[Instance]:
+        tenant = Tenant(self.nowhere(asked), self, self.busy)
+        if asked.role is not Role.AGGRESSOR:
             yield tenant
             return
-        self.beside = case.cast[role]
-        self.shapes.append(shape)
+        self.beside = asked.case.cast[asked.role]
+        self.shapes.append(asked.shape)
         yield tenant
         self.beside = ""
-
-    def copies(self, case: Case, deadline: Deadline) -> AbstractContextManager[Copies | None]:
-        return nullcontext()
-
-    def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
-        return ()
-
-    def meter(self) -> HostMeter:
-        return HostMeter((0,), 0.0)
-
-    def record(self, case: Case, event: str, **fields: object) -> None:
-        if event == "observed":
-            self.observed.append(fields)
-
-    def keep(self, case: Case, iteration: int, output: RawOutput, counters: Mapping[str, float]) -> None:
-        pass
 
 
 @pytest.fixture(autouse=True)
@@ -148,7 +118,7 @@ def test_each_neighbour_has_its_slowdown_and_windows_alone_beside_it() -> None:
     for one in OTHERS:
         at = stage.windows.index(one)
         assert stage.windows[max(at - 2, 0) : at].count("") == 2 or stage.windows[at + 3 : at + 5].count("") == 2
-    assert {str(one["neighbour"]) for one in stage.observed} == set(OTHERS)
+    assert {str(one["neighbour"]) for one in stage.said()} == set(OTHERS)
 
 
 def test_the_seed_decides_the_order_and_blocks_differ() -> None:

@@ -4,25 +4,23 @@ import contextlib
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness.config import load_workloads
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.host.cost import HostMeter
 from harness.inside.agent import wait_open
 from harness.measures.lifecycle import LifecycleMeasure
 from harness.measures.lifecycle.scene import Seen
-from harness.model import Case, Limits, Role, Sample, Shape, Workload
-from harness.paths import data
-from harness.runtimes.base import Command, Copies, Endpoint, Entry, Instance, Job, Place, Prepared, RawOutput
+from harness.model import Case, Role, Sample, Shape, Workload
+from harness.runtimes.base import Command, Endpoint, Instance, Job, Place, RawOutput
 from harness.runtimes.capabilities import Pausable, Persistent, Stoppable, T, Unsupported, choose
 from harness.runtimes.fake import FakeInstance
+from tests.stage import Asked, BaseStage
 
 SHAPE = Shape(cpus=(0,), memory_mib=64)
 OUTPUT = {name: 0 for name in RawOutput.__dataclass_fields__ if name not in ("status", "stdout", "stderr")}
@@ -69,59 +67,31 @@ class Living(FakeInstance):
         self.served[-1].child.send_signal(number)
 
 
-class Stage:
-    """What a measure finds, without a host."""
-
-    shape, limits = SHAPE, Limits(steal=100)
+class Stage(BaseStage):
+    """One instance, for the subject and for the peer."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__(SHAPE)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         place = Place(name="x", directory=folder, entry="agent", shape=SHAPE)
         self.offers: dict[type, object] = {}
         self.subject = Living(place, port, folder, self.offers)
-        self.observed: list[dict[str, object]] = []
 
     def workload(self, name: str) -> Workload:
-        found = load_workloads(data("workloads"))[name]
+        found = super().workload(name)
         return replace(found, iterations=1, parameters={**found.parameters, "held_mib": 1, "file_mib": 1})
 
     @contextmanager
-    def launch(
-        self,
-        case: Case,
-        role: Role,
-        entry: Entry,
-        deadline: Deadline,
-        *,
-        shape: Shape | None = None,
-        connected: bool = True,
-        image: Prepared | None = None,
-        ended: Callable[[], object] = lambda: None,
-    ) -> Iterator[Instance]:
+    def opened(self, asked: Asked) -> Iterator[Instance]:
         yield self.subject
-
-    def copies(self, case: Case, deadline: Deadline) -> AbstractContextManager[Copies | None]:
-        return nullcontext()
-
-    def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
-        return ()
-
-    def meter(self) -> HostMeter:
-        return HostMeter(SHAPE.cpus, 0.0)
-
-    def record(self, case: Case, event: str, **fields: object) -> None:
-        if event == "observed":
-            self.observed.append(fields)
-
-    def keep(self, case: Case, iteration: int, output: RawOutput, counters: Mapping[str, float]) -> None:
-        raise AssertionError("nothing is kept")
 
     def measured(self, workload: str) -> dict[str, float | None]:
         cast = {Role.SUBJECT: "fake", Role.PEER: "fake"}
         case = Case(block=0, position=0, attempt=1, workload=workload, cast=cast)
         samples: list[Sample] = list(LifecycleMeasure().measure(case, self, Deadline.after(60)))
+        assert self.kept == []
         return {one.metric: one.value for one in samples}
 
 
@@ -142,17 +112,17 @@ def pausable(subject: Living, pause: int, resume: int) -> Pausable:
 def test_what_cannot_be_done_is_no_sample_but_a_reason(stage: Stage) -> None:
     stage.offers[Pausable] = Unsupported(reason="it never rests")
     assert stage.measured("lifecycle.pause") == {}
-    assert stage.observed == [{"what": "unsupported", "operation": "pausable", "reason": "it never rests"}]
+    assert stage.said() == [{"what": "unsupported", "operation": "pausable", "reason": "it never rests"}]
     stage.offers.clear()
     assert stage.measured("lifecycle.pause") == {}
-    assert "not built" in str(stage.observed[-1]["reason"])
+    assert "not built" in str(stage.said()[-1]["reason"])
 
 
 def test_a_pause_is_felt_outside_and_nothing_is_lost(stage: Stage) -> None:
     stage.offers[Pausable] = pausable(stage.subject, 19, 18)
     values = stage.measured("lifecycle.pause")
     assert set(values) == {"pause", "resume", "downtime"} and all(value and value > 0 for value in values.values())
-    (found,) = stage.observed
+    (found,) = stage.said()
     assert found["steps"] == {"pause and resume": {"process": True, "its memory": True}}
 
 
@@ -178,8 +148,8 @@ def test_what_a_recreation_loses_is_noted(stage: Stage, tmp_path: Path) -> None:
     stage.offers[Persistent] = Persistent(storages={"layer": "/var/tmp"}, recreate=lose)
     values = stage.measured("lifecycle.persist")
     assert {"write", "read", "recreate"} <= set(values)
-    (found,) = stage.observed
-    layer = {step: things["file: layer"] for step, things in found["steps"].items()}  # type: ignore[attr-defined]
+    (found,) = stage.said()
+    layer = {step: things["file: layer"] for step, things in found["steps"].items()}
     assert layer == {"stop and start": True, "kill and start": True, "made anew": False}
 
 
