@@ -243,8 +243,8 @@ def _check_placeholders(document: Document, workload: Workload) -> None:
                     continue
                 _check_placeholder(document, (*field, index), found, allowed)
                 used.add(found[1])
-    own = measurable.PARAMETERS.get(workload.measure, frozenset())
-    if unused := sorted(set(workload.parameters) - used - own):
+    own = measurable.MEASURES[workload.measure].parameters
+    if unused := sorted(set(workload.parameters) - used - own.keys()):
         if own:
             raise bad_input(
                 document.where(("parameters", unused[0])),

@@ -13,6 +13,3 @@ FIGURES: Mapping[str, tuple[str, ...]] = {
 }
 """Seconds, but `size`: bytes. A `start` ends at `ready` (of a full system at `service`). A `downtime` is the longest
 time in which a client outside got no answer around an operation, less what the harness itself waited in it."""
-
-PARAMETERS = frozenset({"scenario", "pause_ms", "settle_ms", "file_mib"})
-"""What the measure knows besides the words of its two commands."""

@@ -16,7 +16,7 @@ from harness.host import memory
 from harness.host.cgroups import Charged, own_memory
 from harness.host.cost import Cost
 from harness.host.memory import Resident
-from harness.measurable import RANGES
+from harness.measurable import MEASURES
 from harness.measures.base import Stage
 from harness.measures.command import sample
 from harness.measures.holding import free, hold
@@ -49,12 +49,11 @@ class Wanted:
     def of(cls, workload: Workload) -> "Wanted":
         """Raises TareError (bad input) where a suite has put something else in the place of what the file says."""
         found = {}
-        for name, (least, most) in RANGES["footprint"].items():
+        for name, kind in MEASURES["footprint"].parameters.items():
             value = workload.parameters[name]
-            if not isinstance(value, int) or not least <= value <= most:
-                where = f"{workload.name}: parameters.{name}"
-                raise bad_input(where, f"{value!r} is no whole number from {least} to {most}", "see the suite")
-            found[name] = value
+            if not kind.holds(value):
+                raise bad_input(f"{workload.name}: parameters.{name}", f"{value!r} is no {kind}", "see the suite")
+            found[name] = int(value)
         return cls(**found)
 
 

@@ -153,6 +153,7 @@ def test_a_boot_may_be_cold(tmp_path: Path) -> None:
         ("ready-asked", "ready-asked-created", ":7: metrics[0].source", "no span between two marks"),
         ("ready-asked", "redy-asked", ":7: metrics[0].source", "redy is no mark"),
         ('measure = "boot"', 'argv = ["x"]\nreader = "fio"', ":5: cache", "only a boot workload"),
+        ("[[metrics]]", f"{SERVER}[[metrics]]", ":5: server", "nothing is served"),
     ],
 )
 def test_a_bad_boot_is_refused_with_line_and_field(tmp_path: Path, old: str, new: str, where: str, says: str) -> None:
@@ -166,7 +167,7 @@ def test_a_bad_boot_is_refused_with_line_and_field(tmp_path: Path, old: str, new
     [
         ("instances = 3", "instances = 0", "parameters.instances", "no whole number from 1 to 100"),
         ("instances = 3", "instances = 2.5", "parameters.instances", "no whole number"),
-        ("instances = 3\n", "", "parameters", "instances is missing"),
+        ("instances = 3\n", "", "parameters.instances", "is missing"),
         ("instances = 3", "instances = 3\ncount = 1", "parameters.count", "the measure footprint does not know it"),
         ('source = "vmm"', 'source = "rss"', "metrics[3].source", "the measure footprint has no 'rss'"),
     ],
@@ -237,8 +238,8 @@ def test_a_chains_server_is_told_of_the_next_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("length = 3\n", "", "is no whole number from 1 up"),
-        ("mib = 512", "mib = 0.5", "is no whole number from 1 up"),
+        ("length = 3\n", "", "parameters.length: is missing"),
+        ("mib = 512", "mib = 0.5", "0.5 is no whole number from 1 to 1,000,000"),
         ("mib = 512", "mib = 512\nlenght = 3", "the measure chain does not know it"),
         (SERVER.replace("{port}", "{upstream}"), "", "is missing"),
         ('measure = "chain"\n', "", "{upstream} is not a parameter"),
@@ -338,8 +339,8 @@ argv = ["sysbench"]
     [
         ('[aggressor]\nargv = ["sysbench"]\n', "", ": aggressor", "is missing"),
         ('placement = "apart"', 'placement = "aparte"', ": parameters.placement", "no placement"),
-        ('placement = "apart"\n', "", ": parameters.placement", "no placement"),
-        ("settle = 1", 'settle = "1"', ": parameters.settle", "no number of seconds"),
+        ('placement = "apart"\n', "", ": parameters.placement", "is missing"),
+        ("settle = 1", 'settle = "1"', ": parameters.settle", "'1' is no number from 0 to 3,600"),
         ('"beside native"', '"events"', ": metrics", "victim's own figure"),
         ('"beside native"', '"beside NATIVE"', ": metrics", "victim's own figure"),
         ('source = "events"', 'source = "beside native"', ": metrics", "victim's own figure"),

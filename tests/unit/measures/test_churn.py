@@ -89,7 +89,7 @@ def test_an_error_ends_the_round_and_leaves_no_instance() -> None:
     ("old", "new", "said"),
     [
         ("together = 4", "together = 0", "0 is no whole number from 1 to 64"),
-        ("together = 4", "togther = 4", "together is missing"),
+        ("together = 4", "togther = 4", "parameters.together: is missing"),
         ('source = "rate"', 'source = "rates"', "the measure churn has no 'rates'"),
     ],
 )
