@@ -6,6 +6,8 @@ from pathlib import Path
 from harness.runtimes.base import Place, Prepared
 from harness.runtimes.guests.boot import command_line, mac_of
 from harness.runtimes.guests.child import LOG
+from harness.runtimes.guests.confined import confined
+from harness.runtimes.guests.disks import data_disk
 
 PROGRAM = "firecracker"
 SERIAL = "/dev/ttyS0"
@@ -14,22 +16,11 @@ API = "api"
 Resource = tuple[str, Mapping[str, object]]
 
 
-def data_disk(place: Place) -> Path:
-    """The disk behind /scratch."""
-    return place.scratch_directory / f"{place.name}.raw"
-
-
 def command(place: Place) -> list[str]:
-    """The command line, within the bridge's network namespace, on the shape's CPUs, ended with the thread that starts
-    it. Its log goes to a file: standard output is the guest's serial port."""
-    network = place.network
-    enter = ["nsenter", f"--net=/run/netns/{network.netns}"] if network and network.netns else []
-    return [
-        *(*enter, "taskset", "--cpu-list", place.shape.cpu_list, "setpriv", "--pdeathsig", "KILL"),
-        *(PROGRAM, "--id", "".join(letter if letter.isalnum() else "-" for letter in place.name)[:64]),
-        *("--api-sock", str(place.directory / API)),
-        *("--log-path", str(place.directory / LOG), "--level", "Warning"),
-    ]
+    """The command line. Its log goes to a file: standard output is the guest's serial port."""
+    name = "".join(letter if letter.isalnum() else "-" for letter in place.name)[:64]
+    files = ("--api-sock", str(place.directory / API), "--log-path", str(place.directory / LOG))
+    return confined(place, (PROGRAM, "--id", name, *files, "--level", "Warning"))
 
 
 def resources(prepared: Prepared, place: Place, identity: str, tap: str) -> Iterator[Resource]:

@@ -1,20 +1,68 @@
 """One guest whose machine is a child process of ours, with a log: Firecracker's, libkrun's."""
 
+import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
+from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.model import Accelerator, Mark
+from harness.process import kill_group, spawn
 from harness.runtimes.agent import AgentInstance, Channel
 from harness.runtimes.base import VMM, Counters, Endpoint, Place, Processes
+from harness.runtimes.guests.disks import data_disk, make_data
+from harness.runtimes.guests.labelled import labels_for
 from harness.runtimes.guests.qemu import Qemu
+from harness.runtimes.guests.tap import open_tap
 
 LOG = "log"
 """The file, beside the channel, that the process writes."""
 LOG_BYTES = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A guest before its process: its UUID, its channel, its tap ("" without a network), and when it was asked for."""
+
+    identity: str
+    channel: Channel
+    asked: float
+    tap: str
+
+
+def begin(place: Place, labels: Mapping[str, str], deadline: Deadline, undo: ExitStack) -> Begun:
+    """Make what the guest's process needs; `undo` takes it away again.
+
+    The data disk is made before `asked`; the tap belongs to the launch. Raises TareError.
+    """
+    identity = str(uuid.uuid4())
+    channel = Channel(place.directory)
+    undo.callback(channel.close)
+    if place.scratch_mib:
+        undo.callback(data_disk(place).unlink, missing_ok=True)
+        make_data(data_disk(place), place.scratch_mib, "raw", deadline)
+    asked = time.monotonic()
+    return Begun(identity, channel, asked, undo.enter_context(open_tap(identity, place.network, labels, deadline)))
+
+
+def start(
+    argv: list[str], begun: Begun, place: Place, labels: Mapping[str, str], undo: ExitStack
+) -> "subprocess.Popen[bytes]":
+    """The guest's process, labelled; `undo` kills it. Raises TareError when its program is not there.
+
+    Its standard input and output are the guest's channel, its standard error the log.
+    """
+    with socket.socket(socket.AF_UNIX) as line, (place.directory / LOG).open("ab") as log:
+        line.connect(str(begun.channel.path))
+        environment = labels_for(place.name, labels)
+        child = spawn(argv, stdin=line.fileno(), stdout=line.fileno(), stderr=log.fileno(), env=environment)
+    undo.callback(kill_group, child)
+    return child
 
 
 class ChildGuest(AgentInstance):
@@ -28,15 +76,14 @@ class ChildGuest(AgentInstance):
         self,
         program: str,
         place: Place,
-        channel: Channel,
+        begun: Begun,
         child: "subprocess.Popen[bytes]",
         accelerator: Accelerator,
         kernel: str,
-        asked: float,
         known: Mapping[str, str],
         resources: ExitStack,
     ) -> None:
-        super().__init__(place.name, channel, accelerator, kernel, asked)
+        super().__init__(place.name, begun.channel, accelerator, kernel, begun.asked)
         self._marks[Mark.CREATED] = time.monotonic()
         self._program = program
         self._place = place
@@ -52,7 +99,7 @@ class ChildGuest(AgentInstance):
         return self._process.counters()
 
     def processes(self) -> Processes:
-        """Firecracker itself."""
+        """The machine's own."""
         return {VMM: (self._child.pid,)}
 
     def endpoint(self) -> Endpoint:

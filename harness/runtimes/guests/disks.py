@@ -9,6 +9,7 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.model import RootForms
 from harness.process import run
+from harness.runtimes.base import Place
 
 MIB = 2**20
 CHUNK = 8 * MIB
@@ -17,6 +18,11 @@ CHUNK = 8 * MIB
 def kernel_and_disk(root: RootForms) -> tuple[Path, ...]:
     """What a guest whose kernel is loaded directly reads of the root: its disk, kernel and initramfs."""
     return (root.disk, root.kernel, root.initramfs)
+
+
+def data_disk(place: Place) -> Path:
+    """The raw disk behind /scratch."""
+    return place.scratch_directory / f"{place.name}.raw"
 
 
 def make_overlay(base: Path, path: Path, deadline: Deadline, form: str = "raw") -> None:

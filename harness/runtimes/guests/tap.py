@@ -1,12 +1,13 @@
 """A guest's own port on the rig's bridge, where the harness makes it: a tap, or a macvtap behind a veth pair."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from harness.deadline import Deadline
 from harness.model import NetworkPlace
 from harness.rig.links import alias, ip, ip_json
 from harness.rig.network import remove_interface
+from harness.runtimes.guests.labelled import RUN
 
 
 def tap_name(identity: str) -> str:
@@ -15,17 +16,24 @@ def tap_name(identity: str) -> str:
 
 
 @contextlib.contextmanager
-def open_tap(name: str, network: NetworkPlace, run: str, deadline: Deadline) -> Iterator[str]:
-    """A tap on the bridge, in the bridge's network namespace, gone at the end.
+def open_tap(
+    identity: str, network: NetworkPlace | None, labels: Mapping[str, str], deadline: Deadline
+) -> Iterator[str]:
+    """The tap of the guest with that UUID, on the bridge, in the bridge's network namespace, gone at the end; yields
+    its name, "" without a network.
 
     It carries the run's label, by which the rig's sweep finds it when this process is killed. Raises TareError.
     """
+    if network is None:
+        yield ""
+        return
+    name = tap_name(identity)
     try:
         ip(
             network.netns,
             deadline,
             f"tuntap add dev {name} mode tap",
-            f"link set dev {name} alias {alias(run)}",
+            f"link set dev {name} alias {alias(labels.get(RUN, ''))}",
             f"link set dev {name} master {network.bridge} up",
         )
         yield name

@@ -10,6 +10,8 @@ from pathlib import Path
 from harness.errors import TareError
 from harness.runtimes.base import Place, Prepared
 from harness.runtimes.guests.boot import mac_of, told
+from harness.runtimes.guests.confined import confined
+from harness.runtimes.guests.disks import data_disk
 
 WHEEL, PACKAGE = "smolmachines", "smol"
 """The distribution of PyPI that brings libkrun and its kernel, and the package that holds them."""
@@ -45,19 +47,10 @@ def libraries() -> Libraries | None:
     return None
 
 
-def data_disk(place: Place) -> Path:
-    """The disk behind /scratch."""
-    return place.scratch_directory / f"{place.name}.raw"
-
-
 def command(prepared: Prepared, place: Place, identity: str, tap: str) -> list[str]:
-    """The command line, within the bridge's network namespace, on the shape's CPUs; ends with what starts it."""
-    network = place.network
-    enter = ["nsenter", f"--net=/run/netns/{network.netns}"] if network and network.netns else []
-    return [
-        *(*enter, "taskset", "--cpu-list", place.shape.cpu_list, "setpriv", "--pdeathsig", "KILL"),
-        *(sys.executable, "-I", str(PROGRAM), json.dumps(config(prepared, place, identity, tap))),
-    ]
+    """The command line of the process that becomes the guest."""
+    text = json.dumps(config(prepared, place, identity, tap))
+    return confined(place, (sys.executable, "-I", str(PROGRAM), text))
 
 
 def config(prepared: Prepared, place: Place, identity: str, tap: str) -> dict[str, object]:

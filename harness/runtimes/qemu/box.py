@@ -13,12 +13,11 @@ from harness.model import Accelerator
 from harness.process import kill_group, spawn
 from harness.runtimes.base import Place, Prepared
 from harness.runtimes.guests import labelled
-from harness.runtimes.guests.tap import open_tap, tap_name
+from harness.runtimes.guests.tap import open_tap
 from harness.runtimes.guests.ticks import counter_khz
 from harness.runtimes.qemu import machine
 from harness.runtimes.qemu.monitor import Monitor
 
-RUN_LABEL = "tare.run"
 QUIT_SECONDS = 5.0
 VHOST_NET = Path("/dev/vhost-net")
 ERRORS = "errors"
@@ -39,12 +38,9 @@ class Box:
 
     def start(self, deadline: Deadline, incoming: bool = False) -> None:
         """Start QEMU, pinned; its complaints are in a file that outlives it. Raises TareError with them."""
-        place, network = self._place, self._place.network
+        place = self._place
         with ExitStack() as undo:
-            tap = ""
-            if network:
-                run = self._labels.get(RUN_LABEL, "")
-                tap = undo.enter_context(open_tap(tap_name(self.identity), network, run, deadline))
+            tap = undo.enter_context(open_tap(self.identity, place.network, self._labels, deadline))
             monitor = undo.enter_context(Monitor(place.directory / machine.MONITOR))
             emulated = self._prepared.accelerator is Accelerator.TCG
             argv = machine.command(

@@ -10,6 +10,8 @@ from pathlib import Path
 from harness.runtimes.base import Place, Prepared
 from harness.runtimes.guests.accel import EMULATOR
 from harness.runtimes.guests.boot import command_line, mac_of
+from harness.runtimes.guests.confined import confined
+from harness.runtimes.guests.disks import data_disk
 from harness.runtimes.guests.instance import CONSOLE, MOMENTS
 
 MONITOR = "monitor"
@@ -21,11 +23,6 @@ CPU = {"kvm": "host", "tcg": "max,-la57"}
 def root_disk(place: Place) -> Path:
     """The overlay over the shared root."""
     return place.directory / "root.qcow2"
-
-
-def data_disk(place: Place) -> Path:
-    """The disk behind /scratch."""
-    return place.scratch_directory / f"{place.name}.raw"
 
 
 def command(
@@ -49,9 +46,7 @@ def command(
     """
     network = place.network if tap else None
     told = f"tsc_early_khz={counter_khz}" if counter_khz else ""
-    enter = ["nsenter", f"--net=/run/netns/{network.netns}"] if network and network.netns else []
-    return [
-        *(*enter, "taskset", "--cpu-list", place.shape.cpu_list, "setpriv", "--pdeathsig", "KILL"),
+    argv = (
         *(EMULATOR, "-name", f"guest={_value(place.name)},debug-threads=on", "-uuid", identity),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *_machine(prepared, place),
@@ -61,7 +56,8 @@ def command(
         *_disks(disk or root_disk(place), place),
         *(_network(tap, identity, vhost) if tap else ()),
         *(("-incoming", "defer") if incoming else ()),
-    ]
+    )
+    return confined(place, argv)
 
 
 def facts(prepared: Prepared, place: Place) -> dict[str, str]:

@@ -14,7 +14,7 @@ from harness.runtimes.agent import Channel
 from harness.runtimes.base import Place, Prepared
 from harness.runtimes.guests import accel, labelled
 from harness.runtimes.guests.copies import DiskCopies
-from harness.runtimes.guests.disks import kernel_and_disk, make_data, make_overlay
+from harness.runtimes.guests.disks import data_disk, kernel_and_disk, make_data, make_overlay
 from harness.runtimes.guests.instance import MOMENTS, Launched
 from harness.runtimes.guests.ticks import counter_khz
 from harness.runtimes.qemu import machine
@@ -90,7 +90,7 @@ class Microvm:
         It runs while its vCPUs are being pinned: until then they keep to the shape's CPUs, as all of QEMU does.
         """
         identity = str(uuid.uuid4())
-        disks = [machine.root_disk(place), *([machine.data_disk(place)] if place.scratch_mib else [])]
+        disks = [machine.root_disk(place), *([data_disk(place)] if place.scratch_mib else [])]
         with ExitStack() as undo:
             channel = Channel(place.directory)
             undo.callback(channel.close)

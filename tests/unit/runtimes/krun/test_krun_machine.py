@@ -10,6 +10,7 @@ import pytest
 
 from harness.model import Accelerator, RootForms, Shape
 from harness.runtimes.base import Place, Prepared
+from harness.runtimes.guests.disks import data_disk
 from harness.runtimes.krun import Krun, machine
 
 ROOT = RootForms(
@@ -72,7 +73,7 @@ def test_the_library_is_asked_for_a_matched_guest(wheel: Path) -> None:
         "machine 7 2 512",
         "share /dev/root /r 1",
         "port 1 tare 0 1",
-        f"disk data {machine.data_disk(PLACE)} 0 0 1 2",
+        f"disk data {data_disk(PLACE)} 0 0 1 2",
         "run /bin/sh /opt/tare/virtiofs.sh tare.entry=beacon tare.scratch=/dev/vda",
         "libkrun: krun_start_enter: Invalid argument",
     ]

@@ -1,0 +1,63 @@
+"""What is made around a guest's process, and that nothing of it is left."""
+
+import os
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.model import NetworkPlace, Shape
+from harness.runtimes.base import Place
+from harness.runtimes.guests import labelled
+from harness.runtimes.guests.child import begin, said, start
+from harness.runtimes.guests.confined import confined
+from harness.runtimes.guests.disks import data_disk
+
+CPU = min(os.sched_getaffinity(0))
+NETWORK = NetworkPlace(
+    bridge="tare0",
+    docker_network="tare0",
+    netns="ns1",
+    host_address="10.1.2.1",
+    nat_address="10.1.3.1",
+    address="10.1.2.9",
+    prefix=24,
+)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    shape = Shape(cpus=(CPU,), memory_mib=64)
+    return Place(name="tare-x", directory=tmp_path, entry="agent", shape=shape, scratch_directory=tmp_path)
+
+
+def test_its_process_has_the_channel_the_log_and_the_labels_and_goes_with_all(place: Place) -> None:
+    place = replace(place, scratch_mib=1)
+    with ExitStack() as undo:
+        begun = begin(place, {"tare.run": "r1"}, Deadline.after(30), undo)
+        assert data_disk(place).stat().st_size == 2**20 and begun.tap == ""
+        child = start(["sh", "-c", "echo trouble >&2; cat; true"], begun, place, {"tare.run": "r1"}, undo)
+        assert [(one.name, one.run) for one in labelled.find("sh") if one.pid == child.pid] == [("tare-x", "r1")]
+        assert Path(f"/proc/{child.pid}/fd/0").readlink().name.startswith("socket:")
+        within = Deadline.after(10)
+        while "trouble" not in said(place.directory):
+            within.check("the log")
+            time.sleep(0.01)
+    assert child.returncode is not None
+    assert not data_disk(place).exists() and not begun.channel.path.exists()
+
+
+def test_a_program_that_is_not_there_leaves_nothing(place: Place) -> None:
+    with pytest.raises(TareError, match="cannot start /nonexistent"), ExitStack() as undo:
+        start(["/nonexistent"], begin(place, {}, Deadline.after(30), undo), place, {}, undo)
+    assert [path.name for path in place.directory.iterdir()] == ["log"]
+
+
+def test_it_is_confined_to_its_place(place: Place) -> None:
+    words = ["taskset", "--cpu-list", str(CPU), "setpriv", "--pdeathsig", "KILL", "vmm"]
+    assert confined(place, ["vmm"]) == words
+    assert confined(replace(place, network=NETWORK), ["vmm"]) == ["nsenter", "--net=/run/netns/ns1", *words]
