@@ -12,6 +12,7 @@ import psutil
 
 from harness import paths
 from harness.deadline import Deadline
+from harness.host import xen
 from harness.host.daemons.private import missing_programs
 from harness.host.daemons.reach import ask_docker, ask_libvirt, docker_url, libvirt_uri, named
 from harness.host.facts import SBIN, HostFacts, nearest, read
@@ -68,6 +69,7 @@ def examine(facts: HostFacts, deadline: Deadline, *, shape_cpus: Collection[int]
         *_daemons(facts, deadline),
         *_kvm(facts),
         *_virtualized(facts),
+        *_dom0(deadline),
         *_resources(),
         *_cpus(facts, shape_cpus),
         *_kernel(facts),
@@ -160,11 +162,31 @@ def _virtualized(facts: HostFacts) -> Iterator[Finding]:
         yield Finding(
             severity="note", what="virtualized", detail=detail, fix="apt-get install systemd (for systemd-detect-virt)"
         )
+    elif kind == "xen" and xen.is_dom0():
+        detail = "the host is dom0, Xen's privileged guest: what runs natively here is not on bare metal"
+        yield Finding(severity="note", what="virtualized", detail=detail, fix="boot without Xen to measure bare metal")
     else:
         detail = f"the host is itself a guest ({kind}): guests here are nested or emulated, and neighbours add noise"
         yield Finding(
             severity="note", what="virtualized", detail=detail, fix="measure on bare metal for guests' real cost"
         )
+
+
+def _dom0(deadline: Deadline) -> Iterator[Finding]:
+    if not xen.is_dom0():
+        return
+    options = xen.boot_options(deadline)
+    if options is not None and xen.is_pinned(options):
+        yield Finding(severity="fine", what="dom0 CPUs", detail=f"{xen.PIN}: their numbers are the processor's own")
+        return
+    known = "Xen was booted without" if options is not None else "it cannot be told whether Xen was booted with"
+    yield Finding(
+        severity="note",
+        what="dom0 CPUs",
+        detail=f"{known} {xen.PIN}, without which Xen moves dom0's CPUs over the processor's: what is said to share "
+        "CPUs may run on different ones",
+        fix=f"add {xen.PIN} to GRUB_CMDLINE_XEN_DEFAULT in /etc/default/grub; update-grub; reboot",
+    )
 
 
 def _resources() -> Iterator[Finding]:

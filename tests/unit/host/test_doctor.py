@@ -3,10 +3,12 @@
 import dataclasses
 import shutil
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
 from harness.deadline import Deadline
+from harness.host import xen
 from harness.host.doctor import Finding, examine, fit, has_module, install_line
 from harness.host.facts import HostFacts, gather
 
@@ -31,6 +33,34 @@ def test_an_emulated_host_is_not_fit(facts: HostFacts) -> None:
     findings = examine(dataclasses.replace(facts, host_virtualized="tcg"), Deadline.after(30))
     assert named(findings, "emulated host").severity == "unfit"
     assert not fit(findings)
+
+
+@pytest.mark.parametrize(
+    ("options", "severity", "says"),
+    [
+        ("placeholder dom0_mem=2G", "note", "Xen was booted without dom0_vcpus_pin"),
+        ("dom0_vcpus_pin", "fine", "the processor's own"),
+        (None, "note", "it cannot be told whether Xen was booted with dom0_vcpus_pin"),
+    ],
+)
+def test_cpus_of_xens_privileged_guest_are_the_processors_only_when_pinned(
+    facts: HostFacts, options: str | None, severity: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(xen, "is_dom0", lambda: True)
+    monkeypatch.setattr(xen, "boot_options", lambda _: options)
+    findings = examine(dataclasses.replace(facts, host_virtualized="xen"), Deadline.after(30))
+    found = named(findings, "dom0 CPUs")
+    assert found.severity == severity and says in found.detail
+    assert severity == "fine" or "dom0_vcpus_pin" in found.fix
+    assert "dom0" in named(findings, "virtualized").detail
+
+
+def test_nothing_is_said_of_dom0_elsewhere(facts: HostFacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xen, "SYSFS", tmp_path)
+    monkeypatch.setattr(xen, "CAPABILITIES", tmp_path / "none")
+    findings = examine(dataclasses.replace(facts, host_virtualized="xen"), Deadline.after(30))
+    assert "dom0 CPUs" not in {finding.what for finding in findings}
+    assert "itself a guest (xen)" in named(findings, "virtualized").detail
 
 
 def test_findings_of_the_processor(facts: HostFacts) -> None:
