@@ -10,7 +10,7 @@ from typing import Any
 from harness.analysis.advice import RULE, Advice, Candidate, Reason, gaps
 from harness.needs import Need, Term
 from harness.report import figures, terminal
-from harness.report.tables import Group, Section, Table
+from harness.report.table import Group, Section, Table, plain
 
 INTERVAL = "[90 %]"
 
@@ -119,9 +119,7 @@ def _entry(number: str, group: Group, width: int) -> Iterator[str]:
 def glossary(terms: Sequence[Term]) -> Table:
     """The short names that there are for needs."""
     rows = tuple((one.name, one.means, one.about or f"fact: {one.fact}", one.factor) for one in terms)
-    columns = ("name", "means", "answered by", "the document’s factor")
-    group = Group(title="", sections=(Section(title="", rows=rows),))
-    return Table(title="Needs", columns=columns, numeric=frozenset(), groups=(group,))
+    return plain("Needs", ("name", "means", "answered by", "the document’s factor"), rows)
 
 
 def as_dict(found: Advice, runs: Sequence[str], host: str) -> dict[str, Any]:

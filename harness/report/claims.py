@@ -15,7 +15,7 @@ from harness.model import SOFTWARE
 from harness.paths import data
 from harness.report import figures
 from harness.report.stored import Stored, load
-from harness.report.tables import Group, Section, Table
+from harness.report.table import Group, Section, Table
 
 JUDGED = ("supported", "contradicted", "inconclusive")
 """The words of claims that were measured."""

@@ -14,7 +14,7 @@ from harness.journal import atomic_write
 from harness.model import Resource
 from harness.report import figures, terminal
 from harness.report.stored import safe
-from harness.report.tables import Group, Section, Table
+from harness.report.table import Group, Section, Table
 
 COLUMNS = ("variant", "before", "after", "difference [95 %]", "all together", "p (Holm)", "runs", "blocks", "verdict")
 TITLES: dict[tuple[View, bool], str] = {

@@ -8,7 +8,7 @@ from harness.analysis.intervals import Estimate, geometric
 from harness.model import HOST_COSTS
 from harness.report import figures
 from harness.report.stored import Stored
-from harness.report.tables import Group, Section, Table
+from harness.report.table import Group, Section, Table
 
 COSTS = {"host-cpu-per-op": "work per CPU second", "host-energy-per-op": "work per joule"}
 """Costs of a unit of work, and what their inverse is called."""

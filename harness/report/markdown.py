@@ -12,7 +12,7 @@ from harness.report.headline import sentences
 from harness.report.html import command_line
 from harness.report.plots import Plot
 from harness.report.stored import Stored
-from harness.report.tables import Table
+from harness.report.table import Table
 
 SPECIAL = re.compile(r"([\\`*_\[\]|~#!{}])")
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "://": "&#58;//", "www.": "www&#46;"}

@@ -17,7 +17,7 @@ from harness.paths import data
 from harness.replications import SHARE, Published, Replication, load_replications
 from harness.report import axis, figures, style
 from harness.report.stored import Stored
-from harness.report.tables import Group, Section, Table
+from harness.report.table import Group, Section, Table
 
 LINE = 0.27
 """Inches per line of the plot."""

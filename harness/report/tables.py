@@ -1,8 +1,8 @@
-"""The report's tables as rows of text, the same for terminal, Markdown and HTML."""
+"""The report's own tables; the chapters have theirs."""
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pandas as pd
 
@@ -11,48 +11,12 @@ from harness.analysis.overhead import NO_VERDICT, Overhead
 from harness.report import figures
 from harness.report.boot import boot_values, mark_of, phases
 from harness.report.stored import Stored
+from harness.report.table import Group, Section, Table, plain
 
 EACH_INSTANCES_OWN = frozenset({"pid", "cgroup", "cgroup_path", "name", "uuid", "container"})
 """Facts that differ between any two instances and so explain nothing."""
 PASSING = r"tare-[0-9a-f]{6}-\d+|\b[0-9a-f]{12,}\b"
 """What differs between two failures that are alike: names of instances, ids."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """Rows under one heading within a group (a metric, say); an empty title means no heading."""
-
-    title: str
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """Sections that belong together (a resource, or its emulated guests)."""
-
-    title: str
-    sections: tuple[Section, ...]
-    emulated: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """A table: `numeric` names the columns that are aligned to the right."""
-
-    title: str
-    columns: tuple[str, ...]
-    numeric: frozenset[str]
-    groups: tuple[Group, ...]
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is no row."""
-        return not any(section.rows for group in self.groups for section in group.sections)
-
-    def only(self, title: str) -> "Table":
-        """The same table with the groups whose title begins with `title`."""
-        groups = tuple(group for group in self.groups if group.title.split(" · ")[0] == title)
-        return Table(title=self.title, columns=self.columns, numeric=self.numeric, groups=groups)
 
 
 def overhead_columns(stored: Stored) -> tuple[str, ...]:
@@ -239,7 +203,7 @@ def skips_table(stored: Stored) -> Table:
         for entry in stored.entries("skips")
         if isinstance(entry, dict)
     ]
-    return _plain("Not run here", ("what", "reason", "fix"), rows)
+    return plain("Not run here", ("what", "reason", "fix"), rows)
 
 
 def voids_table(stored: Stored) -> Table:
@@ -254,7 +218,7 @@ def voids_table(stored: Stored) -> Table:
     for entry in stored.entries("voids"):
         if isinstance(entry, dict) and (block := str(entry.get("block", ""))) not in known:
             rows.append(("voided", str(entry.get("workload", "")), "all", block, str(entry.get("reason", ""))))
-    return _plain("Failed and voided", ("what", "workload", "variant", "blocks", "reason"), rows)
+    return plain("Failed and voided", ("what", "workload", "variant", "blocks", "reason"), rows)
 
 
 def _reasons(kind: str, rows: pd.DataFrame) -> list[tuple[str, ...]]:
@@ -277,7 +241,7 @@ def workloads_table(stored: Stored) -> Table:
             argv = one.get("argv")
             command = " ".join(map(str, argv)) if isinstance(argv, list) else ""
             rows.append((name, str(one.get("title", "")), command))
-    return _plain("Workloads", ("workload", "what it is", "command"), rows)
+    return plain("Workloads", ("workload", "what it is", "command"), rows)
 
 
 def host_table(stored: Stored) -> Table:
@@ -293,15 +257,10 @@ def host_table(stored: Stored) -> Table:
         "tare": "tare",
     }
     rows += [(label, _said(stored.manifest[key])) for key, label in named.items() if stored.manifest.get(key)]
-    return _plain("Host", ("fact", "value"), rows)
+    return plain("Host", ("fact", "value"), rows)
 
 
 def _said(value: object) -> str:
     if isinstance(value, dict):
         return "; ".join(f"{key}: {_said(item)}" for key, item in value.items())
     return ", ".join(map(_said, value)) if isinstance(value, list) else str(value)
-
-
-def _plain(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
-    section = Section(title="", rows=tuple(rows))
-    return Table(title=title, columns=columns, numeric=frozenset(), groups=(Group(title="", sections=(section,)),))

@@ -4,7 +4,7 @@ import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from harness.report.tables import Table
+from harness.report.table import Table
 
 GAP = "  "
 LONGEST = 240

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from harness.report.stored import Stored
-from harness.report.tables import Table
+from harness.report.table import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

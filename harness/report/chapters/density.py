@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from harness.report import figures, style
 from harness.report.chapters.base import Chapter, Drawing
 from harness.report.stored import Stored
-from harness.report.tables import Group, Section, Table
+from harness.report.table import Group, Section, Table
 
 GIB, MIB = 2**30, 2**20
 COLUMNS = ("variant", "instances", "ended by", "memory each", "first batch to ready", "last batch", "removed in")

@@ -14,7 +14,7 @@ from harness.report import figures, style
 from harness.report.boot import numbers
 from harness.report.chapters.base import Chapter, Drawing
 from harness.report.stored import Stored
-from harness.report.tables import Group, Section, Table
+from harness.report.table import Group, Section, Table
 
 SIZES = {
     "disk": "on disk, shared by all instances",

@@ -15,7 +15,7 @@ from harness.model import neighbour
 from harness.report import figures, style
 from harness.report.chapters.base import Chapter, Drawing
 from harness.report.stored import Stored
-from harness.report.tables import Group, Section, Table
+from harness.report.table import Group, Section, Table
 
 RESOURCE = "interference"
 CELL = 0.52

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from harness.report import figures, style
 from harness.report.chapters.base import Chapter, Drawing
 from harness.report.stored import Stored
-from harness.report.tables import Group, Section, Table
+from harness.report.table import Table, plain
 
 RESOURCE = "isolation"
 PANELS = {
@@ -47,10 +47,7 @@ class Isolation(Chapter):
         rows = [(label, *(_told(one).get(label, "–") for one in seen.values())) for label in labels]
         rows += list(_costs(stored, list(seen)))
         columns = ("fact", *(_name(stored, variant) for variant in seen))
-        group = Group(title="", sections=(Section(title="", rows=tuple(rows)),))
-        yield Table(
-            title="What separates each variant from the host", columns=columns, numeric=frozenset(), groups=(group,)
-        )
+        yield plain("What separates each variant from the host", columns, rows)
 
     def notes(self, stored: Stored) -> Iterator[str]:
         """How each fact came about."""

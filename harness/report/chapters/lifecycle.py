@@ -13,7 +13,7 @@ from harness.analysis.intervals import geometric
 from harness.report import figures, style
 from harness.report.chapters.base import Chapter, Drawing
 from harness.report.stored import Stored
-from harness.report.tables import Group, Section, Table
+from harness.report.table import Group, Section, Table
 
 RESOURCE = "lifecycle"
 LINE, HEAD, AXIS, TOP = 0.21, 0.24, 0.55, 0.3

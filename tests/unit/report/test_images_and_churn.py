@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 import harness.report
-from harness.report import tables
 from harness.report.chapters import CHAPTERS
 from harness.report.stored import Stored, load
+from harness.report.table import Table
 from tests.unit.report import synthetic
 
 SIZES = {"native": 310e6, "docker/bridge": 312e6, "libvirt/tcg": 405e6, "libvirt/tcg-system": 560e6}
@@ -64,7 +64,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Stored:
     return load(folder)
 
 
-def cells(table: tables.Table, *, emulated: bool) -> list[tuple[str, ...]]:
+def cells(table: Table, *, emulated: bool) -> list[tuple[str, ...]]:
     groups = [group for group in table.groups if group.emulated == emulated]
     return [row for group in groups for section in group.sections for row in section.rows]
 
