@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
+from harness.durable import atomic_write, cannot_write, sync_directory, write_all
 from harness.errors import ExitCode, TareError, bad_input
 from harness.model import is_name
 
@@ -61,12 +62,12 @@ class Journal:
             directory.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
             _lock(path, descriptor)
-            _sync_directory(directory)
+            sync_directory(directory)
         except FileExistsError:
             hint = f"tare run --resume {directory}, or choose another --out"
             raise TareError(f"{path} exists already", hint=hint, code=ExitCode.BAD_INPUT) from None
         except OSError as error:
-            raise _cannot_write(path, error) from error
+            raise cannot_write(path, error) from error
         return cls(path, descriptor, 0, 0)
 
     @classmethod
@@ -81,7 +82,7 @@ class Journal:
         except FileNotFoundError:
             raise _absent(path) from None
         except OSError as error:
-            raise _cannot_write(path, error) from error
+            raise cannot_write(path, error) from error
         try:
             _lock(path, descriptor)
             seq = length = 0
@@ -90,7 +91,7 @@ class Journal:
             _quarantine(path, descriptor, length)
         except OSError as error:
             os.close(descriptor)
-            raise _cannot_write(path, error) from error
+            raise cannot_write(path, error) from error
         except BaseException:
             os.close(descriptor)
             raise
@@ -116,10 +117,10 @@ class Journal:
             line = _line(made)
             os.lseek(self._descriptor, length, os.SEEK_SET)
             self._tried = (made.seq, length + len(line))
-            _write_all(self._descriptor, line)
+            write_all(self._descriptor, line)
             os.fdatasync(self._descriptor)
         except OSError as error:
-            self._broken = _cannot_write(self.path, error)
+            self._broken = cannot_write(self.path, error)
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, self._end[1])
             raise self._broken from error
@@ -169,27 +170,6 @@ def read(directory: Path) -> list[Event]:
 def now() -> str:
     """The present time, RFC 3339 UTC with microseconds."""
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def atomic_write(path: Path, data: bytes) -> None:
-    """Write a derived file so that readers see the old one or the whole new one: temp, fsync, rename, directory fsync.
-
-    Raises TareError when it cannot; the old file is then still there.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
-        try:
-            _write_all(descriptor, data)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        temporary.replace(path)
-        _sync_directory(path.parent)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _line(event: Event) -> bytes:
@@ -274,28 +254,5 @@ def _lock(path: Path, descriptor: int) -> None:
         raise TareError(f"{path} is being written by another process", hint=hint, code=ExitCode.HOST_NOT_FIT) from None
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _absent(path: Path) -> TareError:
     return bad_input(str(path), "there is no journal", "name the folder of a run, such as results/<run>")
-
-
-def _cannot_write(path: Path, error: OSError) -> TareError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    hint = "free disk space, then `tare run --resume`" if full else "look at the disk (dmesg), then `tare run --resume`"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-        hint = "choose a folder of your own with --out"
-    details = f"{error.strerror}; what was written before stays readable"
-    return TareError(f"cannot write {path}", details=details, hint=hint, code=ExitCode.HOST_NOT_FIT)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.durable import atomic_write
 from harness.errors import bad_input
-from harness.journal import atomic_write
 
 NAME = "manifest.json"
 SCHEMA = 1

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NoReturn, Protocol
 
+from harness.durable import atomic_write
 from harness.errors import TareError, bad_input
-from harness.journal import Event, atomic_write
+from harness.journal import Event
 from harness.rows import (
     COLUMNS,
     FLOATS,

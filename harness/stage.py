@@ -16,10 +16,11 @@ from pathlib import Path
 from harness import images, paths
 from harness.catalog import Catalog
 from harness.deadline import Deadline
+from harness.durable import atomic_write
 from harness.errors import ExitCode, TareError
 from harness.host.cost import HostMeter
 from harness.host.daemons import Daemons
-from harness.journal import Journal, atomic_write
+from harness.journal import Journal
 from harness.model import Accelerator, Available, Case, Limits, NetworkPlace, Role, RootForms, Shape, Skip, Workload
 from harness.rig.cpus import Allotment, missing_memory
 from harness.rig.network import Network

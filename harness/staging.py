@@ -11,10 +11,11 @@ from harness import images, paths
 from harness.catalog import Catalog
 from harness.clean import clean
 from harness.deadline import Deadline
+from harness.durable import atomic_write
 from harness.errors import TareError
 from harness.host.daemons import Daemons, Kvm, open_daemons
 from harness.host.tracing import TracerSweep
-from harness.journal import Journal, atomic_write
+from harness.journal import Journal
 from harness.model import Accelerator, RootForms, Skip
 from harness.process import have
 from harness.rig.cpus import Allotment, pin_harness

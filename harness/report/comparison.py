@@ -10,7 +10,7 @@ from typing import Any, get_args
 from harness.analysis.comparison import Difference, View
 from harness.analysis.overhead import Overhead
 from harness.comparing.compare import Comparison, Gate
-from harness.journal import atomic_write
+from harness.durable import atomic_write
 from harness.model import Resource
 from harness.report import figures, terminal
 from harness.report.stored import safe

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.durable import atomic_write
 from harness.errors import bad_input
-from harness.journal import atomic_write
 from harness.report import FORMATS, boot, claims, html, markdown, plots, tables, terminal
 from harness.report.headline import sentences
 from harness.report.stored import load

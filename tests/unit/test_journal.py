@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ExitCode, TareError
-from harness.journal import NAME, Journal, atomic_write, read
+from harness.journal import NAME, Journal, read
 
 APPEND = """
 import sys
@@ -206,12 +206,3 @@ def test_absent_journal_is_bad_input(tmp_path: Path) -> None:
         with pytest.raises(TareError) as refused:
             attempt(tmp_path)
         assert refused.value.code == ExitCode.BAD_INPUT
-
-
-def test_atomic_write_replaces_or_leaves(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    atomic_write(path, b"one")
-    atomic_write(path, b"two")
-    assert path.read_bytes() == b"two" and list(tmp_path.iterdir()) == [path]
-    with pytest.raises(TareError, match="cannot write"):
-        atomic_write(tmp_path / "no" / "file", b"x")

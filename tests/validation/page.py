@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from harness import __version__, paths
-from harness.journal import atomic_write
+from harness.durable import atomic_write
 from tests.validation.checks import Absent, Result, bad
 
 TITLES = {
