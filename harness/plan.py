@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from harness.documents import suggest
+from harness.documents import short, suggest
 from harness.errors import bad_input
+from harness.measurable import MEASURES
 from harness.model import Available, Block, Shape, Skip, Suite, Variant, Workload, neighbour
 
 LAUNCH_SECONDS = {"native": 0.3, "docker": 1.5, "libvirt": 5.0, "uml": 4.0, "fake": 0.01}
@@ -142,7 +143,9 @@ def choose_workloads(
             names += [word] if word in known else [name for name in suite.workloads if name.startswith(f"{word}.")]
     chosen = [known[name] for name in dict.fromkeys(names)]
     _check_overrides(suite, known.values())
-    return tuple(override(workload, suite) for workload in chosen)
+    overridden = tuple(override(workload, suite) for workload in chosen)
+    _check_ranges(suite, overridden)
+    return overridden
 
 
 def override(workload: Workload, suite: Suite) -> Workload:
@@ -278,3 +281,12 @@ def _check_overrides(suite: Suite, workloads: Iterable[Workload]) -> None:
             raise bad_input(
                 f"suite {suite.name}: parameters.{name}", "no workload has this parameter", suggest(name, parameters)
             )
+
+
+def _check_ranges(suite: Suite, workloads: Iterable[Workload]) -> None:
+    """What a suite puts in the place of a measure's own parameter is held to what the workload's file is held to."""
+    for workload in workloads:
+        for name, kind in MEASURES[workload.measure].parameters.items():
+            if name in suite.parameters and name in workload.parameters and not kind.holds(suite.parameters[name]):
+                problem = f"{short(suite.parameters[name])} is no {kind}, which {workload.name} needs"
+                raise bad_input(f"suite {suite.name}: parameters.{name}", problem, kind.fix(suite.parameters[name]))

@@ -144,6 +144,16 @@ def test_a_suite_overrides_its_workloads_once() -> None:
         plan(suite=Suite(name="s", summary="s", workloads=(), variants={}, blocks=1, parameters={"secnds": 5}))
 
 
+@pytest.mark.parametrize("wrong", [0, 2.5, "x"])
+def test_what_a_suite_puts_in_the_place_of_a_measures_parameter_is_held_to_its_range(wrong: int | float | str) -> None:
+    crowd = workload("density.limit", measure="density", parameters={"most": 10, "batch": 5})
+    suite = replace(SUITE, workloads=("density.limit",), variants={"density": ("native",)}, parameters={"most": wrong})
+    with pytest.raises(TareError, match="no whole number from 1 to 100,000") as caught:
+        plan(suite=suite, workloads=[crowd])
+    assert caught.value.code is ExitCode.BAD_INPUT
+    assert "suite s: parameters.most" in caught.value.brief
+
+
 def test_the_estimate_counts_sections_and_launches() -> None:
     found = plan(only_workloads=["cpu.one"], only_variants=["native"], blocks=10)
     assert found.estimate_seconds == pytest.approx(10 * (0.3 + 4 * 2))

@@ -127,12 +127,6 @@ def test_more_memory_than_the_host_has_is_refused_before_anything_is_launched() 
     assert stage.shapes == []
 
 
-@pytest.mark.parametrize("wrong", [{"instances": 0}, {"instances": 2.5}, {"touch_mib": "x"}])
-def test_what_a_suite_puts_in_the_place_of_a_size_is_checked(wrong: dict[str, Any]) -> None:
-    with pytest.raises(TareError, match="no whole number"):
-        measured(Stage(Local, **wrong))
-
-
 def test_a_holder_that_cannot_hold_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(holding, "FILE", str(tmp_path / "missing" / "holder"))
     with pytest.raises(TareError, match="could not hold and free memory"):
