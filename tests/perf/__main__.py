@@ -1,6 +1,6 @@
 """Prints how tare compares with doing the same by hand, in one run, on this host. Nothing is asserted.
 
-Run by `make perf`, as root: python -m tests.perf [--pairs N] [--guest-pairs N] [--only PART]…
+Run by `make perf`, as root: python -m tests.perf [--pairs N] [--guest-pairs N] [--app-pairs N] [--only PART]…
 """
 
 import argparse
@@ -15,7 +15,6 @@ from tests.perf.bench import Bench, open_bench
 
 ROOT_NEEDED = "needs root for a bridge of its own: sudo make perf"
 PARTS = ("start", "scale", "container", "guest", "app", "share", "rigour")
-APP_PAIRS = 5
 SHARE_BLOCKS = 3
 
 
@@ -24,6 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.perf", description=__doc__)
     parser.add_argument("--pairs", type=int, default=20, help="rounds of the container and start comparisons")
     parser.add_argument("--guest-pairs", type=int, default=6, help="rounds of the guest comparison")
+    parser.add_argument("--app-pairs", type=int, default=5, help="rounds of the application comparison")
     parser.add_argument("--only", choices=PARTS, action="append", help="leave the others out")
     arguments = parser.parse_args()
     chosen = arguments.only or PARTS
@@ -39,7 +39,7 @@ def main() -> int:
     try:
         if rest - {"share", "rigour"}:
             with open_bench() as bench:
-                _launches(bench, chosen, arguments.pairs, arguments.guest_pairs)
+                _launches(bench, chosen, arguments)
         if "share" in rest:
             print(share.compare(SHARE_BLOCKS), flush=True)
         if "rigour" in rest:
@@ -50,14 +50,14 @@ def main() -> int:
     return 0
 
 
-def _launches(bench: Bench, chosen: tuple[str, ...] | list[str], pairs: int, guest_pairs: int) -> None:
+def _launches(bench: Bench, chosen: tuple[str, ...] | list[str], rounds: argparse.Namespace) -> None:
     if "container" in chosen:
         for flavour in ("bridge", "host"):
-            print(containers.compare(bench, flavour, pairs), flush=True)
+            print(containers.compare(bench, flavour, rounds.pairs), flush=True)
     if "guest" in chosen:
-        print(guests.compare(bench, guest_pairs), flush=True)
+        print(guests.compare(bench, rounds.guest_pairs), flush=True)
     if "app" in chosen:
-        print(applications.compare(bench, min(pairs, APP_PAIRS)), flush=True)
+        print(applications.compare(bench, rounds.app_pairs), flush=True)
 
 
 def _unable() -> str:
