@@ -19,7 +19,7 @@ from pathlib import Path
 
 MIB = 2**20
 BEAT, DIGEST = b"b", b"d"
-ASK_SECONDS = 10.0
+ASK_SECONDS, AGAIN_SECONDS, REFUSED_SECONDS = 30.0, 3.0, 0.1
 LARGEST = 2048
 
 
@@ -63,15 +63,20 @@ def watch(address: str, port: str, period_ms: str) -> None:
 
 
 def ask(address: str, port: str) -> None:
-    """Print the identity and the digest; exit 1 when nobody answers."""
+    """Print the identity and the digest; exit 1 when nobody answers. A datagram may be lost, so it asks again."""
+    until, reason = time.monotonic() + ASK_SECONDS, ""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(ASK_SECONDS)
+        client.settimeout(AGAIN_SECONDS)
         client.connect((address, int(port)))
-        try:
-            client.send(DIGEST)
-            print(client.recv(LARGEST)[1:].decode())
-        except OSError as error:
-            sys.exit(f"nobody answers: {error}")
+        while time.monotonic() < until:
+            try:
+                client.send(DIGEST)
+                print(client.recv(LARGEST)[1:].decode())
+                return
+            except OSError as error:
+                reason = str(error)
+                time.sleep(REFUSED_SECONDS)
+    sys.exit(f"nobody answers: {reason}")
 
 
 def write(path: str, mib: str) -> None:

@@ -45,6 +45,8 @@ class CommandMeasure:
                 run_in(subject, workload.prepare, workload, {**values, **own}, deadline)
             clock = Clock()
             for number in range(workload.warmup + workload.iterations):
+                if number and workload.server is not None and workload.server.one_off:
+                    listen(workload.server, workload, subject, values, deadline)
                 yield from iterate(case, stage, workload, ((subject,), runner), values, number, clock, deadline)
             stage.record(case, "clock", runner=runner.name, **clock.facts())
 
@@ -135,12 +137,21 @@ def serve(
 ) -> dict[str, str | int]:
     """Start a server in the instance, once what must be there before it is; returns where the peer reaches it."""
     endpoint = subject.endpoint()
-    inside = {**values, "address": endpoint.bind, "port": endpoint.port}
     if server.prepare:
+        inside = {**values, "address": endpoint.bind, "port": endpoint.port}
         run_in(subject, server.prepare, workload, inside, deadline)
+    listen(server, workload, subject, values, deadline)
+    return {"address": endpoint.address, "port": endpoint.port}
+
+
+def listen(
+    server: Server, workload: Workload, subject: Instance, values: Mapping[str, str | int], deadline: Deadline
+) -> None:
+    """Start a server in the instance; it listens when this returns."""
+    endpoint = subject.endpoint()
+    inside = {**values, "address": endpoint.bind, "port": endpoint.port}
     argv = render(server.argv, workload.parameters, inside)
     subject.start(Command(argv=argv, listen=endpoint.port), deadline)
-    return {"address": endpoint.address, "port": endpoint.port}
 
 
 def run_in(

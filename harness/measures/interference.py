@@ -18,7 +18,7 @@ from harness.deadline import Deadline
 from harness.host.cost import Cost
 from harness.measures.base import Stage
 from harness.measures.clock import Clock
-from harness.measures.command import READY_SECONDS, run_in, sample, serve, values_of
+from harness.measures.command import READY_SECONDS, listen, run_in, sample, serve, values_of
 from harness.measures.validity import absent, void_reason
 from harness.model import Case, Mark, Metric, Role, Sample, Shape, Workload, neighbour
 from harness.readers import reader
@@ -58,10 +58,13 @@ class Scene:
 
     def window(self, deadline: Deadline) -> tuple[Window, RawOutput]:
         """Run the victim's command once."""
+        number, server = next(self.numbers), self.workload.server
+        if number and server is not None and server.one_off:
+            listen(server, self.workload, self.victim, self.values, deadline)
         meter = self.stage.meter()
         output = run_in(self.runner, self.workload.argv, self.workload, self.values, deadline)
         cost = meter.read()
-        self.stage.keep(self.case, next(self.numbers), output, self.victim.counters())
+        self.stage.keep(self.case, number, output, self.victim.counters())
         self.clock.take(output)
         fields = reader(self.workload.reader)(output.stdout, self.workload.parameters)
         exact = replace(cost, elapsed=output.end - output.begin)

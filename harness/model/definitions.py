@@ -39,13 +39,15 @@ class Server:
     """What the instance serves: its command, and the port and protocol that it listens on.
 
     `prepare` runs before it (a database's files are made), untimed; the workload's own `prepare` runs once it listens,
-    beside it in the instance (of a chain at the peer).
+    beside it in the instance (of a chain at the peer). One that is `one_off` ends after one client, and is started anew
+    for each iteration.
     """
 
     argv: Argv
     prepare: Annotated[tuple[Argument, ...], Len(0, 64)] = ()
     port: Annotated[int, Gt(1023), Le(65535)]
     protocol: Literal["tcp", "udp"] = "tcp"
+    one_off: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

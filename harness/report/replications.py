@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.analysis.intervals import geometric
-from harness.analysis.overhead import Overhead, overheads
+from harness.analysis.overhead import Overhead
 from harness.config import load_workloads
 from harness.model import Workload
 from harness.paths import data
@@ -111,7 +111,7 @@ def _pairs(stored: Stored, row: Published) -> Iterator[Beside]:
     direction = next(one.direction for one in _workloads()[row.workload].metrics if one.name == row.metric)
     found = {
         one.variant: one
-        for one in _against(stored, row.against or stored.baseline)
+        for one in stored.against(row.against or stored.baseline)
         if (one.workload, one.metric) == (row.workload, row.metric) and not figures.emulated(one.accelerator)
     }
     for variant in row.published:
@@ -121,12 +121,6 @@ def _pairs(stored: Stored, row: Published) -> Iterator[Beside]:
 @cache
 def _workloads() -> Mapping[str, Workload]:
     return load_workloads(data("workloads"))
-
-
-def _against(stored: Stored, baseline: str) -> list[Overhead]:
-    if baseline == stored.baseline:
-        return stored.overheads
-    return overheads(stored.samples, baseline, stored.confidence, stored.declared)
 
 
 def _cells(stored: Stored, pair: Beside) -> tuple[str, ...]:

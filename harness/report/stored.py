@@ -42,6 +42,16 @@ class Stored:
         """Every overhead of the run, in the samples' order."""
         return overheads(self.samples, self.baseline, self.confidence, self.declared)
 
+    def against(self, baseline: str) -> list[Overhead]:
+        """Every overhead of the run with another variant in the baseline's place."""
+        if baseline not in self._against:
+            self._against[baseline] = overheads(self.samples, baseline, self.confidence, self.declared)
+        return self._against[baseline]
+
+    @cached_property
+    def _against(self) -> dict[str, list[Overhead]]:
+        return {self.baseline: self.overheads}
+
     @cached_property
     def declared(self) -> Declared:
         """What the run declared beforehand; of a CSV without a manifest nothing is known."""

@@ -47,6 +47,7 @@ from harness.runtimes.copies import TreeCopies
 
 PROGRAMS = ("bwrap", "taskset", "nsenter")
 END_SECONDS = 5.0
+LOOKS = 100
 STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
 
 
@@ -145,8 +146,7 @@ class Process(AgentInstance):
 
     def counters(self) -> Counters:
         """CPU seconds of the tree, ended children included."""
-        times = [process.cpu_times() for process in self._tree()]
-        return {"workload": sum(t.user + t.system + t.children_user + t.children_system for t in times)}
+        return {"workload": cpu_seconds(self._tree)}
 
     def processes(self) -> Processes:
         """Bubblewrap and all below it."""
@@ -285,3 +285,16 @@ def _enter_root_cgroup(pids: list[int]) -> None:
             if procs.is_file() and (procs.parent == base or procs.parent.is_mount()):
                 with contextlib.suppress(OSError):
                     procs.write_text(str(pid))
+
+
+def cpu_seconds(look: Callable[[], Iterable[psutil.Process]]) -> float:
+    """CPU seconds of the processes that `look` finds, ended children included.
+
+    One that ends while they are read is its parent's child that ended, who may have been read before: so all are read
+    again. Raises TareError when that never ends.
+    """
+    for _ in range(LOOKS):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = [process.cpu_times() for process in look()]
+            return sum(t.user + t.system + t.children_user + t.children_system for t in times)
+    raise TareError("processes come and go faster than their CPU time can be read")

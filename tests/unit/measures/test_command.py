@@ -1,12 +1,18 @@
-"""What the command measure derives from an iteration: the host's cost per unit of work."""
+"""What the command measure derives from an iteration, and how often it starts a server."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
+from harness.deadline import Deadline
 from harness.host.cost import Cost
-from harness.measures.command import host_costs
-from harness.model import Metric
+from harness.measures.command import CommandMeasure, host_costs
+from harness.model import Case, Metric, Role, Server, Workload
+from harness.runtimes.base import Command, Endpoint, Instance, Place
+from harness.runtimes.fake import FakeInstance, FakeJob
+from tests.stage import Asked, BaseStage
 
 RATE = Metric(name="throughput", source="x", unit="events/s", direction="higher", primary=True)
 LATENCY = Metric(name="latency", source="y", unit="s", direction="lower", primary=True)
@@ -48,3 +54,47 @@ def test_energy_is_a_cost_of_its_own_where_it_is_counted() -> None:
         "host-energy",
         "host-energy-per-op",
     ]
+
+
+class Served(FakeInstance):
+    """Notes the servers that are started in it; nothing can reach them."""
+
+    def __init__(self, place: Place, servers: list[Command]) -> None:
+        super().__init__(place, 1.0)
+        self._servers = servers
+
+    def endpoint(self) -> Endpoint:
+        return Endpoint(address="198.18.0.2", port=5201, bind="0.0.0.0")
+
+    def start(self, command: Command, deadline: Deadline) -> FakeJob:
+        if command.listen:
+            self._servers.append(command)
+        return FakeJob(self, {"x": 1.0})
+
+
+class Stage(BaseStage):
+    """Its one workload has a server."""
+
+    def __init__(self, *, one_off: bool) -> None:
+        super().__init__()
+        self.servers: list[Command] = []
+        server = Server(argv=("serve", "{port}"), port=5201, one_off=one_off)
+        known = {"title": "t", "measure": "command", "reader": "pairs", "argv": ("ask", "{port}")}
+        self.job = Workload(name="n.s", metrics=(RATE,), server=server, warmup=1, iterations=3, **known)  # type: ignore[arg-type]
+
+    def workload(self, name: str) -> Workload:
+        return self.job
+
+    @contextmanager
+    def opened(self, asked: Asked) -> Iterator[Instance]:
+        yield Served(self.nowhere(asked), self.servers)
+
+
+@pytest.mark.parametrize(("one_off", "starts"), [(False, 1), (True, 4)])
+def test_a_server_that_ends_after_one_client_is_started_for_each_iteration(one_off: bool, starts: int) -> None:
+    stage = Stage(one_off=one_off)
+    cast = {Role.SUBJECT: "native", Role.PEER: "native"}
+    case = Case(block=0, position=0, attempt=1, workload="n.s", cast=cast)
+    samples = list(CommandMeasure().measure(case, stage, Deadline.after(60)))
+    assert len([one for one in samples if one.metric == "throughput"]) == 4
+    assert len(stage.servers) == starts
