@@ -57,7 +57,8 @@ def _launches(bench: Bench, chosen: tuple[str, ...] | list[str], rounds: argpars
     if "guest" in chosen:
         print(guests.compare(bench, rounds.guest_pairs), flush=True)
     if "app" in chosen:
-        print(applications.compare(bench, rounds.app_pairs), flush=True)
+        for table in applications.compare(bench, rounds.app_pairs):
+            print(table, flush=True)
 
 
 def _unable() -> str:

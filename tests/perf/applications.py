@@ -68,21 +68,19 @@ class Trial(BaseStage):
             yield instance
 
 
-def compare(bench: Bench, pairs: int) -> str:
-    """A table for each workload and variant."""
+def compare(bench: Bench, pairs: int) -> Iterator[str]:
+    """A table for each workload and variant, as it is there."""
     docker, native = Docker(), Native()
     if bench.daemons.docker_url:
         docker.connect(bench.daemons.docker_url)
     known = load_workloads(data("workloads"))
-    tables = []
     try:
         for name in WORKLOADS:
             workload = dataclasses.replace(known[name], warmup=0, iterations=1)
             for variant in ("native", "docker/host", "docker/bridge") if bench.daemons.docker_url else ("native",):
-                tables.append(_compared(_trial(bench, workload, variant, docker, native), variant, pairs))
+                yield _compared(_trial(bench, workload, variant, docker, native), variant, pairs)
     finally:
         docker.close()
-    return "\n".join(tables)
 
 
 def _trial(bench: Bench, workload: Workload, variant: str, docker: Docker, native: Native) -> Trial:
