@@ -7,6 +7,7 @@ import pytest
 
 from harness.config import load_workloads
 from harness.errors import ExitCode, TareError
+from harness.host.boundary import SECCOMP
 from harness.needs import Need, load_needs, load_terms, parse_needs
 from harness.paths import data
 
@@ -155,3 +156,8 @@ def test_every_factor_of_a_term_is_the_documents() -> None:
         "Portability Requirements", "Resource Constraints", "Development Workflow",
     }  # fmt: skip
     assert {term.factor for term in TERMS} <= factors
+
+
+def test_a_filter_is_known_by_the_kernels_number_and_by_the_word_for_it() -> None:
+    term = TERMS["seccomp"]
+    assert {number for number in (*SECCOMP, *SECCOMP.values()) if number in term.accepts} == {"2", SECCOMP["2"]}
