@@ -92,6 +92,7 @@ def execute(request: Request, progress: Progress) -> Outcome:
             earlier.check(opened)
         progress.plan(plan)
         stage.workloads, stage.limits = _patient(plan.workloads, facts), request.suite.limits
+        stage.patience = _patience(facts)
         if earlier:
             plan = dataclasses.replace(plan, blocks=(*plan.blocks, *earlier.further))
         return _Loop(request, stage, plan, facts, progress, time.monotonic() - began).run(opened, earlier)

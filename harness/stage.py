@@ -78,6 +78,8 @@ class Stage:
     serving: Counter[str] = field(default_factory=Counter)
     """By case, how many of its subjects live."""
     no_system: Available | None = None
+    patience: float = 1.0
+    """How often its usual time a preparation may take on this host."""
     idle: float = 0.0
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _turn: threading.Lock = field(default_factory=threading.Lock)
@@ -249,7 +251,7 @@ class Stage:
         key = (name, role, shape, root.digest)
         if key not in self.prepared:
             variant = self.catalog.variants[name]
-            within = Deadline.after(PREPARE_SECONDS)
+            within = Deadline.after(self.patience * PREPARE_SECONDS)
             self.prepared[key] = self.catalog.runtimes[variant.runtime].prepare(variant, shape, root, within)
         return self.prepared[key]
 
