@@ -7,13 +7,14 @@ import io
 import os
 import shutil
 import tarfile
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness import images, paths
 from harness.deadline import Deadline
-from harness.errors import TareError
+from harness.errors import DeadlineExceeded, TareError
 from harness.host.daemons import open_daemons
 from harness.model import Mark, RootForms, Shape, Variant
 from harness.runtimes.base import Command, Instance, Place, RawOutput
@@ -22,6 +23,9 @@ from harness.runtimes.libvirt.knobs import Knobs
 
 BUILD_SECONDS = 1200.0
 BOOT_SECONDS = 300.0
+FOLLOWED = "/run/followed"
+LOOK_SECONDS = 15.0
+"""How often a long command in a lab is looked at: each look takes its only CPU some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +115,29 @@ class Lab:
         if done.status != 0:
             raise TareError("a command failed in the lab", details=f"{script}\n{done.stdout}{done.stderr}")
         return done.stdout
+
+    def follow(self, *argv: str, seconds: float, env: Mapping[str, str], say: Callable[[str], None]) -> int:
+        """Run a command to its end and `say` what it prints, as it comes; its status.
+
+        Raises DeadlineExceeded after `seconds`; the command is killed then.
+        """
+        deadline = Deadline.after(seconds)
+        script = f'"$@" >{FOLLOWED} 2>&1; echo $? >{FOLLOWED}.status'
+        self.shell(f"rm -f {FOLLOWED}*", seconds=60)
+        job = self.instance.start(Command(argv=("sh", "-c", script, "sh", *argv), env=dict(env)), deadline)
+        said, ended = 0, False
+        while not ended:
+            if deadline.left == 0.0:
+                job.stop(Deadline.after(60))
+                raise DeadlineExceeded(f"{' '.join(argv)} did not end in time")
+            time.sleep(min(LOOK_SECONDS, deadline.left))
+            ended = self.run("test", "-e", f"{FOLLOWED}.status", seconds=60).status == 0
+            text = self.shell(f"tail -n +{said + 1} {FOLLOWED}", seconds=60)
+            whole = text if ended else text[: text.rfind("\n") + 1]
+            said += whole.count("\n")
+            say(whole)
+        job.wait(Deadline.after(60))
+        return int(self.shell(f"cat {FOLLOWED}.status", seconds=60))
 
     def fetch(self, folder: str, target: Path) -> None:
         """Bring a folder out of the lab, small enough for the agent's channel (some MiB)."""

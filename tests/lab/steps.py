@@ -91,10 +91,15 @@ def take(kind: Kind, guest: Lab, out: Path, deep: Sequence[str]) -> int:
 
 def _tare(guest: Lab, env: dict[str, str], *words: str, seconds: float = STEP_SECONDS) -> tuple[int, str]:
     begun = time.monotonic()
-    done = guest.run(*TARE, *words, seconds=seconds, env=env)
-    print(f"lab: tare {' '.join(words)}: status {done.status} after {time.monotonic() - begun:.0f} s", flush=True)
-    _said(done.stdout[-4000:] + done.stderr[-2000:])
-    return done.status, done.stdout
+    lines: list[str] = []
+
+    def say(text: str) -> None:
+        lines.append(text)
+        _said(text)
+
+    status = guest.follow(*TARE, *words, seconds=seconds, env=env, say=say)
+    print(f"lab: tare {' '.join(words)}: status {status} after {time.monotonic() - begun:.0f} s", flush=True)
+    return status, "".join(lines)
 
 
 def _doctor(tare: Tare) -> Iterator[Check]:
