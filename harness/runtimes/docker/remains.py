@@ -113,7 +113,8 @@ def _labelled(daemon: Daemon, label: str, deadline: Deadline) -> Iterator[Leftov
 
 
 def _leftover(kind: str, name: str, labels: Mapping[str, str] | None) -> Leftover:
-    return Leftover(kind=kind, name=name, run=(labels or {}).get(RUN, ""))
+    # A container can be killed and removed whatever becomes of another; of images one may be made of another.
+    return Leftover(kind=kind, name=name, run=(labels or {}).get(RUN, ""), beside=kind == CONTAINER)
 
 
 def _labels(daemon: Daemon, leftover: Leftover, deadline: Deadline) -> Mapping[str, str]:
