@@ -16,8 +16,9 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.host.cgroups import Cgroup, cgroup_of
 from harness.model import Accelerator, Mark
-from harness.runtimes.agent import AgentInstance, Channel
+from harness.runtimes.agent import AgentInstance
 from harness.runtimes.base import Counters, Endpoint, Place, Prepared, Processes
+from harness.runtimes.channel import Channel
 from harness.runtimes.docker import remains, specification
 from harness.runtimes.docker.copies import own_files
 from harness.runtimes.docker.cost import Servants
