@@ -1,6 +1,6 @@
 """What instances start from and where they stand."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -33,11 +33,15 @@ class Available:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftover:
-    """Something that carries our label and no live run owns; `kind` names what, `name` which."""
+    """Something that carries our label and no live run owns; `kind` names what, `name` which.
+
+    One that is `beside` may be removed while others of its kind are.
+    """
 
     kind: str
     name: str
     run: str = ""
+    beside: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -282,7 +282,7 @@ class Runtime(Protocol):
         ...
 
     def remove(self, leftover: Leftover, deadline: Deadline) -> None:
-        """Remove one leftover; raises TareError when it cannot."""
+        """Remove one leftover, from any thread if it is `beside`; raises TareError when it cannot."""
         ...
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.model import Accelerator, Mark, Shape, Variant
 from harness.process import have, kill_group, spawn
-from harness.runtimes.agent import AgentInstance, Channel
+from harness.runtimes.agent import AgentInstance
 from harness.runtimes.base import (
     ENTRY_ARGV,
     ENVIRONMENT,
@@ -43,6 +43,7 @@ from harness.runtimes.capabilities import (
     Stoppable,
     Unsupported,
 )
+from harness.runtimes.channel import Channel
 from harness.runtimes.copies import TreeCopies
 
 PROGRAMS = ("bwrap", "taskset", "nsenter")

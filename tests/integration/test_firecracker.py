@@ -15,8 +15,8 @@ from harness.images import ensure
 from harness.model import Mark, RootForms, Shape
 from harness.process import kill_group, spawn
 from harness.rig.network import open_network, remove_namespace
-from harness.runtimes.agent import Channel
 from harness.runtimes.base import Command, Place
+from harness.runtimes.channel import Channel
 from harness.runtimes.firecracker import Firecracker
 from harness.runtimes.firecracker.machine import SERIAL
 from harness.runtimes.guests.boot import command_line

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from harness.deadline import Deadline
 from harness.model import Accelerator, Mark
 from harness.process import kill_group, run, spawn
-from harness.runtimes.agent import Channel
 from harness.runtimes.base import Place, Prepared, Runtime
+from harness.runtimes.channel import Channel
 from harness.runtimes.guests.instance import MOMENTS
 from harness.runtimes.guests.ticks import counter_khz
 from harness.runtimes.libvirt.description import describe

@@ -16,9 +16,10 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.host.cgroups import Cgroup, cgroup_of
 from harness.model import Accelerator, Mark
-from harness.runtimes.agent import AgentInstance, Channel
+from harness.runtimes.agent import AgentInstance
 from harness.runtimes.base import Counters, Endpoint, Place, Prepared, Processes
-from harness.runtimes.docker import remains, specification
+from harness.runtimes.channel import Channel
+from harness.runtimes.docker import inspected, remains, specification
 from harness.runtimes.docker.copies import own_files
 from harness.runtimes.docker.cost import Servants
 from harness.runtimes.docker.daemon import Daemon, Refused
@@ -30,7 +31,6 @@ log = logging.getLogger(__name__)
 CALL_SECONDS = 10.0
 DESTROY_SECONDS = 30.0
 LOG_LINES = 5
-KILLED = 137
 LISTEN_SECONDS = 3600.0
 
 
@@ -198,7 +198,7 @@ class Container(AgentInstance):
             raise
         if state["Running"]:
             return None
-        return "\n".join([died(state, self._place.shape.memory_mib), *self._last_words(deadline)])
+        return "\n".join([inspected.died(state, self._place.shape.memory_mib), *self._last_words(deadline)])
 
     def _last_words(self, deadline: Deadline) -> list[str]:
         with contextlib.suppress(TareError), self._daemon.call(f"show the log of {self.name}", deadline) as api:
@@ -211,28 +211,17 @@ class Container(AgentInstance):
         state = self._inspect(deadline)
         cgroup, _ = self._accounts()
         kills = cgroup.oom_kills()
-        security = [item.removeprefix("name=") for item in about.get("SecurityOptions") or ()]
         return {
-            "runtime": "docker",
-            "image": str(state["Image"]),
-            "network_mode": str(state["HostConfig"]["NetworkMode"]),
-            "storage_driver": str(about.get("Driver", "")),
+            **inspected.facts(about, state),
             "cgroup_path": str(cgroup.cpu),
             "cgroup_version": "2" if cgroup.unified else "1",
-            "docker_security": " ".join(security),
-            "apparmor": str(state.get("AppArmorProfile") or "none"),
-            "oci_runtime": str(state["HostConfig"].get("Runtime", "")),
-            "docker_version": str(about.get("ServerVersion", "")),
-            "containerd_version": _commit(about, "ContainerdCommit"),
-            "runc_version": _commit(about, "RuncCommit"),
             "containerd_events": unheard(containerd_of(self._daemon, deadline)) or "heard",
             "oom_kills": "unknown" if kills is None else str(kills),
-            "pid": str(state["State"]["Pid"]),
         }
 
     def _destroy(self) -> None:
         try:
-            destroy(self._daemon, self.handle, self.name, Deadline.after(DESTROY_SECONDS))
+            remains.destroy(self._daemon, self.handle, self.name, Deadline.after(DESTROY_SECONDS))
         finally:
             self.deafen()
             if self._life is not None:
@@ -261,7 +250,7 @@ def launch(
         instance.create(labels, deadline)
     except BaseException as error:
         try:
-            destroy(daemon, instance.handle, place.name, Deadline.after(DESTROY_SECONDS), labels)
+            remains.destroy(daemon, instance.handle, place.name, Deadline.after(DESTROY_SECONDS), labels)
         except TareError as late:
             error.add_note(str(late))
         finally:
@@ -273,32 +262,6 @@ def launch(
     return instance
 
 
-def destroy(
-    daemon: Daemon, handle: str, name: str, deadline: Deadline, labels: Mapping[str, str] | None = None
-) -> None:
-    """Kill and remove the container `handle` (name or id) with its anonymous volumes; returns when it is gone.
-
-    With `labels`, one that does not carry them all is left alone: a name that was taken before is somebody else's.
-    Raises TareError when it may remain.
-    """
-    try:
-        if labels is not None:
-            with daemon.call(f"inspect {name}", deadline) as api:
-                found = api.inspect_container(handle)["Config"]["Labels"] or {}
-            if not labels.items() <= found.items():
-                return
-        remains.remove_container(daemon, handle, deadline)
-    except Refused as error:
-        if error.status != 404:
-            raise _remains(name, error) from error
-    except TareError as error:
-        raise _remains(name, error) from error
-
-
-def _remains(name: str, error: TareError) -> TareError:
-    return TareError(f"the container {name} may remain", details=str(error), hint="tare clean")
-
-
 def began(pid: int) -> float:
     """When a process was made, in seconds of CLOCK_MONOTONIC, rounded down to the kernel's tick (10 ms).
 
@@ -307,19 +270,3 @@ def began(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     asleep = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
     return int(fields[19]) / os.sysconf("SC_CLK_TCK") - asleep
-
-
-def died(state: Mapping[str, Any], memory_mib: int) -> str:
-    """In words, why a container no longer runs, from the State that the daemon reports."""
-    status = int(state.get("ExitCode") or 0)
-    if state.get("OOMKilled"):
-        return f"killed by the kernel: it needed more than its {memory_mib} MiB of memory (exit status {status})"
-    if error := state.get("Error"):
-        return f"{error} (exit status {status})"
-    if status == KILLED:
-        return f"killed by SIGKILL from outside (exit status {status})"
-    return f"{state.get('Status') or 'exited'} with exit status {status}"
-
-
-def _commit(about: Mapping[str, Any], key: str) -> str:
-    return str((about.get(key) or {}).get("ID", ""))

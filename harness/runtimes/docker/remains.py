@@ -90,6 +90,32 @@ def remove_container(daemon: Daemon, name: str, deadline: Deadline) -> None:
         time.sleep(BUSY_SECONDS)
 
 
+def destroy(
+    daemon: Daemon, handle: str, name: str, deadline: Deadline, labels: Mapping[str, str] | None = None
+) -> None:
+    """Kill and remove the container `handle` (name or id) with its anonymous volumes; returns when it is gone.
+
+    With `labels`, one that does not carry them all is left alone: a name that was taken before is somebody else's.
+    Raises TareError when it may remain.
+    """
+    try:
+        if labels is not None:
+            with daemon.call(f"inspect {name}", deadline) as api:
+                found = api.inspect_container(handle)["Config"]["Labels"] or {}
+            if not labels.items() <= found.items():
+                return
+        remove_container(daemon, handle, deadline)
+    except Refused as error:
+        if error.status != 404:
+            raise _may_remain(name, error) from error
+    except TareError as error:
+        raise _may_remain(name, error) from error
+
+
+def _may_remain(name: str, error: TareError) -> TareError:
+    return TareError(f"the container {name} may remain", details=str(error), hint="tare clean")
+
+
 def _labelled(daemon: Daemon, label: str, deadline: Deadline) -> Iterator[Leftover]:
     wanted = {"label": label}
     with daemon.call("list containers", deadline) as api:
@@ -113,7 +139,8 @@ def _labelled(daemon: Daemon, label: str, deadline: Deadline) -> Iterator[Leftov
 
 
 def _leftover(kind: str, name: str, labels: Mapping[str, str] | None) -> Leftover:
-    return Leftover(kind=kind, name=name, run=(labels or {}).get(RUN, ""))
+    # A container can be killed and removed whatever becomes of another; of images one may be made of another.
+    return Leftover(kind=kind, name=name, run=(labels or {}).get(RUN, ""), beside=kind == CONTAINER)
 
 
 def _labels(daemon: Daemon, leftover: Leftover, deadline: Deadline) -> Mapping[str, str]:

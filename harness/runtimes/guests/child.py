@@ -13,8 +13,9 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.model import Accelerator, Mark
 from harness.process import kill_group, spawn
-from harness.runtimes.agent import AgentInstance, Channel
+from harness.runtimes.agent import AgentInstance
 from harness.runtimes.base import VMM, Counters, Endpoint, Place, Processes
+from harness.runtimes.channel import Channel
 from harness.runtimes.guests.disks import data_disk, make_data
 from harness.runtimes.guests.labelled import labels_for
 from harness.runtimes.guests.qemu import Qemu

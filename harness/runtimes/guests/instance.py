@@ -8,8 +8,9 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.model import Accelerator, Mark
-from harness.runtimes.agent import AgentInstance, Channel
+from harness.runtimes.agent import AgentInstance
 from harness.runtimes.base import VMM, Counters, Endpoint, Place, Processes
+from harness.runtimes.channel import Channel
 from harness.runtimes.guests.accel import nested_paging
 from harness.runtimes.guests.boot import EARLY_DEVICE, first_marks
 from harness.runtimes.guests.qemu import Qemu

@@ -11,8 +11,8 @@ import libvirt_qemu
 
 from harness.deadline import Deadline
 from harness.host.listener import listener_of
-from harness.runtimes.agent import Channel
 from harness.runtimes.base import Command, Endpoint, Processes
+from harness.runtimes.channel import Channel
 from harness.runtimes.guests.boot import POWER_OFF
 from harness.runtimes.guests.instance import Launched, QemuGuest
 from harness.runtimes.guests.qemu import Qemu

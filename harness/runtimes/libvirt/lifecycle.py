@@ -13,7 +13,6 @@ import libvirt
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.daemons.private import Kvm, missing_programs
-from harness.runtimes.agent import Channel
 from harness.runtimes.base import Place
 from harness.runtimes.capabilities import (
     Clonable,
@@ -25,6 +24,7 @@ from harness.runtimes.capabilities import (
     Stoppable,
     Unsupported,
 )
+from harness.runtimes.channel import Channel
 from harness.runtimes.guests.boot import mac_of
 from harness.runtimes.guests.disks import make_copy, make_overlay
 from harness.runtimes.libvirt.domain import Domain, render

@@ -13,8 +13,8 @@ from harness.errors import TareError
 from harness.host.daemons.reach import LIBVIRT_NAMED
 from harness.model import Accelerator, Leftover, Mark, Shape, Variant
 from harness.process import have
-from harness.runtimes.agent import Channel
 from harness.runtimes.base import Available, Place, Prepared, RootForms
+from harness.runtimes.channel import Channel
 from harness.runtimes.guests import accel
 from harness.runtimes.guests.copies import DiskCopies
 from harness.runtimes.guests.disks import kernel_and_disk, make_data, make_overlay

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 
 from harness.deadline import Deadline
-from harness.runtimes.agent import Channel
 from harness.runtimes.base import Command
+from harness.runtimes.channel import Channel
 from harness.runtimes.guests.boot import POWER_OFF
 from harness.runtimes.guests.instance import Launched, QemuGuest
 from harness.runtimes.guests.qemu import Qemu

@@ -10,8 +10,8 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.model import Accelerator, Available, Leftover, RootForms, Shape, Variant
 from harness.process import have, run
-from harness.runtimes.agent import Channel
 from harness.runtimes.base import Place, Prepared
+from harness.runtimes.channel import Channel
 from harness.runtimes.guests import accel, labelled
 from harness.runtimes.guests.copies import DiskCopies
 from harness.runtimes.guests.disks import data_disk, kernel_and_disk, make_data, make_overlay

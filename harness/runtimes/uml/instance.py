@@ -11,8 +11,9 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.model import Accelerator, Mark
 from harness.process import kill_group
-from harness.runtimes.agent import AgentInstance, Channel
+from harness.runtimes.agent import AgentInstance
 from harness.runtimes.base import VMM, Counters, Endpoint, Place, Processes
+from harness.runtimes.channel import Channel
 from harness.runtimes.guests.boot import EARLY_DEVICE, first_marks
 
 USERSPACE = "userspace"

@@ -15,8 +15,8 @@ from harness.model import Accelerator, Leftover, Shape, Variant
 from harness.process import have, spawn
 from harness.rig.links import alias, ip
 from harness.rig.network import remove_interface
-from harness.runtimes.agent import Channel
 from harness.runtimes.base import Available, Place, Prepared, RootForms
+from harness.runtimes.channel import Channel
 from harness.runtimes.guests.boot import mac_of
 from harness.runtimes.guests.copies import DiskCopies
 from harness.runtimes.guests.disks import make_data

@@ -18,7 +18,8 @@ from harness.runtimes.base import Place, Prepared
 from harness.runtimes.docker.cost import Servants
 from harness.runtimes.docker.daemon import Daemon, chosen_url
 from harness.runtimes.docker.image import tag
-from harness.runtimes.docker.instance import began, died
+from harness.runtimes.docker.inspected import died, facts
+from harness.runtimes.docker.instance import began
 from harness.runtimes.docker.specification import VARIANTS, container, endpoint
 
 HERE = Path("/nowhere")
@@ -124,6 +125,17 @@ def test_only_the_volume_variant_has_a_labelled_volume_and_only_for_scratch() ->
 )
 def test_why_it_died(state: dict[str, object], words: str) -> None:
     assert words in died(state, 512)
+
+
+def test_facts_are_texts_also_where_the_daemon_says_nothing() -> None:
+    container = {"Image": "sha256:1", "HostConfig": {"NetworkMode": "host"}, "State": {"Pid": 7}}
+    bare = facts({}, container)
+    assert (bare["pid"], bare["apparmor"], bare["docker_security"], bare["runc_version"]) == ("7", "none", "", "")
+    about = {"SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"], "RuncCommit": {"ID": "v1.2"}}
+    told = facts(about, {**container, "AppArmorProfile": "docker-default"})
+    assert told["docker_security"] == "seccomp,profile=builtin cgroupns"
+    assert (told["apparmor"], told["runc_version"]) == ("docker-default", "v1.2")
+    assert bare.keys() == told.keys() and all(isinstance(value, str) for value in told.values())
 
 
 def test_a_daemon_that_cannot_be_weighed_says_why() -> None:

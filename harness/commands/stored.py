@@ -1,0 +1,171 @@
+"""Commands on stored runs: rendered, judged, compared, exported, removed."""
+
+import argparse
+import dataclasses
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from harness import paths, requests
+from harness.commands.output import print_lines, render, show
+from harness.errors import ExitCode, bad_input
+
+if TYPE_CHECKING:
+    from harness.comparing.compare import Comparison
+    from harness.report.stored import Stored
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Render a stored run again."""
+    from harness.store import find
+
+    render(find(requests.results(arguments), arguments.run).directory)
+    return ExitCode.FINE
+
+
+def claims(arguments: argparse.Namespace) -> int:
+    """Verdicts on a document's claims by stored runs; GATE when one is contradicted and the user asked for that."""
+    from harness.analysis.verdicts import verdicts
+    from harness.claims import load_claims
+    from harness.config import load_workloads
+    from harness.report import claims as ledger
+    from harness.report import markdown
+
+    folder = requests.workloads_folder(arguments)
+    known = load_claims(folder, load_workloads(folder))
+    stored = _stored(arguments, arguments.runs)
+    found = verdicts(known, [ledger.evidence(one) for one in stored])
+    host = stored[0].fact("host") if stored else ""
+    if arguments.markdown:
+        print_lines(markdown.claims(found))
+    else:
+        width = shutil.get_terminal_size((100, 24)).columns
+        data = ledger.as_dict(found, [one.fact("run") for one in stored], host)
+        show(arguments, data, [ledger.text(found, width), "", ledger.count_words(found)])
+    contradicted = any(one.word == "contradicted" for one in found)
+    return ExitCode.GATE if arguments.fail_on and contradicted else ExitCode.FINE
+
+
+def advise(arguments: argparse.Namespace) -> int:
+    """Which variants meet the user's needs, by stored runs of this host."""
+    from harness import advising
+
+    width = shutil.get_terminal_size((120, 24)).columns
+    glossary = advising.glossary(arguments)
+    needs = () if arguments.list else advising.needs(arguments, glossary)
+    # After what may be refused: these take seconds.
+    from harness.report import advice as rendered
+    from harness.report import terminal
+
+    if arguments.list:
+        listed = [dataclasses.asdict(term) for term in glossary.terms]
+        show(arguments, listed, [terminal.text(rendered.glossary(glossary.terms), width)])
+        return ExitCode.FINE
+    stored = _stored(arguments, arguments.run or ())
+    found = advising.advise(needs, stored, arguments.variant or (), requests.results(arguments))
+    if arguments.markdown:
+        print_lines(rendered.markdown(found))
+    else:
+        data = rendered.as_dict(found, [one.fact("run") for one in stored], stored[0].fact("host"))
+        show(arguments, data, [rendered.text(found, width)])
+    return ExitCode.FINE
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Compare sides of runs; GATE when a regression is certain and the user asked for that."""
+    from harness.comparing import compare as comparing
+    from harness.comparing.sides import open_side
+    from harness.flags import parse_gate
+    from harness.report import comparison as rendered
+
+    folder, against = requests.results(arguments), arguments.against
+    threshold = None if arguments.fail_on is None else parse_gate(arguments.fail_on, "--fail-on")
+    sides = [open_side(word.split(","), folder, against) for word in arguments.sides]
+    if arguments.baseline is None and len(sides) < 2:
+        raise bad_input("SIDE", "one side cannot be compared", "name a second one, or --baseline last:5")
+    if arguments.baseline is None:
+        first, *sides = sides
+        found = [comparing.compare(first, side, against=against, allowed=set(arguments.allow)) for side in sides]
+    else:
+        found = []
+        for side in sides:
+            first = comparing.baseline_side(arguments.baseline, side, folder, against)
+            found.append(comparing.compare(first, side, against=against, allowed=set(arguments.allow)))
+    if arguments.html:
+        rendered.write_page(found, arguments.html)
+    _show_comparisons(arguments, found)
+    if threshold is None:
+        return ExitCode.FINE
+    gates = [comparing.gate(one.rows, threshold) for one in found]
+    for one in gates:
+        for line in rendered.gate_lines(one, threshold):
+            print(line, file=sys.stderr)
+    return ExitCode.GATE if any(one.failed for one in gates) else ExitCode.FINE
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Write a stored run's samples as CSV, Parquet or both, derived from its journal."""
+    from harness import journal, records, samples
+    from harness.store import find
+
+    asked = {"--csv": arguments.csv, "--parquet": arguments.parquet}
+    files = {flag: file for flag, file in asked.items() if file is not None}
+    if not files:
+        raise bad_input("export", "there is no file to write", "add --csv FILE, --parquet FILE or both")
+    for flag, file in files.items():
+        if not file.absolute().parent.is_dir():
+            raise bad_input(flag, f"there is no folder {file.absolute().parent}", "name a file in a folder")
+    rows = records.rows(journal.read(find(requests.results(arguments), arguments.run).directory))
+    if arguments.csv is not None:
+        samples.write_csv(rows, arguments.csv)
+    if arguments.parquet is not None:
+        from harness.scan import write_parquet
+
+        write_parquet(rows, arguments.parquet)
+    print_lines(f"{len(rows)} samples written to {file}" for file in files.values())
+    return ExitCode.FINE
+
+
+def prune(arguments: argparse.Namespace) -> int:
+    """Remove all but the newest runs; not while one is being measured."""
+    from harness import store
+    from harness.flags import parse_count
+    from harness.rig.lock import host_lock
+
+    keep = parse_count(arguments.keep, "--keep", least=0)
+    with host_lock(paths.locks(), "prune"):
+        removed = store.prune(requests.results(arguments), keep)
+    print_lines(f"removed {path}" for path in removed)
+    print(f"{len(removed)} runs removed, at most {keep} kept")
+    return ExitCode.FINE
+
+
+def _stored(arguments: argparse.Namespace, words: Sequence[str]) -> "list[Stored]":
+    """The runs that were named, newest first, or else all of the newest run's host."""
+    from harness.report import claims as ledger
+    from harness.store import find, runs
+
+    results = requests.results(arguments)
+    if words:
+        # Newest first, whatever the order in which they were named.
+        named = {(one := find(results, word)).name: one.directory for word in words}
+        return ledger.load_named([named[name] for name in sorted(named, reverse=True)])
+    stored, damaged = ledger.load_newest_host([one.directory for one in reversed(runs(results))])
+    for line in damaged:
+        print(line, file=sys.stderr)
+    return stored
+
+
+def _show_comparisons(arguments: argparse.Namespace, found: "Sequence[Comparison]") -> None:
+    from harness.report import comparison as rendered
+
+    if arguments.json:
+        print(json.dumps([rendered.as_json(one) for one in found], indent=2, ensure_ascii=False))
+    elif arguments.markdown:
+        print("\n".join(rendered.markdown(one) for one in found))
+    else:
+        print("\n\n".join(rendered.text(one, shutil.get_terminal_size((120, 24)).columns) for one in found))
+    if arguments.html:
+        print(f"page: {arguments.html}", file=sys.stderr)
