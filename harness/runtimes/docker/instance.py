@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
-from harness.host.cgroups import Cgroup, cgroup_of
+from harness.host.cgroups import Cgroup, cgroup_of, cpu_weight
 from harness.model import Accelerator, Mark
 from harness.runtimes.agent import AgentInstance, Channel
 from harness.runtimes.base import Counters, Endpoint, Place, Prepared, Processes
@@ -219,6 +219,7 @@ class Container(AgentInstance):
             "storage_driver": str(about.get("Driver", "")),
             "cgroup_path": str(cgroup.cpu),
             "cgroup_version": "2" if cgroup.unified else "1",
+            "cgroup_cpu_weight": cpu_weight(int(state["State"]["Pid"])),
             "docker_security": " ".join(security),
             "apparmor": str(state.get("AppArmorProfile") or "none"),
             "oci_runtime": str(state["HostConfig"].get("Runtime", "")),
