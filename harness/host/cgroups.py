@@ -1,11 +1,19 @@
-"""A process's cgroup of either version: its CPU time, its memory and its memory events."""
+"""A process's cgroup of either version: its CPU time and weight, its memory and its memory events."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import psutil
 
 from harness.errors import TareError
+
+DEFAULT, UNKNOWN = "default", "unknown"
+SHARES, WEIGHT = ("cpu.shares", 1024), ("cpu.weight", 100)
+"""The file of a cgroup's CPU weight and what a new one has, of version 1 and of version 2."""
+OWN = re.compile(r"tare-[0-9a-f]{6}-\d+|[0-9a-f]{12,}")
+"""What the names of one instance's own cgroups hold: its name, or a container's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,40 @@ def cgroup_of(pid: int) -> Cgroup:
     raise TareError("a process's cgroup cannot be found", details=f"/proc/{pid}/cgroup names {sorted(paths)}")
 
 
+def cpu_weight(pid: int) -> str:
+    """The CPU weights that a process's cgroup and those above it have, in the words of `weights`, for the parity table.
+
+    It never raises: `unknown` where the process is gone.
+    """
+    try:
+        return weights(_paths(pid), _mounts())
+    except TareError:
+        return UNKNOWN
+
+
+def weights(paths: Mapping[str, str], mounts: Mapping[str, Path]) -> str:
+    """In words, the CPU weights from below the root down to where a process is: `machine=4096 (4 × the default)`.
+
+    `paths` and `mounts` are by controller. Only levels with another weight than the default are named, `default` when
+    there are none; names of an instance's own levels are `…`, so that two instances compare. `unknown` where it cannot
+    be seen from here. Sources: the kernel's admin-guide/cgroup-v2.rst and scheduler/sched-design-CFS.rst.
+    """
+    # Version 1 is where the kernel has the CPU controller as soon as it names it there, mounted or not.
+    controller, (file, usual) = ("cpu", SHARES) if "cpu" in paths else ("", WEIGHT)
+    if controller not in paths or controller not in mounts:
+        return UNKNOWN
+    top, parts = mounts[controller], PurePosixPath(paths[controller]).parts
+    if ".." in parts or not top.joinpath(*parts).is_dir():
+        return UNKNOWN
+    levels = [parts[:depth] for depth in range(1, len(parts) + 1)]
+    found = [(_level(level), _weight(top.joinpath(*level, file))) for level in levels]
+    # In version 2 a level whose parent does not hand the controller down has no weight, and none below it has.
+    if controller and any(weight is None for _, weight in found):
+        return UNKNOWN
+    odd = [(level, weight) for level, weight in found if weight is not None and weight != usual]
+    return ", ".join(f"{level}={weight} ({weight / usual:.3g} × the default)" for level, weight in odd) or DEFAULT
+
+
 def own_memory(pid: int, mine: int) -> Charged | None:
     """What the memory cgroup of `pid` is charged for; None where that also holds others: it is the root, or the one
     that the process `mine` is in."""
@@ -93,6 +135,18 @@ def own_memory(pid: int, mine: int) -> Charged | None:
     if theirs.memory is None or theirs.memory == ours.memory or theirs.memory in _mounts().values():
         return None
     return theirs.charged()
+
+
+def _level(parts: tuple[str, ...]) -> str:
+    """A cgroup's path, without what is one instance's own; systemd writes a name's hyphens as \\x2d."""
+    return "/".join("…" if OWN.search(part.replace("\\x2d", "-")) else part for part in parts)
+
+
+def _weight(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def _counting(directory: Path, top: Path) -> Path:

@@ -55,6 +55,7 @@ def page(stored: Stored, plots: Sequence[Plot]) -> str:
             cost=tables.host_cost_table(stored),
             efficiency=efficiency_table(stored),
             parity=tables.parity_table(stored),
+            parity_notes=tables.parity_notes(stored),
             lone=tables.parity_table(stored, shared=False),
             skips=tables.skips_table(stored),
             voids=tables.voids_table(stored),

@@ -64,11 +64,12 @@ def _lines(stored: Stored, plots: Sequence[Plot], picture: str) -> Iterator[str]
     for resource, chapter in CHAPTERS.items():
         yield from _chapter(resource, chapter, stored, plots, picture)
     yield from _published(stored, plots, picture)
+    beside = {"boot": boot.notes, "parity": tables.parity_notes}
     for title, kind, one in (
         ("Boot", "boot", tables.boot_table(stored)),
         ("Host cost", "host-cost", tables.host_cost_table(stored)),
         ("Efficiency: work for one CPU second of the host", "", efficiency_table(stored)),
-        ("Parity: facts that differ between the variants", "", tables.parity_table(stored)),
+        ("Parity: facts that differ between the variants", "parity", tables.parity_table(stored)),
         ("Not run here", "", tables.skips_table(stored)),
         ("Failed and voided", "", tables.voids_table(stored)),
         ("Host and versions", "", tables.host_table(stored)),
@@ -77,7 +78,7 @@ def _lines(stored: Stored, plots: Sequence[Plot], picture: str) -> Iterator[str]
             yield f"\n## {title}\n"
             yield from _pictures(plots, kind, picture)
             yield from table(one)
-            yield from (f"{escape(note)}\n" for note in (boot.notes(stored) if kind == "boot" else ()))
+            yield from (f"{escape(note)}\n" for note in (beside[kind](stored) if kind in beside else ()))
     yield ""
     yield from (f"- {escape(str(note))}" for note in stored.entries("notes"))
     if command := command_line(stored):

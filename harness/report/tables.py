@@ -15,6 +15,8 @@ from harness.report.table import Group, Section, Table, plain
 
 EACH_INSTANCES_OWN = frozenset({"pid", "cgroup", "cgroup_path", "name", "uuid", "container"})
 """Facts that differ between any two instances and so explain nothing."""
+WEIGHED = "cgroup_cpu_weight"
+"""The fact that has a note of its own where it differs."""
 PASSING = r"tare-[0-9a-f]{6}-\d+|\b[0-9a-f]{12,}\b"
 """What differs between two failures that are alike: names of instances, ids."""
 
@@ -186,6 +188,18 @@ def parity_table(stored: Stored, *, shared: bool = True) -> Table:
     group = Group(title="", sections=tuple(sections))
     title = "Parity" if shared else "Facts of one runtime only"
     return Table(title=title, columns=("fact", "value", "variants"), numeric=frozenset(), groups=(group,))
+
+
+def parity_notes(stored: Stored) -> list[str]:
+    """What must be known to read the parity table: what a difference of CPU weights does to figures."""
+    facts = [one for one in stored.mapping("instances").values() if isinstance(one, dict) and WEIGHED in one]
+    if len({_said(one[WEIGHED]) for one in facts} - {"unknown"}) < 2:
+        return []
+    return [
+        f"{WEIGHED} names the control groups around an instance, from the top of the host's hierarchy down, that have "
+        "another CPU weight than the kernel's default. CPU time that several groups want is divided by their weights: "
+        "beside a neighbour, or on CPUs that they share, variants of different weights are not compared fairly."
+    ]
 
 
 def _clocks(stored: Stored) -> Iterable[tuple[str, str]]:

@@ -18,6 +18,7 @@ import psutil
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
+from harness.host.cgroups import cpu_weight
 from harness.model import Accelerator, Mark, Shape, Variant
 from harness.process import have, kill_group, spawn
 from harness.runtimes.agent import AgentInstance
@@ -217,7 +218,8 @@ class Process(AgentInstance):
         return f"exit status {self._child.returncode}: {self._child.stderr.read().decode(errors='replace')[-500:]}"
 
     def _host_facts(self) -> Mapping[str, str]:
-        return {"runtime": "bubblewrap", "pid": str(self._child.pid)}
+        pid = self._child.pid
+        return {"runtime": "bubblewrap", "pid": str(pid), "cgroup_cpu_weight": cpu_weight(pid)}
 
     def _destroy(self) -> None:
         """Ask the entry to end, so that bubblewrap reaps it at once; kill what is still there."""

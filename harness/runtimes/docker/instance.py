@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
-from harness.host.cgroups import Cgroup, cgroup_of
+from harness.host.cgroups import Cgroup, cgroup_of, cpu_weight
 from harness.model import Accelerator, Mark
 from harness.runtimes.agent import AgentInstance
 from harness.runtimes.base import Counters, Endpoint, Place, Prepared, Processes
@@ -215,6 +215,7 @@ class Container(AgentInstance):
             **inspected.facts(about, state),
             "cgroup_path": str(cgroup.cpu),
             "cgroup_version": "2" if cgroup.unified else "1",
+            "cgroup_cpu_weight": cpu_weight(int(state["State"]["Pid"])),
             "containerd_events": unheard(containerd_of(self._daemon, deadline)) or "heard",
             "oom_kills": "unknown" if kills is None else str(kills),
         }

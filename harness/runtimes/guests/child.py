@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import TareError
+from harness.host.cgroups import cpu_weight
 from harness.model import Accelerator, Mark
 from harness.process import kill_group, spawn
 from harness.runtimes.agent import AgentInstance
@@ -114,7 +115,12 @@ class ChildGuest(AgentInstance):
 
     def _host_facts(self) -> Mapping[str, str]:
         huge = self._process.huge_mib()
-        return {**self._known, "vhost": "no", "memory_huge_mib": "unknown" if huge is None else str(huge)}
+        return {
+            **self._known,
+            "vhost": "no",
+            "memory_huge_mib": "unknown" if huge is None else str(huge),
+            "cgroup_cpu_weight": cpu_weight(self._child.pid),
+        }
 
     def _destroy(self) -> None:
         try:

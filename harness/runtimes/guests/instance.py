@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
+from harness.host.cgroups import cpu_weight
 from harness.model import Accelerator, Mark
 from harness.runtimes.agent import AgentInstance
 from harness.runtimes.base import VMM, Counters, Endpoint, Place, Processes
@@ -136,7 +137,7 @@ class QemuGuest(AgentInstance):
         huge = process.huge_mib() if process else None
         return {
             **self._known,
-            **({"pid": str(process.pid)} if process else {}),
+            **({"pid": str(process.pid), "cgroup_cpu_weight": cpu_weight(process.pid)} if process else {}),
             "vhost": "yes" if process and process.uses_vhost() else "no",
             "host_thp": _chosen(Path("/sys/kernel/mm/transparent_hugepage/enabled")),
             "memory_huge_mib": "unknown" if huge is None else str(huge),

@@ -9,6 +9,7 @@ import psutil
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
+from harness.host.cgroups import cpu_weight
 from harness.model import Accelerator, Mark
 from harness.process import kill_group
 from harness.runtimes.agent import AgentInstance
@@ -110,7 +111,8 @@ class Guest(AgentInstance):
         return f"its console ends with:\n{text}" if text else "its console is empty"
 
     def _host_facts(self) -> Mapping[str, str]:
-        return {**self._known, "pid": str(self._child.pid)}
+        pid = self._child.pid
+        return {**self._known, "pid": str(pid), "cgroup_cpu_weight": cpu_weight(pid)}
 
     def _destroy(self) -> None:
         self._undo()

@@ -124,6 +124,25 @@ def test_parity_shows_what_two_runtimes_recorded_differently(rendered: Path) -> 
     assert [section.rows[0][:2] for section in lone] == [("runc_version", "1.1.5")]
 
 
+def test_cpu_weights_that_differ_are_shown_and_explained(tmp_path: Path) -> None:
+    odd = "machine=4096 (4 × the default)"
+    facts = synthetic.manifest()
+    for variant, own in facts["instances"].items():
+        own["cgroup_cpu_weight"] = odd if "libvirt" in variant else "default"
+    folder = synthetic.write(tmp_path / "run", synthetic.samples(blocks=2), facts)
+    run = load(folder)
+    (found,) = (one for one in tables.parity_table(run).groups[0].sections if one.rows[0][0] == "cgroup_cpu_weight")
+    assert {row[1] for row in found.rows} == {"default", odd}
+    harness.report.render(folder)
+    for said in (text_of(folder), (folder / "report.md").read_text()):
+        assert odd in said and said.count("are not compared fairly") == 1
+    for own in facts["instances"].values():
+        own["cgroup_cpu_weight"] = odd
+    assert not tables.parity_notes(stored(tmp_path, run.samples, facts)), "an odd weight that all have is fair"
+    unseen = {"instances": {"a": 3, "b": {"cgroup_cpu_weight": "unknown"}, "c": {"cgroup_cpu_weight": []}}}
+    assert not tables.parity_notes(stored(tmp_path, run.samples, unseen)), "what is not known is no difference"
+
+
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
     """Past the strict reader of samples.csv, too, which lets none of these names through."""
     rows = [row | {"reason": HOSTILE, "valid": row["valid"] == "true"} for row in synthetic.samples(blocks=2)]

@@ -10,10 +10,11 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.model import NetworkPlace, Shape
+from harness.host.cgroups import cpu_weight
+from harness.model import Accelerator, NetworkPlace, Shape
 from harness.runtimes.base import Place
 from harness.runtimes.guests import labelled
-from harness.runtimes.guests.child import begin, said, start
+from harness.runtimes.guests.child import ChildGuest, begin, said, start
 from harness.runtimes.guests.confined import confined
 from harness.runtimes.guests.disks import data_disk
 
@@ -49,6 +50,15 @@ def test_its_process_has_the_channel_the_log_and_the_labels_and_goes_with_all(pl
             time.sleep(0.01)
     assert child.returncode is not None
     assert not data_disk(place).exists() and not begun.channel.path.exists()
+
+
+def test_the_host_tells_the_weight_of_its_group(place: Place) -> None:
+    with ExitStack() as undo:
+        begun = begin(place, {}, Deadline.after(30), undo)
+        child = start(["cat"], begun, place, {}, undo)
+        with ChildGuest("cat", place, begun, child, Accelerator.TCG, "", {"known": "yes"}, undo.pop_all()) as guest:
+            facts = guest._host_facts()
+    assert facts["cgroup_cpu_weight"] == cpu_weight(os.getpid()) and facts["known"] == "yes"
 
 
 def test_a_program_that_is_not_there_leaves_nothing(place: Place) -> None:
