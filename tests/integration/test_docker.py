@@ -25,6 +25,7 @@ from harness.rig.network import Network, open_network
 from harness.runtimes.base import Command, Entry, Place, Prepared, RawOutput
 from harness.runtimes.copies import allocated, packing, unpacking
 from harness.runtimes.docker import Docker, instance, moments
+from harness.runtimes.docker.daemon import Daemon
 from harness.runtimes.docker.specification import VARIANTS
 
 pytestmark = [
@@ -212,6 +213,24 @@ def test_limits_are_the_shape(bench: Bench) -> None:
         greedy = Command(argv=("python3", "-c", "b'x' * 2**29"))
         assert container.start(greedy, Deadline.after(10)).wait(Deadline.after(30)).status == -signal.SIGKILL
         assert int(container.facts(Deadline.after(20))["oom_kills"]) >= 1
+
+
+def test_a_weight_that_somebody_gave_its_group_is_a_fact(bench: Bench) -> None:
+    with bench.launch("bridge", "agent", f"tare-{NAME}-weight") as container:
+        container.wait(Mark.READY, Deadline.after(30))
+        facts = container.facts(Deadline.after(20))
+        assert facts["cgroup_cpu_weight"] == "default"
+        name, weight = ("cpu.weight", 200) if facts["cgroup_version"] == "2" else ("cpu.shares", 2048)
+        Path(facts["cgroup_path"], name).write_text(str(weight))
+        assert container.facts(Deadline.after(20))["cgroup_cpu_weight"].endswith(f"={weight} (2 × the default)")
+
+
+def test_the_daemon_is_repeated_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    daemon = Daemon(bench.daemons.docker_url or "", Deadline.after(20))
+    for name in ("one", "two"):
+        daemon.warn(name, ["no swap limit"])
+    daemon.close()
+    assert [record.getMessage() for record in caplog.records] == ["docker, about one: no swap limit"]
 
 
 def test_the_beacon_becomes_ready(bench: Bench) -> None:

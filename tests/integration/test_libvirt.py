@@ -187,7 +187,7 @@ def test_a_guest_works_serves_its_peer_and_has_a_data_disk(bench: Bench, variant
         assert server.wait(Deadline.after(20)).status == 0
         facts = guest.facts(Deadline.after(20))
         assert facts["query-kvm"] == "disabled" and facts["machine"] == "q35" and facts["memory_preallocated"] == "yes"
-        assert facts["data_disk"] == f"{form} cache=none io=native"
+        assert facts["data_disk"] == f"{form} cache=none io=native" and facts["cgroup_cpu_weight"] == "default"
         parts = guest.processes()
         assert set(parts) == {VMM, "libvirtd"}, "its own, and the daemon that all share"
         ram, whole = memory.guest_ram(parts[VMM][0], SHAPE.memory_mib * 2**20), memory.resident(parts[VMM])

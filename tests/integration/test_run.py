@@ -159,6 +159,7 @@ def test_one_shape_and_one_root_for_all(finished: Finished) -> None:
     assert {facts[name]["cpus"] for name in ("native", "docker/bridge")} == {cpus}
     assert len({one["nofile"] for one in facts.values()}) == 1
     assert len({one["python"] for one in facts.values()}) == 1
+    assert {one["cgroup_cpu_weight"] for one in facts.values()} == {"default"}
     assert all(word.endswith(":/") for word in facts["native"]["cgroup"].split())
 
 

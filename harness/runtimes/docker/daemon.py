@@ -1,8 +1,9 @@
 """The connection to one Docker daemon: every call has a deadline, every failure becomes one of our errors."""
 
+import logging
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.host.listener import listener_of
 
+log = logging.getLogger(__name__)
 UNIX = "unix://"
 DEFAULT_URL = "unix:///var/run/docker.sock"
 LEAST_SECONDS = 0.05
@@ -29,6 +31,7 @@ class Daemon:
 
     def __init__(self, url: str, deadline: Deadline) -> None:
         self.url = url
+        self._warned: set[str] = set()
         # The SDK takes 0.2 s to import, which listing runtimes without a daemon need not pay.
         import docker
 
@@ -55,6 +58,13 @@ class Daemon:
             with self.call("describe itself", deadline) as api:
                 self._about = dict(api.info())
         return self._about
+
+    def warn(self, about: str, warnings: Iterable[str]) -> None:
+        """Log what the daemon warned of `about` something, each warning once for all containers."""
+        for warning in warnings:
+            if warning not in self._warned:
+                self._warned.add(warning)
+                log.warning("docker, about %s: %s", about, warning)
 
     def pid(self) -> int | None:
         """The process that opened the daemon's socket; under socket activation that is the service manager."""

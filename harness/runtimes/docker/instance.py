@@ -74,8 +74,7 @@ class Container(AgentInstance):
             made = api.create_container_from_config(config, self.name)
         self._marks[Mark.CREATED] = time.monotonic()
         self.handle = str(made["Id"])
-        for warning in made.get("Warnings") or ():
-            log.warning("docker, about %s: %s", self.name, warning)
+        self._daemon.warn(self.name, made.get("Warnings") or ())
         self._start(deadline)
 
     def start_again(self, deadline: Deadline) -> None:
