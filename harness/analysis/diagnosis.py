@@ -6,6 +6,7 @@ table of a hundred sound figures shows about one of each by chance.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,21 @@ LOAD = 0.25
 """Share of the host's CPUs that were busy before the blocks began."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """The circumstances of a variant's iterations of one metric, void ones included.
+
+    `strayed` counts those whose clocks did not agree; `steal` is the stolen share of the CPUs' time where it is known,
+    `mhz` the mean frequency, NaN where it is not.
+    """
+
+    iterations: int = 0
+    strayed: int = 0
+    steal: float = 0.0
+    mhz: float = math.nan
+    blocks: frozenset[int] = frozenset()
+
+
 def of_series(base: Sequence[float], own: Sequence[float], differences: Sequence[float]) -> Iterator[str]:
     """Words about paired block values in the order of time (on the log scale: their logarithms)."""
     if len(differences) < LEAST_BLOCKS:
@@ -42,25 +58,43 @@ def of_series(base: Sequence[float], own: Sequence[float], differences: Sequence
         yield from _modes(name, values)
 
 
-def of_rows(base: pd.DataFrame, own: pd.DataFrame, loads: Mapping[int, float], cpus: int) -> Iterator[str]:
-    """Words about the circumstances of two arms: `base` and `own` are their measured rows, void ones included.
+def of_arms(base: Arm, own: Arm, loads: Mapping[int, float], cpus: int) -> Iterator[str]:
+    """Words about the circumstances of two arms.
 
     `loads` is the host's background by block in busy CPUs, of `cpus` in all.
     """
-    rows = pd.concat([base, own])
-    clock = rows["reason"].astype(str).str.contains("clock:")
-    if clock.any():
-        yield f"clock mismatch in {int(clock.sum())} of {len(rows)} iterations"
+    if strayed := base.strayed + own.strayed:
+        yield f"clock mismatch in {strayed} of {base.iterations + own.iterations} iterations"
     for name, arm in (("baseline", base), ("variant", own)):
-        share = _steal(arm)
-        if share > STEAL:
-            yield f"steal {share:.1%} of the {name}'s CPU time"
-    first, second = (pd.to_numeric(arm["mhz"], errors="coerce").mean() for arm in (base, own))
-    if first > 0 and second > 0 and abs(second / first - 1) > FREQUENCY:
-        yield f"frequency differs: {first:.0f} MHz and {second:.0f} MHz"
-    busy = [loads[block] / cpus for block in rows["block"].unique() if block in loads]
+        if arm.steal > STEAL:
+            yield f"steal {arm.steal:.1%} of the {name}'s CPU time"
+    if base.mhz > 0 and own.mhz > 0 and abs(own.mhz / base.mhz - 1) > FREQUENCY:
+        yield f"frequency differs: {base.mhz:.0f} MHz and {own.mhz:.0f} MHz"
+    busy = [loads[block] / cpus for block in base.blocks | own.blocks if block in loads]
     if busy and max(busy) > LOAD:
         yield f"host load up to {max(busy):.0%} of the CPUs"
+
+
+def arms(rows: pd.DataFrame) -> dict[tuple[str, str], Arm]:
+    """The arms by metric and variant; `rows` are measured ones with the CSV's columns, void ones included."""
+    steal, elapsed, mhz = (pd.to_numeric(rows[name], errors="coerce") for name in ("steal", "elapsed", "mhz"))
+    told = rows[["metric", "variant", "block"]].assign(
+        steal=steal,
+        time=elapsed * (rows["cpus"].astype(str).str.count(",") + 1),
+        mhz=mhz,
+        strayed=rows["reason"].astype(str).str.contains("clock:"),
+    )
+    return {(str(metric), str(variant)): _arm(own) for (metric, variant), own in told.groupby(["metric", "variant"])}
+
+
+def _arm(told: pd.DataFrame) -> Arm:
+    return Arm(
+        iterations=len(told),
+        strayed=int(told["strayed"].sum()),
+        steal=_steal(told["steal"], told["time"]),
+        mhz=float(told["mhz"].mean()),
+        blocks=frozenset(told["block"]),
+    )
 
 
 def _autocorrelation(differences: Sequence[float]) -> Iterator[str]:
@@ -114,8 +148,7 @@ def _modes(name: str, values: Sequence[float]) -> Iterator[str]:
         yield f"two modes in the {name}, {math.expm1(gap):.1%} apart"
 
 
-def _steal(rows: pd.DataFrame) -> float:
-    taken, elapsed = (pd.to_numeric(rows[name], errors="coerce") for name in ("steal", "elapsed"))
-    cpus = rows["cpus"].astype(str).str.count(",") + 1
-    whole = float((elapsed * cpus)[taken.notna()].sum())
-    return float(taken.sum()) / whole if whole > 0 else 0.0
+def _steal(taken: "pd.Series[float]", whole: "pd.Series[float]") -> float:
+    """Of the CPUs' whole time in seconds the share that was taken, over the iterations where that is known."""
+    time = float(whole[taken.notna()].sum())
+    return float(taken.sum()) / time if time > 0 else 0.0

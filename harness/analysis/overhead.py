@@ -14,6 +14,8 @@ import pandas as pd
 
 from harness.analysis import diagnosis
 from harness.analysis.blocks import block_values
+from harness.analysis.cases import Cases, sorted_out
+from harness.analysis.diagnosis import Arm
 from harness.analysis.intervals import (
     Estimate,
     bootstrap_t,
@@ -112,18 +114,16 @@ def overheads(
     there are, and bootstrap-t for percentiles. A variant whose every case failed is listed without an overhead.
     """
     declared = declared or Declared()
-    values = block_values(samples)
-    subjects = samples[samples["role"] == "subject"]
+    values, cases = block_values(samples), sorted_out(samples)
     found = []
     for (workload, metric), rows in values.groupby(["workload", "metric"], sort=False):
-        cases = subjects[subjects["workload"] == workload]
-        base = _by_block(rows[rows["variant"] == baseline])
-        for variant, accelerator, runtime in _subjects(cases, str(metric), baseline):
-            own = _by_block(rows[(rows["variant"] == variant) & (rows["accelerator"] == accelerator)])
-            nature = {name: str(rows.iloc[0][name]) for name in ("workload", "metric", "unit", "direction", "scale")}
+        base, sides = _by_block(rows[rows["variant"] == baseline]), _sides(rows)
+        nature = {name: str(rows.iloc[0][name]) for name in ("workload", "metric", "unit", "direction", "scale")}
+        there = cases[str(workload)]
+        for variant, accelerator, runtime in there.others(str(metric), baseline):
+            own = sides.get((variant, accelerator), {})
             one = _compared(nature, base, own, (variant, accelerator, runtime, baseline), confidence, declared)
-            mine, theirs = (_arm(cases, str(metric), name) for name in (variant, baseline))
-            found.append(_flagged(one, mine, theirs, cases, base.keys() & own.keys(), declared))
+            found.append(_flagged(one, there, base.keys() & own.keys(), declared))
     return _adjusted(found, confidence, declared.primary)
 
 
@@ -208,23 +208,18 @@ def _about_n(result: Estimate, differences: Sequence[float]) -> Iterator[str]:
         yield "no variation between blocks"
 
 
-def _flagged(
-    one: Overhead,
-    own: pd.DataFrame,
-    base: pd.DataFrame,
-    cases: pd.DataFrame,
-    paired: AbstractSet[int],
-    declared: Declared,
-) -> Overhead:
+def _flagged(one: Overhead, cases: Cases, paired: AbstractSet[int], declared: Declared) -> Overhead:
     """With what its rows say beside the values: emulation, what is missing, circumstances."""
-    known = max(declared.planned.get(one.workload, 0), cases["block"].nunique())
+    known = max(declared.planned.get(one.workload, 0), cases.blocks)
     flags = [ACCELERATOR_WORDS[one.accelerator]] if one.accelerator in ACCELERATOR_WORDS else []
     flags += one.flags
-    flags += _lost(cases[cases["variant"].isin([one.variant, one.baseline])], one.metric, paired, known)
+    lost = cases.lost(one.metric, (one.variant, one.baseline), paired)
+    flags += [f"{word} {count} of {known}" for word, count in lost if count]
     missing = known - len(paired)
     if paired and missing * 10 > known:
         flags.append(NO_VERDICT)
-    flags += diagnosis.of_rows(base, own, declared.loads, declared.cpus)
+    base, own = (cases.arms.get((one.metric, name), Arm()) for name in (one.baseline, one.variant))
+    flags += diagnosis.of_arms(base, own, declared.loads, declared.cpus)
     return replace(one, planned=known, flags=tuple(flags), verdict=one.verdict and missing * 10 <= known)
 
 
@@ -250,28 +245,10 @@ def _adjusted(
     return [done.get(id(one), one) for one in found]
 
 
-def _lost(cases: pd.DataFrame, metric: str, paired: AbstractSet[int], planned: int) -> list[str]:
-    """How many blocks were voided and how many failed, in words; a failed case may name only one of its metrics."""
-    rows = cases[(cases["phase"] != "warmup") & ~cases["block"].isin(paired)]
-    empty = pd.to_numeric(rows["value"], errors="coerce").isna()
-    failed = set(rows[empty]["block"])
-    voided = set(rows[~rows["valid"].astype(bool) & ~empty & (rows["metric"] == metric)]["block"]) - failed
-    words = [("voided", len(voided)), ("failed", len(failed))]
-    return [f"{word} {count} of {planned}" for word, count in words if count]
-
-
-def _subjects(cases: pd.DataFrame, metric: str, baseline: str) -> Iterator[tuple[str, str, str]]:
-    """Variant, accelerator and runtime that were to give `metric`; an accelerator unknown in failure is filled in."""
-    rows = cases[cases["metric"].isin([metric, ""]) & (cases["variant"] != baseline)]
-    seen = rows[["variant", "accelerator", "runtime"]].drop_duplicates().itertuples(index=False, name=None)
-    triples = [(str(variant), str(accelerator), str(runtime)) for variant, accelerator, runtime in seen]
-    proved = {variant for variant, accelerator, _ in triples if accelerator}
-    yield from (triple for triple in triples if triple[1] or triple[0] not in proved)
-
-
-def _arm(cases: pd.DataFrame, metric: str, variant: str) -> pd.DataFrame:
-    """The measured rows of a variant, void ones included."""
-    return cases[(cases["metric"] == metric) & (cases["variant"] == variant) & (cases["phase"] == "measured")]
+def _sides(rows: pd.DataFrame) -> dict[tuple[str, str], dict[int, float]]:
+    """One metric's block values by variant and accelerator."""
+    groups = rows.groupby(["variant", "accelerator"], sort=False)
+    return {(str(variant), str(accelerator)): _by_block(own) for (variant, accelerator), own in groups}
 
 
 def _by_block(rows: pd.DataFrame) -> dict[int, float]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from harness.analysis.verdicts import Verdict
 from harness.report import boot, replications, style, tables
 from harness.report import claims as ledger
 from harness.report.chapters import CHAPTERS
@@ -23,10 +24,9 @@ ROOT = re.compile(r"<svg [^>]*?viewBox=\"(?P<box>[0-9. ]+)\"[^>]*>")
 COLOURS = {style.INK: "ink", style.MUTED: "muted", style.GRID: "grid", style.PAPER: "paper"}
 
 
-def page(stored: Stored, plots: Sequence[Plot]) -> str:
-    """The page's text."""
+def page(stored: Stored, plots: Sequence[Plot], verdicts: Sequence[Verdict]) -> str:
+    """The page's text; `verdicts` are those on the run's claims."""
     overhead = tables.overhead_table(stored)
-    verdicts = ledger.of_run(stored)
     compared = [group.title.split(" · ")[0] for group in overhead.groups]
     # Where every block was void nothing is compared, and what was observed is still there.
     resources = list(dict.fromkeys([*compared, *(name for name in CHAPTERS if stored.observed(name))]))

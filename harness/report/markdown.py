@@ -26,9 +26,10 @@ def escape(text: str) -> str:
     return re.sub(r"^(\s*|\s*\d+)([-+=.)])(?=\s|$)", r"\1\\\2", text)
 
 
-def page(stored: Stored, plots: Sequence[Plot], picture: str) -> str:
-    """The page's text; `picture` is the ending of the plots' files (`png`, `svg`), empty for none."""
-    return "\n".join(_lines(stored, plots, picture)) + "\n"
+def page(stored: Stored, plots: Sequence[Plot], verdicts: Sequence[Verdict], picture: str) -> str:
+    """The page's text; `verdicts` are those on the run's claims, `picture` is the ending of the plots' files (`png`,
+    `svg`), empty for none."""
+    return "\n".join(_lines(stored, plots, verdicts, picture)) + "\n"
 
 
 def claims(found: Sequence[Verdict]) -> Iterator[str]:
@@ -40,7 +41,7 @@ def claims(found: Sequence[Verdict]) -> Iterator[str]:
     yield from table(ledger.open_table(found))
 
 
-def _lines(stored: Stored, plots: Sequence[Plot], picture: str) -> Iterator[str]:
+def _lines(stored: Stored, plots: Sequence[Plot], verdicts: Sequence[Verdict], picture: str) -> Iterator[str]:
     yield f"# tare: {escape(stored.fact('suite'))} on {escape(stored.fact('host'))}\n"
     yield from (f"- {escape(sentence)}" for sentence in sentences(stored))
     yield "\n## Overhead\n"
@@ -57,7 +58,7 @@ def _lines(stored: Stored, plots: Sequence[Plot], picture: str) -> Iterator[str]
     yield "\n## Primary metrics, adjusted for each other\n"
     yield from table(tables.together_table(stored))
     yield "\n## Claims\n"
-    yield from claims(ledger.of_run(stored))
+    yield from claims(verdicts)
     if any(plot.kind == "ladder" for plot in plots):
         yield "\n## From untuned to tuned\n"
         yield from _pictures(plots, "ladder", picture)

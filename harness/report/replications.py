@@ -111,8 +111,8 @@ def _pairs(stored: Stored, row: Published) -> Iterator[Beside]:
     direction = next(one.direction for one in _workloads()[row.workload].metrics if one.name == row.metric)
     found = {
         one.variant: one
-        for one in stored.against(row.against or stored.baseline)
-        if (one.workload, one.metric) == (row.workload, row.metric) and not figures.emulated(one.accelerator)
+        for one in stored.against(row.against or stored.baseline, row.workload)
+        if one.metric == row.metric and not figures.emulated(one.accelerator)
     }
     for variant in row.published:
         yield Beside(row=row, variant=variant, direction=direction, here=found.get(variant))

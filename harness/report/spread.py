@@ -1,6 +1,6 @@
 """Distributions: every block value and iteration as its deviation from the variant's own median, as strip plots."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from harness.report import figures, style
 
 LINE = 0.27
+POINTS = ["workload", "metric", "variant", "accelerator"]
 
 
 def spread(title: str, values: pd.DataFrame, iterations: pd.DataFrame, baseline: str) -> Figure | None:
@@ -29,29 +30,32 @@ def spread(title: str, values: pd.DataFrame, iterations: pd.DataFrame, baseline:
     style.head(figure, title, note)
     left = (0.25 + 0.078 * max(len(style.short(str(name), 24)) for name in values["variant"].unique())) / style.WIDTH
     at = height - above
+    points = {key: own.tolist() for key, own in iterations.groupby(POINTS, sort=False)["value"]}
     for ((workload, metric), rows), count in zip(groups, counts, strict=True):
         where = (at - head * 0.5) / height
         words = style.short(f"{workload} · {metric}", 80)
         figure.text(0.012, where, words, fontweight="bold", fontsize=8.5, va="center")
         at -= head + count * LINE
         axes = figure.add_axes((left, at / height, 0.78 - left, count * LINE / height))
-        same = (iterations["workload"] == workload) & (iterations["metric"] == metric)
-        _panel(axes, rows, iterations[same], baseline)
+        _panel(axes, rows, points, baseline)
         at -= axis
     return figure
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, iterations: pd.DataFrame, baseline: str) -> None:
+def _panel(axes: Axes, rows: pd.DataFrame, points: Mapping[Any, list[float]], baseline: str) -> None:
+    """One workload's metric; `points` are the iterations' values by POINTS."""
     seen = list(rows[["variant", "runtime", "accelerator"]].drop_duplicates().itertuples(index=False, name=None))
     seen.sort(key=lambda who: figures.order(who[0], who[2], baseline))
+    panel = (rows["workload"].iloc[0], rows["metric"].iloc[0])
+    by_who = dict(iter(rows.groupby(["variant", "accelerator"], sort=False)))
     reach = 2.0
     across = ("axes fraction", "data")
     text: dict[str, Any] = {"va": "center", "fontsize": 8.5, "textcoords": "offset points", "xycoords": across}
     for line, (variant, runtime, accelerator) in enumerate(seen):
-        own = _chosen(rows, variant, accelerator).sort_values("block")
+        own = by_who[variant, accelerator].sort_values("block")
         middle = float(own["value"].median())
-        dots = _deviation(own["value"], middle)
-        small = _deviation(_chosen(iterations, variant, accelerator)["value"], middle)
+        dots = _deviation(own["value"].tolist(), middle)
+        small = _deviation(points.get((*panel, variant, accelerator), []), middle)
         axes.plot(small, _jitter(line, len(small)), ls="", marker="o", ms=2.2, color=style.MUTED, alpha=0.45, mew=0)
         marker = "D" if figures.emulated(accelerator) else "o"
         colour = style.colour(runtime, accelerator)
@@ -74,11 +78,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, iterations: pd.DataFrame, baseline: s
     axes.spines[["left", "right", "top"]].set_visible(False)
 
 
-def _chosen(rows: pd.DataFrame, variant: str, accelerator: str) -> pd.DataFrame:
-    return rows[(rows["variant"] == variant) & (rows["accelerator"] == accelerator)]
-
-
-def _deviation(values: "pd.Series[float]", middle: float) -> list[float]:
+def _deviation(values: Sequence[float], middle: float) -> list[float]:
     """Percent from `middle`; zero where `middle` is zero."""
     return [100 * (float(value) / middle - 1) if middle else 0.0 for value in values]
 

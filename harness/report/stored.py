@@ -5,7 +5,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
@@ -42,15 +42,19 @@ class Stored:
         """Every overhead of the run, in the samples' order."""
         return overheads(self.samples, self.baseline, self.confidence, self.declared)
 
-    def against(self, baseline: str) -> list[Overhead]:
-        """Every overhead of the run with another variant in the baseline's place."""
-        if baseline not in self._against:
-            self._against[baseline] = overheads(self.samples, baseline, self.confidence, self.declared)
-        return self._against[baseline]
+    def against(self, baseline: str, workload: str) -> list[Overhead]:
+        """A workload's overheads against any variant; against another than the baseline not adjusted for each other."""
+        if baseline == self.baseline:
+            return [one for one in self.overheads if one.workload == workload]
+        if (baseline, workload) not in self._against:
+            own = self.samples[self.samples["workload"] == workload]
+            declared = replace(self.declared, primary=frozenset())
+            self._against[baseline, workload] = overheads(own, baseline, self.confidence, declared)
+        return self._against[baseline, workload]
 
     @cached_property
-    def _against(self) -> dict[str, list[Overhead]]:
-        return {self.baseline: self.overheads}
+    def _against(self) -> dict[tuple[str, str], list[Overhead]]:
+        return {}
 
     @cached_property
     def declared(self) -> Declared:

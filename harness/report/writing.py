@@ -17,11 +17,12 @@ def write(run_directory: Path, formats: Sequence[str], confidence: float) -> lis
     stored = load(run_directory, confidence)
     drawn = plots.draw(stored, png="png" in formats, vector="svg" in formats or "html" in formats)
     files: dict[Path, bytes] = {}
+    verdicts = claims.of_run(stored) if {"html", "md"} & {*formats} else []
     if "html" in formats:
-        files[run_directory / "report.html"] = html.page(stored, drawn).encode()
+        files[run_directory / "report.html"] = html.page(stored, drawn, verdicts).encode()
     if "md" in formats:
         picture = next((name for name in ("png", "svg") if name in formats), "")
-        files[run_directory / "report.md"] = markdown.page(stored, drawn, picture).encode()
+        files[run_directory / "report.md"] = markdown.page(stored, drawn, verdicts, picture).encode()
     for plot in drawn:
         for ending, content in (("png", plot.png), ("svg", plot.svg.encode())):
             if ending in formats:

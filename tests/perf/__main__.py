@@ -6,9 +6,10 @@ Run by `make perf`, as root: python -m tests.perf [--pairs N] [--guest-pairs N] 
 import argparse
 import os
 import platform
+import signal
 import sys
 
-from harness.errors import TareError
+from harness.errors import ExitCode, TareError
 from harness.process import have
 from tests.perf import applications, containers, guests, rigour, scale, share, starts
 from tests.perf.bench import Bench, open_bench
@@ -69,4 +70,9 @@ def _unable() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # As Ctrl-C does, so that the bench's daemons and namespaces are ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analysis.diagnosis import of_rows, of_series
+from harness.analysis.diagnosis import Arm, arms, of_arms, of_series
 
 CHANCE = np.random.default_rng(5)
 N = 20
@@ -53,9 +53,9 @@ def test_two_modes() -> None:
     assert "two modes in the variant" in words(sound(), (np.array(sound()) + modes).tolist())
 
 
-def rows(**columns: object) -> pd.DataFrame:
+def arm(**columns: object) -> Arm:
     data = {"reason": "", "steal": 0.0, "elapsed": 1.0, "cpus": "1", "mhz": 2000.0, "block": range(4)} | columns
-    return pd.DataFrame(data)
+    return arms(pd.DataFrame(data | {"metric": "rate", "variant": "docker"}))["rate", "docker"]
 
 
 @pytest.mark.parametrize(
@@ -67,12 +67,12 @@ def rows(**columns: object) -> pd.DataFrame:
     ],
 )
 def test_circumstances(own: dict[str, object], said: str) -> None:
-    assert said in "; ".join(of_rows(rows(), rows(**own), {}, 2))
+    assert said in "; ".join(of_arms(arm(), arm(**own), {}, 2))
 
 
 def test_host_load_before_the_blocks() -> None:
-    assert "up to 60% of the CPUs" in "; ".join(of_rows(rows(), rows(), {0: 0.1, 2: 1.2, 9: 2.0}, 2))
+    assert "up to 60% of the CPUs" in "; ".join(of_arms(arm(), arm(), {0: 0.1, 2: 1.2, 9: 2.0}, 2))
 
 
 def test_sound_circumstances_are_not_worth_a_word() -> None:
-    assert not list(of_rows(rows(mhz=None), rows(mhz=None), {0: 0.1}, 2))
+    assert not list(of_arms(arm(mhz=None), arm(mhz=None), {0: 0.1}, 2))

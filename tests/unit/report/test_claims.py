@@ -48,7 +48,7 @@ def test_hostile_reasons_stay_text(tmp_path: Path) -> None:
     run = judged(tmp_path)
     found = ledger.of_run(run)
     assert any("alert(1)" in one.reason for one in found)
-    page, markdown = report_html.page(run, []), report_markdown.page(run, [], "")
+    page, markdown = report_html.page(run, [], found), report_markdown.page(run, [], found, "")
     text = ledger.text(found, 100)
     assert not html.fromstring(page.encode()).xpath("//script")
     assert "<script" not in markdown

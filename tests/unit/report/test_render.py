@@ -13,9 +13,9 @@ from lxml import html
 
 import harness.report
 from harness.errors import ExitCode, TareError
+from harness.report import claims, plots, tables, terminal
 from harness.report import html as report_html
 from harness.report import markdown as report_markdown
-from harness.report import plots, tables, terminal
 from harness.report.boot import boot_values, last_mark, notes, phases, until_last
 from harness.report.stored import load, stored
 from tests.unit.report import synthetic
@@ -158,7 +158,8 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     samples["value"] = pd.to_numeric(samples["value"])
     run = stored(tmp_path, samples, facts)
     drawn = plots.draw(run, png=False)
-    page, markdown = report_html.page(run, drawn), report_markdown.page(run, drawn, "svg")
+    found = claims.of_run(run)
+    page, markdown = report_html.page(run, drawn, found), report_markdown.page(run, drawn, found, "svg")
     assert len(drawn) > 5
     assert all("/" not in plot.name and "<" not in plot.name for plot in drawn)
     assert not html.fromstring(page.encode()).xpath("//script")

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.report import plots, replications, style
+from harness.report import claims, plots, replications, style
 from harness.report.markdown import page
 from harness.report.stored import Stored, stored
 from harness.samples import frame, read_csv
@@ -79,7 +79,7 @@ def test_pages_and_pictures_have_both(run: Stored) -> None:
     latency = next(plot for plot in drawn if plot.name == "app-app.redis-latency")
     assert "set on libvirt/tcg (emulated): p50" in latency.alt
     assert style.EMULATED in latency.svg
-    text = page(run, drawn, "png")
+    text = page(run, drawn, claims.of_run(run), "png")
     assert "## Published beside here: Felter et al." in text
     assert "plots/published-felter2014.png" in text
     assert "thewmf/kvm-docker-comparison" in text

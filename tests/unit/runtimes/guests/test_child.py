@@ -11,23 +11,15 @@ import pytest
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.cgroups import cpu_weight
-from harness.model import Accelerator, NetworkPlace, Shape
+from harness.model import Accelerator, Shape
 from harness.runtimes.base import Place
 from harness.runtimes.guests import labelled
 from harness.runtimes.guests.child import ChildGuest, begin, said, start
 from harness.runtimes.guests.confined import confined
 from harness.runtimes.guests.disks import data_disk
+from tests.unit.runtimes.guests.given import NETWORK
 
 CPU = min(os.sched_getaffinity(0))
-NETWORK = NetworkPlace(
-    bridge="tare0",
-    docker_network="tare0",
-    netns="ns1",
-    host_address="10.1.2.1",
-    nat_address="10.1.3.1",
-    address="10.1.2.9",
-    prefix=24,
-)
 
 
 @pytest.fixture

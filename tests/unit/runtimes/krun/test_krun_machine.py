@@ -8,21 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.model import Accelerator, RootForms, Shape
+from harness.model import Accelerator
 from harness.runtimes.base import Place, Prepared
 from harness.runtimes.guests.disks import data_disk
 from harness.runtimes.krun import Krun, machine
+from tests.unit.runtimes.guests.given import ROOT, SHAPE
 
-ROOT = RootForms(
-    digest="sha256:0",
-    directory=Path("/r"),
-    tar=Path("/r.tar"),
-    disk=Path("/r.raw"),
-    kernel=Path("/vmlinux"),
-    initramfs=Path("/i"),
-    kernel_release="6.1",
-)
-SHAPE = Shape(cpus=(1, 3), memory_mib=512)
 PLACE = Place(name="tare-x", directory=Path("/run/x"), entry="beacon", shape=SHAPE, scratch_mib=64)
 PREPARED = Prepared(variant=Krun.variants[0], shape=SHAPE, root=ROOT, image=ROOT.digest, accelerator=Accelerator.KVM)
 WRITER = r"""

@@ -9,7 +9,7 @@ from jinja2 import UndefinedError
 from lxml import etree
 
 from harness.errors import TareError
-from harness.model import Accelerator, NetworkPlace, RootForms, Shape, SystemForm
+from harness.model import Accelerator, NetworkPlace, SystemForm
 from harness.runtimes.base import Endpoint, Entry, Place, Prepared
 from harness.runtimes.guests import firmware
 from harness.runtimes.guests.boot import command_line, credential, mac_of
@@ -19,6 +19,8 @@ from harness.runtimes.libvirt.description import describe, facts
 from harness.runtimes.libvirt.domain import SCHEMAS, DirectKernel, Domain, check, labels_of, render
 from harness.runtimes.libvirt.knobs import NETWORKS, Network
 from harness.runtimes.libvirt.network import outer
+from tests.unit.runtimes.guests import given
+from tests.unit.runtimes.guests.given import SHAPE
 
 
 @pytest.fixture(autouse=True)
@@ -28,29 +30,9 @@ def there_is_uefi(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 HOSTILE = "a'\"><evil x='&lt;]]>&amp;"
-NETWORK = NetworkPlace(
-    bridge="tare0",
-    docker_network="tare0",
-    netns="",
-    host_address="10.1.2.1",
-    nat_address="10.1.3.1",
-    address="10.1.2.9",
-    prefix=24,
-)
+NETWORK = replace(given.NETWORK, netns="")
 needs_schema = pytest.mark.skipif(not any(path.exists() for path in SCHEMAS), reason="no libvirt schema installed")
-
-
-ROOT = RootForms(
-    digest="sha256:0",
-    directory=Path("/r"),
-    tar=Path("/r.tar"),
-    disk=Path("/r.raw"),
-    kernel=Path("/k"),
-    initramfs=Path("/i"),
-    kernel_release="6.1",
-    system=SystemForm(digest="sha256:1", disk=Path("/s.raw"), kernel_release="6.2"),
-)
-SHAPE = Shape(cpus=(1, 3), memory_mib=512)
+ROOT = replace(given.ROOT, system=SystemForm(digest="sha256:1", disk=Path("/s.raw"), kernel_release="6.2"))
 
 
 def prepared(variant: str) -> Prepared:

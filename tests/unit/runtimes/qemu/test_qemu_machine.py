@@ -6,33 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.model import Accelerator, NetworkPlace, RootForms, Shape
+from harness.model import Accelerator
 from harness.runtimes.base import Entry, Place, Prepared
 from harness.runtimes.guests.boot import mac_of
 from harness.runtimes.guests.tap import tap_name
 from harness.runtimes.qemu import Microvm
 from harness.runtimes.qemu.machine import command, facts
+from tests.unit.runtimes.guests.given import NETWORK, ROOT, SHAPE
 
 IDENTITY = "0f1e2d3c-0000-4000-8000-000000000000"
-NETWORK = NetworkPlace(
-    bridge="tare0",
-    docker_network="tare0",
-    netns="ns1",
-    host_address="10.1.2.1",
-    nat_address="10.1.3.1",
-    address="10.1.2.9",
-    prefix=24,
-)
-ROOT = RootForms(
-    digest="sha256:0",
-    directory=Path("/r"),
-    tar=Path("/r.tar"),
-    disk=Path("/r.raw"),
-    kernel=Path("/k"),
-    initramfs=Path("/i"),
-    kernel_release="6.1",
-)
-SHAPE = Shape(cpus=(1, 3), memory_mib=512)
 PLACE = Place(
     name="tare-x",
     directory=Path("/run/x"),
