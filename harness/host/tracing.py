@@ -36,6 +36,11 @@ FOLLOW: dict[Kind, tuple[str, str]] = {
     "syscalls": ("set_event_pid", "options/event-fork"),
     "functions": ("set_ftrace_pid", "options/function-fork"),
 }
+SWITCH: dict[Kind, tuple[str, str, str]] = {
+    "syscalls": ("events/raw_syscalls/sys_enter/enable", "1", "0"),
+    "functions": ("current_tracer", "function", "nop"),
+}
+"""By kind, the file that switches it on and off, and the words for that."""
 NEEDED: dict[Kind, str] = {"syscalls": "events/raw_syscalls/sys_enter/enable", "functions": "set_ftrace_pid"}
 LINES: dict[Kind, re.Pattern[bytes]] = {
     "syscalls": re.compile(rb"sys_enter: NR (\d+) "),
@@ -63,27 +68,26 @@ def traced(kind: Kind, pids: Collection[int]) -> Iterator[Reached]:
     """
     reached = Reached()
     with _mounted() as folder, _instance(folder) as own:
+        switch, on, off = SWITCH[kind]
         if not (own / NEEDED[kind]).exists():
             raise Untraceable(f"the host's kernel cannot trace {kind}")
+        _write(own / "tracing_on", "0")
         _write(own / "buffer_size_kb", str(BUFFER_KIB))
         which, follow = FOLLOW[kind]
         _write(own / follow, "1")
         _write(own / which, " ".join(map(str, _threads(pids))))
-        over = threading.Event()
-        reader = threading.Thread(target=_read, args=(own, LINES[kind], reached, over), daemon=True)
-        reader.start()
-        if kind == "syscalls":
-            _write(own / NEEDED[kind], "1")
-        else:
-            _write(own / "current_tracer", "function")
+        # The kernel changes no tracer while somebody has the pipe open.
+        _write(own / switch, on)
         try:
-            yield reached
-        finally:
-            _write(own / "tracing_on", "0")
-            _write(own / "current_tracer", "nop")
-            over.set()
-            reader.join()
+            with _reading(own, LINES[kind], reached):
+                _write(own / "tracing_on", "1")
+                try:
+                    yield reached
+                finally:
+                    _write(own / "tracing_on", "0")
             reached.lost = _lost(own)
+        finally:
+            _write(own / switch, off)
 
 
 def missing() -> str:
@@ -153,23 +157,37 @@ def _instance(folder: Path) -> Iterator[Path]:
         own.rmdir()
 
 
-def _read(own: Path, pattern: re.Pattern[bytes], reached: Reached, over: threading.Event) -> None:
-    """Count what comes until it is over and the pipe has been empty for a while."""
+@contextlib.contextmanager
+def _reading(own: Path, pattern: re.Pattern[bytes], reached: Reached) -> Iterator[None]:
+    """Count what comes through the tracer's pipe, all of it by the end."""
+    over = threading.Event()
     descriptor = os.open(own / "trace_pipe", os.O_RDONLY | os.O_NONBLOCK)
-    quiet = time.monotonic()
-    rest = b""
     try:
-        while not over.is_set() or time.monotonic() - quiet < DRAIN_SECONDS:
-            try:
-                data = os.read(descriptor, 1 << 20)
-            except BlockingIOError:
-                time.sleep(0.01)
-                continue
-            quiet = time.monotonic()
-            *lines, rest = (rest + data).split(b"\n")
-            reached.found.update(found[1].decode() for found in map(pattern.search, lines) if found)
+        reader = threading.Thread(target=_read, args=(descriptor, pattern, reached, over), daemon=True)
+        reader.start()
+        try:
+            yield
+        finally:
+            over.set()
+            reader.join()
     finally:
         os.close(descriptor)
+
+
+def _read(descriptor: int, pattern: re.Pattern[bytes], reached: Reached, over: threading.Event) -> None:
+    """Count what comes until it is over and the pipe has been empty for a while."""
+    quiet = time.monotonic()
+    rest = b""
+    while not over.is_set() or time.monotonic() - quiet < DRAIN_SECONDS:
+        data = b""
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(descriptor, 1 << 20)
+        if not data:
+            time.sleep(0.01)
+            continue
+        quiet = time.monotonic()
+        *lines, rest = (rest + data).split(b"\n")
+        reached.found.update(found[1].decode() for found in map(pattern.search, lines) if found)
 
 
 def _lost(own: Path) -> int:
