@@ -39,7 +39,9 @@ class HostFacts:
     """One host. Empty strings and `unknown` mean that it could not be read; a mapping by CPU has CPU numbers as text.
 
     `fingerprint` identifies the machine; `host_virtualized` is what the host itself runs on (`none`, `kvm`, `tcg`, …);
-    memory and swap in MiB; `halt_poll_ns`, `nested` and `ksm` as the kernel writes them; `bridge_nf` too, by table.
+    memory and swap in MiB; `halt_poll_ns`, `nested`, `ksm` and `autogroup` as the kernel writes them; `bridge_nf` too,
+    by table. In the root control group, where native instances usually are, it is a session that has one CPU weight
+    with `autogroup`, and each thread without it (sched(7), "The autogroup feature").
     """
 
     fingerprint: str
@@ -64,6 +66,7 @@ class HostFacts:
     thp: str
     ksm: str
     cgroup: str
+    autogroup: str
     kvm_device: str
     halt_poll_ns: str
     nested: str
@@ -105,6 +108,7 @@ def gather(deadline: Deadline | None = None) -> HostFacts:
         thp=chosen(read(Path("/sys/kernel/mm/transparent_hugepage/enabled"))),
         ksm=read(Path("/sys/kernel/mm/ksm/run")),
         cgroup=_cgroup(),
+        autogroup=read(Path("/proc/sys/kernel/sched_autogroup_enabled")),
         kvm_device=_kvm_device(),
         halt_poll_ns=read(Path("/sys/module/kvm/parameters/halt_poll_ns")),
         nested=next(
