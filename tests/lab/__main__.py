@@ -70,7 +70,7 @@ def _shell(kind: Kind, guest: Lab) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
     parser.add_argument("--xen", action="store_true", help="the lab with guests of Xen")
-    deep = "instead: the ladder of knobs, microVMs and full systems, shadow paging; each guest on KVM"
+    deep = "instead: the ladder of knobs, microVMs and full systems, every other part, shadow paging; each guest on KVM"
     parser.add_argument("--deep", nargs="*", choices=tuple(steps.DEEP), metavar="STEP", help=deep)
     parser.add_argument("--shell", action="store_true", help="run commands from stdin instead")
     out = paths.data("results") / "lab"
