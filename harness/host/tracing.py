@@ -29,6 +29,8 @@ INSTANCES = "instances"
 LABEL = "tare-"
 BUFFER_KIB = 16384
 """For each CPU."""
+FIRST_PIDS = 0xEFFFFFFC
+"""The first PID namespace: PROC_PID_INIT_INO of linux/include/linux/proc_ns.h."""
 DRAIN_SECONDS = 0.2
 MOUNT_SECONDS = 10.0
 Kind = Literal["syscalls", "functions"]
@@ -96,6 +98,8 @@ def missing() -> str:
         return "tracing the host's kernel needs root"
     if not SYSTEM.is_dir():
         return "the host's kernel has no tracer (CONFIG_FTRACE)"
+    if Path("/proc/self/ns/pid").stat().st_ino != FIRST_PIDS:
+        return "the tracer goes by the host's process numbers, and this is a PID namespace of its own"
     return ""
 
 

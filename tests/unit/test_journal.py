@@ -25,9 +25,10 @@ with Journal.create(Path(sys.argv[1])) as journal:
         print(number, flush=True)
 """
 INTERRUPTED = """
-import sys
+import signal, sys
 from pathlib import Path
 from harness.journal import Journal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run in the background, where it is ignored
 with Journal.create(Path(sys.argv[1])) as journal:
     for number in range(3):
         try:

@@ -1,6 +1,8 @@
 """The kernel's tracer for real, where there is one: what a process reaches, and nothing left of it."""
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,13 @@ def test_what_a_process_and_its_children_call_is_seen_and_nobody_elses() -> None
 def test_without_a_process_there_is_nothing_to_trace() -> None:
     with pytest.raises(Untraceable), traced("syscalls", [2**22 + 1]):
         pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a PID namespace needs root: sudo make test")
+def test_in_a_pid_namespace_nothing_is_traced_since_the_tracer_has_other_numbers() -> None:
+    said = "from harness.host import tracing; print(tracing.missing())"
+    inside = run(["unshare", "--pid", "--fork", sys.executable, "-c", said], Deadline.after(60))
+    assert "PID namespace" in inside.stdout
 
 
 def test_lines_of_both_tracers_are_told_apart() -> None:

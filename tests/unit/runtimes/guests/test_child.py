@@ -34,12 +34,12 @@ def test_its_process_has_the_channel_the_log_and_the_labels_and_goes_with_all(pl
         begun = begin(place, {"tare.run": "r1"}, Deadline.after(30), undo)
         assert data_disk(place).stat().st_size == 2**20 and begun.tap == ""
         child = start(["sh", "-c", "echo trouble >&2; cat; true"], begun, place, {"tare.run": "r1"}, undo)
-        assert [(one.name, one.run) for one in labelled.find("sh") if one.pid == child.pid] == [("tare-x", "r1")]
-        assert Path(f"/proc/{child.pid}/fd/0").readlink().name.startswith("socket:")
         within = Deadline.after(10)
         while "trouble" not in said(place.directory):
             within.check("the log")
             time.sleep(0.01)
+        assert [(one.name, one.run) for one in labelled.find("sh") if one.pid == child.pid] == [("tare-x", "r1")]
+        assert Path(f"/proc/{child.pid}/fd/0").readlink().name.startswith("socket:")
     assert child.returncode is not None
     assert not data_disk(place).exists() and not begun.channel.path.exists()
 
