@@ -43,7 +43,6 @@ SWITCH: dict[Kind, tuple[str, str, str]] = {
     "functions": ("current_tracer", "function", "nop"),
 }
 """By kind, the file that switches it on and off, and the words for that."""
-NEEDED: dict[Kind, str] = {"syscalls": "events/raw_syscalls/sys_enter/enable", "functions": "set_ftrace_pid"}
 LINES: dict[Kind, re.Pattern[bytes]] = {
     "syscalls": re.compile(rb"sys_enter: NR (\d+) "),
     "functions": re.compile(rb": ([A-Za-z_][\w.]*) <-"),
@@ -70,12 +69,11 @@ def traced(kind: Kind, pids: Collection[int]) -> Iterator[Reached]:
     """
     reached = Reached()
     with _mounted() as folder, _instance(folder) as own:
-        switch, on, off = SWITCH[kind]
-        if not (own / NEEDED[kind]).exists():
+        (which, follow), (switch, on, off) = FOLLOW[kind], SWITCH[kind]
+        if not (own / which).exists() or not (own / switch).exists():
             raise Untraceable(f"the host's kernel cannot trace {kind}")
         _write(own / "tracing_on", "0")
         _write(own / "buffer_size_kb", str(BUFFER_KIB))
-        which, follow = FOLLOW[kind]
         _write(own / follow, "1")
         _write(own / which, " ".join(map(str, _threads(pids))))
         # The kernel changes no tracer while somebody has the pipe open.
