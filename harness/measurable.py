@@ -4,10 +4,9 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 
-from harness import scenarios
 from harness.documents import Document, short, suggest
 from harness.errors import bad_input
-from harness.model import Mark, MeasureName, Workload, neighbour
+from harness.model import Mark, MeasureName, Workload, lifecycle_figures, neighbour
 from harness.paths import data
 
 
@@ -133,7 +132,7 @@ def _check_spans(document: Document, workload: Workload) -> None:
 def _check_scenario(document: Document, workload: Workload) -> None:
     """A scenario has figures of its own."""
     name = str(workload.parameters["scenario"])
-    _check_sources(document, workload, name, scenarios.FIGURES[name])
+    _check_sources(document, workload, name, lifecycle_figures.FIGURES[name])
 
 
 def _check_counts(document: Document, workload: Workload) -> None:
@@ -216,7 +215,7 @@ MEASURES: Mapping[MeasureName, Demands] = {
     "lifecycle": Demands(
         needs=("argv", "server"),
         parameters={
-            "scenario": Choice("scenario", scenarios.FIGURES.keys),
+            "scenario": Choice("scenario", lifecycle_figures.FIGURES.keys),
             "pause_ms": Number(0, 600_000),
             "settle_ms": Number(0, 600_000),
             "file_mib": Number(1, 65_536),

@@ -1,7 +1,6 @@
 """The words of the design as frozen dataclasses; imports nothing of ours."""
 
-from harness.model.cases import Block, Case, Sample, Shape, Skip
-from harness.model.definitions import Aggressor, Limits, Metric, Server, Stopping, Suite, Variant, Workload
+from harness.model.case import Block, Case, Sample, Shape, Skip
 from harness.model.names import (
     HOST_COSTS,
     NAME,
@@ -24,7 +23,8 @@ from harness.model.names import (
     is_variant_name,
     neighbour,
 )
-from harness.model.places import Available, Leftover, NetworkPlace, RootForms, SystemForm
+from harness.model.root import Available, Leftover, NetworkPlace, RootForms, SystemForm
+from harness.model.workload import Aggressor, Limits, Metric, Server, Stopping, Suite, Variant, Workload
 
 __all__ = [
     "HOST_COSTS",
