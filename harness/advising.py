@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import requests
-from harness.config import load_workloads
-from harness.documents import suggest
+from harness.definitions.needs import Need, Term, load_needs, load_terms, parse_needs
+from harness.definitions.toml_file import suggest
+from harness.definitions.workloads import load_workloads
 from harness.errors import bad_input
 from harness.model import Variant, Workload
-from harness.needs import Need, Term, load_needs, load_terms, parse_needs
 
 if TYPE_CHECKING:
     from harness.analysis.advice import Advice

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.config import load_suite, load_workloads, suite_names
+from harness.definitions.workloads import load_suite, load_workloads, suite_names
 from harness.model import Available, Skip, Suite, Variant, Workload
 from harness.preview import survey
 from harness.terminal import plain, skip_lines, table

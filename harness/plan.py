@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from harness.documents import short, suggest
+from harness.definitions.demands import MEASURES
+from harness.definitions.toml_file import short, suggest
 from harness.errors import bad_input
-from harness.measurable import MEASURES
 from harness.model import Available, Block, Shape, Skip, Suite, Variant, Workload, neighbour
 
 LAUNCH_SECONDS = {"native": 0.3, "docker": 1.5, "libvirt": 5.0, "uml": 4.0, "fake": 0.01}

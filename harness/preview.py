@@ -13,7 +13,7 @@ from typing import Any
 from harness.catalog import Catalog, load_catalog
 from harness.continuation import first_blocks
 from harness.deadline import Deadline
-from harness.documents import suggest
+from harness.definitions.toml_file import suggest
 from harness.errors import bad_input
 from harness.host.daemons.private import missing_programs
 from harness.host.daemons.reach import Answer, ask_docker, ask_libvirt, docker_url, libvirt_uri, named

@@ -36,8 +36,8 @@ def asked(arguments: argparse.Namespace) -> Request:
 
     The baseline is always among the variants. Raises TareError (bad input); nothing has been created by then.
     """
-    from harness.config import load_suite, load_workloads
-    from harness.flags import parse_count
+    from harness.definitions.options import parse_count
+    from harness.definitions.workloads import load_suite, load_workloads
 
     folder = workloads_folder(arguments).absolute()
     seed = arguments.seed
@@ -63,7 +63,7 @@ def resumed(arguments: argparse.Namespace) -> Request:
     Raises TareError (bad input) when there is nothing to finish, or its workloads are no longer there.
     """
     from harness import records
-    from harness.config import load_suite, load_workloads
+    from harness.definitions.workloads import load_suite, load_workloads
     from harness.store import find
 
     directory = find(results(arguments), arguments.resume).directory
@@ -88,7 +88,7 @@ def resumed(arguments: argparse.Namespace) -> Request:
 
 def _stopping(arguments: argparse.Namespace) -> Stopping:
     """The stopping rule: at most one of four flags."""
-    from harness.flags import parse_count, parse_duration, parse_looks, parse_percent
+    from harness.definitions.options import parse_count, parse_duration, parse_looks, parse_percent
 
     given = [name for name in ("blocks", "precision", "looks", "time") if getattr(arguments, name) is not None]
     if len(given) > 1:

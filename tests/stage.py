@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.config import load_workload
 from harness.deadline import Deadline
+from harness.definitions.workloads import load_workload
 from harness.host.cost import HostMeter
 from harness.model import Case, Limits, Role, Shape, Workload
 from harness.paths import data

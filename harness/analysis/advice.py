@@ -14,7 +14,7 @@ from typing import Literal, get_args
 from harness.analysis.evidence import Evidence, Trial, matches
 from harness.analysis.measured import Measured, Who, measured, people
 from harness.analysis.verdicts import judge
-from harness.needs import Need
+from harness.definitions.needs import Need
 
 RULE = (
     "A variant is as good as the worst word on its needs: met (by the whole 90 % interval), met by the figure only, "

@@ -9,7 +9,7 @@ import pandas as pd
 from harness.analysis.blocks import block_values
 from harness.analysis.intervals import Estimate, through, two_stage
 from harness.analysis.overhead import ACCELERATOR_WORDS, FEW_BLOCKS, NO_VERDICT, Declared, Overhead, overheads
-from harness.claims import Claim
+from harness.definitions.claims import Claim
 from harness.model import SOFTWARE
 
 CONFIDENCE = 0.90

@@ -18,8 +18,8 @@ from harness.analysis.evidence import (
 )
 from harness.analysis.intervals import Estimate, two_stage
 from harness.analysis.overhead import ACCELERATOR_WORDS, overheads
+from harness.definitions.needs import Need
 from harness.model import Accelerator
-from harness.needs import Need
 
 OWN_KERNEL = "own-kernel"
 """The fact that the samples themselves prove."""

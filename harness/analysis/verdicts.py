@@ -17,7 +17,7 @@ from scipy import stats
 from harness.analysis.evidence import CONFIDENCE, Evidence, Trial, absence, chosen_trials, on_hardware
 from harness.analysis.intervals import estimate, relative, simultaneous
 from harness.analysis.overhead import FEW_BLOCKS
-from harness.claims import Claim
+from harness.definitions.claims import Claim
 
 MOST_BLOCKS = 10_000
 """More is not asked for: the truth is then at an end of the range, or the host too noisy."""

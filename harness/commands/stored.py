@@ -28,8 +28,8 @@ def report(arguments: argparse.Namespace) -> int:
 def claims(arguments: argparse.Namespace) -> int:
     """Verdicts on a document's claims by stored runs; GATE when one is contradicted and the user asked for that."""
     from harness.analysis.verdicts import verdicts
-    from harness.claims import load_claims
-    from harness.config import load_workloads
+    from harness.definitions.claims import load_claims
+    from harness.definitions.workloads import load_workloads
     from harness.report import claims as ledger
     from harness.report import markdown
 
@@ -77,7 +77,7 @@ def compare(arguments: argparse.Namespace) -> int:
     """Compare sides of runs; GATE when a regression is certain and the user asked for that."""
     from harness.comparing import compare as comparing
     from harness.comparing.sides import open_side
-    from harness.flags import parse_gate
+    from harness.definitions.options import parse_gate
     from harness.report import comparison as rendered
 
     folder, against = requests.results(arguments), arguments.against
@@ -131,7 +131,7 @@ def export(arguments: argparse.Namespace) -> int:
 def prune(arguments: argparse.Namespace) -> int:
     """Remove all but the newest runs; not while one is being measured."""
     from harness import store
-    from harness.flags import parse_count
+    from harness.definitions.options import parse_count
     from harness.rig.lock import host_lock
 
     keep = parse_count(arguments.keep, "--keep", least=0)

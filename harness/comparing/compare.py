@@ -8,8 +8,8 @@ from pathlib import Path
 from harness.analysis.comparison import Difference, View, differences
 from harness.comparing import comparability, history
 from harness.comparing.sides import Side, open_side, shared_run
+from harness.definitions.options import parse_last
 from harness.errors import bad_input
-from harness.flags import parse_last
 
 EMULATED = "emulated"
 """The word of `--allow` that lets an emulated host stand against a real one."""

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from harness.config import render
 from harness.deadline import Deadline
+from harness.definitions.workloads import render
 from harness.errors import TareError
 from harness.measures.base import Stage
 from harness.measures.command import HOST_COST, sample

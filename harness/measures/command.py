@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from harness.config import render
 from harness.deadline import Deadline
+from harness.definitions.workloads import render
 from harness.errors import TareError
 from harness.host.cost import Cost
 from harness.measures.base import Stage

@@ -13,8 +13,8 @@ from statistics import median
 
 import psutil
 
-from harness.config import render
 from harness.deadline import Deadline
+from harness.definitions.workloads import render
 from harness.errors import DeadlineExceeded, TareError
 from harness.host.ceilings import Ceiling, ceilings, many_open_files, met
 from harness.host.cost import Cost
@@ -48,7 +48,7 @@ class Wanted:
 
     @classmethod
     def of(cls, workload: Workload) -> "Wanted":
-        """As harness.config has checked them."""
+        """As harness.definitions.workloads has checked them."""
         words = workload.parameters
         return cls(
             most=int(words["most"]),

@@ -11,12 +11,12 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 
 from harness.deadline import Deadline
+from harness.definitions.demands import MEASURES
 from harness.errors import TareError
 from harness.host import memory
 from harness.host.cgroups import Charged, own_memory
 from harness.host.cost import Cost
 from harness.host.memory import Resident
-from harness.measurable import MEASURES
 from harness.measures.base import Stage
 from harness.measures.command import sample
 from harness.measures.holding import free, hold
@@ -47,7 +47,7 @@ class Wanted:
 
     @classmethod
     def of(cls, workload: Workload) -> "Wanted":
-        """From the parameters, which are in their ranges (harness.measurable)."""
+        """From the parameters, which are in their ranges (harness.definitions.demands)."""
         return cls(**{name: int(workload.parameters[name]) for name in MEASURES["footprint"].parameters})
 
 

@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from harness.config import render
 from harness.deadline import Deadline
+from harness.definitions.workloads import render
 from harness.host.cost import Cost
 from harness.measures.base import Stage
 from harness.measures.clock import Clock

@@ -72,7 +72,7 @@ class Workload:
     the disk space that the workload writes. `cache` says whether a launch finds its files in the host's page cache
     (`warm`: as the launch before left it; only boot workloads may be `cold`).
     With an `aggressor` the command is the victim's, and the metrics say what of it is compared (see neighbour).
-    Of a measure that runs no `argv`, the `parameters` are the measure's own (see harness.measurable.MEASURES).
+    Of a measure that runs no `argv`, the `parameters` are the measure's own (see harness.definitions.demands.MEASURES).
     """
 
     name: Name

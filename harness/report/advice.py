@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from harness.analysis.advice import RULE, Advice, Candidate, Reason, gaps
-from harness.needs import Need, Term
+from harness.definitions.needs import Need, Term
 from harness.report import figures, terminal
 from harness.report.table import Group, Section, Table, plain
 

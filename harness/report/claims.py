@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.analysis.evidence import Evidence
 from harness.analysis.verdicts import Figure, Verdict, counts, verdicts
-from harness.claims import Claim, load_claims
+from harness.definitions.claims import Claim, load_claims
 from harness.errors import TareError, bad_input
 from harness.model import SOFTWARE
 from harness.paths import data

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 from harness.analysis.intervals import geometric
 from harness.analysis.overhead import Overhead
-from harness.config import load_workloads
+from harness.definitions.replications import SHARE, Published, Replication, load_replications
+from harness.definitions.workloads import load_workloads
 from harness.model import Workload
 from harness.paths import data
-from harness.replications import SHARE, Published, Replication, load_replications
 from harness.report import axis, figures, style
 from harness.report.stored import Stored
 from harness.report.table import Group, Section, Table

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from harness import paths, process
-from harness.config import load_workloads
 from harness.deadline import Deadline
+from harness.definitions.workloads import load_workloads
 from harness.host.daemons import open_daemons
 from harness.images import ensure
 from harness.measures.lifecycle import LifecycleMeasure

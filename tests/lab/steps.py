@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness import report
-from harness.config import load_suite
+from harness.definitions.workloads import load_suite
 from harness.paths import data
 from harness.report.figures import difference
 from harness.report.stored import load

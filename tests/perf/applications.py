@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from harness.config import load_workloads, render
 from harness.deadline import Deadline
+from harness.definitions.workloads import load_workloads, render
 from harness.errors import TareError
 from harness.measures.command import CommandMeasure
 from harness.model import Case, Limits, Role, Shape, Workload

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.config import load_suite, load_workloads
+from harness.definitions.workloads import load_suite, load_workloads
 from tests.validation import engine, injected, live
 from tests.validation.checks import Absent, bad, judged, seed_of
 from tests.validation.page import Part, lines

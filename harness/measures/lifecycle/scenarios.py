@@ -1,4 +1,4 @@
-"""What an instance is put through: each scenario leaves it running and returns its figures (model.lifecycle_figures)."""
+"""What an instance is put through: each scenario leaves it running and returns its figures."""
 
 import time
 from collections.abc import Callable, Mapping

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from harness import inside
-from harness.config import render
 from harness.deadline import Deadline
+from harness.definitions.workloads import render
 from harness.errors import TareError
 from harness.measures.base import Stage
 from harness.measures.command import READY_SECONDS

@@ -11,7 +11,7 @@ import pandas as pd
 from harness.analysis.evidence import Evidence
 from harness.analysis.overhead import Declared
 from harness.analysis.verdicts import Verdict, verdicts
-from harness.claims import Claim
+from harness.definitions.claims import Claim
 from tests.unit.report import synthetic
 
 Values = Sequence[float | None]

@@ -9,7 +9,7 @@ import pytest
 from harness.analysis.advice import Advice, advise, gaps
 from harness.analysis.evidence import Evidence
 from harness.analysis.overhead import Declared
-from harness.needs import Need
+from harness.definitions.needs import Need
 from tests.unit.analysis.claimed import around, boot, run
 
 OWN_KERNEL = Need(name="own-kernel", means="its own", fact="own-kernel", accepts=("yes",))

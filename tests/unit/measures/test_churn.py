@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.config import load_workload
 from harness.deadline import Deadline
+from harness.definitions.workloads import load_workload
 from harness.errors import TareError
 from harness.measures.churn import ChurnMeasure, Job, figures
 from harness.model import Case, Role, Workload

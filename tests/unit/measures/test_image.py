@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.config import load_workload
 from harness.deadline import Deadline
+from harness.definitions.workloads import load_workload
 from harness.errors import TareError
 from harness.measures.image import ImageMeasure
 from harness.model import Accelerator, Case, Role, Variant

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.config import load_workloads
+from harness.definitions.workloads import load_workloads
 from harness.errors import TareError
 from harness.paths import data
 from harness.readers import READERS, reader

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from harness.config import load_suite, load_workloads
+from harness.definitions.workloads import load_suite, load_workloads
 from harness.model import Resource
 from harness.paths import data
 from harness.readers import reader

@@ -10,9 +10,9 @@ import pytest
 
 from harness import paths
 from harness.analysis.evidence import matches
-from harness.claims import load_claims
-from harness.config import load_suite
 from harness.deadline import Deadline
+from harness.definitions.claims import load_claims
+from harness.definitions.workloads import load_suite
 from harness.errors import TareError
 from harness.model import Accelerator, Leftover, Mark, NetworkPlace, Shape
 from harness.runtimes.guests.boot import first_marks

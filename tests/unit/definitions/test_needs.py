@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.config import load_workloads
+from harness.definitions.needs import Need, load_needs, load_terms, parse_needs
+from harness.definitions.workloads import load_workloads
 from harness.errors import ExitCode, TareError
 from harness.host.boundary import SECCOMP
-from harness.needs import Need, load_needs, load_terms, parse_needs
 from harness.paths import data
 
 WORKLOADS = load_workloads(data("workloads"))

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.config import load_suite, load_workloads
+from harness.definitions.replications import load_replications
+from harness.definitions.workloads import load_suite, load_workloads
 from harness.errors import ExitCode, TareError
 from harness.paths import data
-from harness.replications import load_replications
 
 WORKLOADS = load_workloads(data("workloads"))
 SHIPPED = load_replications(data("workloads"), WORKLOADS)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.claims import Claim, load_claims
-from harness.config import load_workloads
+from harness.definitions.claims import Claim, load_claims
+from harness.definitions.workloads import load_workloads
 from harness.errors import ExitCode, TareError
 from harness.paths import data
 

@@ -11,11 +11,11 @@ from typing import Annotated, Any, TypeVar
 
 from annotated_types import Ge, Len
 
-from harness.claims import HOST_COST, Measurement, Words, is_measurement
-from harness.config import NEEDS_FILE, translated
-from harness.documents import Document, read_document, suggest
+from harness.definitions.claims import HOST_COST, Measurement, Words, is_measurement
+from harness.definitions.options import parse_amount
+from harness.definitions.toml_file import Document, read_document, suggest
+from harness.definitions.workloads import NEEDS_FILE, translated
 from harness.errors import bad_input
-from harness.flags import parse_amount
 from harness.model import Direction, Name, Workload
 
 MOST = 50

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.definitions.options import parse_count, parse_duration, parse_looks, parse_percent
 from harness.errors import ExitCode, TareError
-from harness.flags import parse_count, parse_duration, parse_looks, parse_percent
 
 
 @pytest.mark.parametrize(

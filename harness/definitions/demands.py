@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 
-from harness.documents import Document, short, suggest
+from harness.definitions.toml_file import Document, short, suggest
 from harness.errors import bad_input
 from harness.model import Mark, MeasureName, Workload, lifecycle_figures, neighbour
 from harness.paths import data

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Gt, Len
 
-from harness.config import translated
-from harness.documents import read_document, suggest
+from harness.definitions.toml_file import read_document, suggest
+from harness.definitions.workloads import translated
 from harness.errors import bad_input
 from harness.model import Name, VariantName, Workload
 

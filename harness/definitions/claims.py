@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Gt, Len, Predicate
 
-from harness.config import CLAIMS_FILE, translated
-from harness.documents import Document, read_document, suggest
+from harness.definitions.toml_file import Document, read_document, suggest
+from harness.definitions.workloads import CLAIMS_FILE, translated
 from harness.errors import TareError, bad_input
 from harness.model import Name, VariantName, Workload
 

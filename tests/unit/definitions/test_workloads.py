@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.config import load_suite, load_workload, load_workloads, render
-from harness.documents import read_document
+from harness.definitions.toml_file import read_document
+from harness.definitions.workloads import load_suite, load_workload, load_workloads, render
 from harness.errors import ExitCode, TareError
 from harness.paths import data
 

@@ -6,9 +6,9 @@ from typing import get_args
 
 import pytest
 
-from harness.config import load_workload
+from harness.definitions.demands import MEASURES, RESERVED, Choice, Number
+from harness.definitions.workloads import load_workload
 from harness.errors import TareError
-from harness.measurable import MEASURES, RESERVED, Choice, Number
 from harness.model import MeasureName, Workload
 from harness.paths import data
 

@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from harness import measurable
-from harness.documents import Document, FieldPath, read_document, short, suggest
+from harness.definitions import demands
+from harness.definitions.toml_file import Document, FieldPath, read_document, short, suggest
 from harness.errors import TareError, bad_input
 from harness.model import Aggressor, Limits, Metric, Resource, Server, Suite, Workload, is_name
 
@@ -20,10 +20,10 @@ BUILTINS = ("threads", "memory_mib", "scratch", "address", "port", "upstream")
 next one's in a chain."""
 
 NEEDS_FILE = "needs.toml"
-"""Stands among the workloads and is none (see harness.needs)."""
+"""Stands among the workloads and is none (see harness.definitions.needs)."""
 
 CLAIMS_FILE = "claims.toml"
-"""So does this (see harness.claims)."""
+"""So does this (see harness.definitions.claims)."""
 
 LARGEST = 10**15
 """Most that a number among the parameters may be; beyond it a float no longer counts in ones."""
@@ -59,7 +59,7 @@ def load_workload(path: Path) -> Workload:
             f"{workload.name} does not begin with its resource",
             f"begin with one of: {resources}",
         )
-    measurable.check(document, workload)
+    demands.check(document, workload)
     _check_metrics(document, workload)
     _check_parameters(document, workload.parameters)
     _check_placeholders(document, workload)
@@ -243,7 +243,7 @@ def _check_placeholders(document: Document, workload: Workload) -> None:
                     continue
                 _check_placeholder(document, (*field, index), found, allowed)
                 used.add(found[1])
-    own = measurable.MEASURES[workload.measure].parameters
+    own = demands.MEASURES[workload.measure].parameters
     if unused := sorted(set(workload.parameters) - used - own.keys()):
         if own:
             raise bad_input(
