@@ -6,8 +6,8 @@ from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from harness.journal import Event
 from harness.model import Stopping
+from harness.record.journal import Event
 
 if TYPE_CHECKING:
     from harness.analysis.overhead import Overhead
@@ -110,9 +110,9 @@ def _timed(
 
 def _primary(events: Sequence[Event], baseline: str, done: Mapping[str, int]) -> dict[str, list["Overhead"]]:
     """The overheads of each workload's primary metric so far; emulated guests only where there is nothing else."""
-    from harness import records
     from harness.analysis.overhead import Declared, overheads
-    from harness.samples import frame
+    from harness.record import derive
+    from harness.record.csv_file import frame
 
     opened = next(event.data for event in events if event.event == "run-opened")
     primary = {
@@ -121,7 +121,7 @@ def _primary(events: Sequence[Event], baseline: str, done: Mapping[str, int]) ->
         for metric in workload["metrics"]
         if metric["primary"]
     }
-    measured = frame(records.rows(events))
+    measured = frame(derive.rows(events))
     found = [one for one in overheads(measured, baseline, declared=Declared(primary=primary)) if one.primary]
     usable = [one for one in found if one.differences]
     by_workload: dict[str, list[Overhead]] = {}

@@ -5,11 +5,11 @@ from dataclasses import asdict
 
 from harness import __version__
 from harness.host.facts import HostFacts
-from harness.journal import now
 from harness.model import Case, Sample, Workload
 from harness.plan import Plan
+from harness.record.journal import now
+from harness.record.row import Row, parameters_text
 from harness.requests import Request
-from harness.rows import Row, parameters_text
 from harness.stage import Stage
 
 

@@ -62,12 +62,12 @@ def resumed(arguments: argparse.Namespace) -> Request:
 
     Raises TareError (bad input) when there is nothing to finish, or its workloads are no longer there.
     """
-    from harness import records
     from harness.definitions.workloads import load_suite, load_workloads
-    from harness.store import find
+    from harness.record import derive
+    from harness.record.results import find
 
     directory = find(results(arguments), arguments.resume).directory
-    opened = records.read(directory).opened
+    opened = derive.read(directory).opened
     folder = Path(opened["workloads_dir"])
     found = Request(
         suite=load_suite(opened["suite"], folder),

@@ -12,18 +12,19 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
-from harness import continuation, entries, paths, records
-from harness import journal as journals
+from harness import continuation, entries, paths
 from harness.catalog import Catalog, load_catalog
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.cost import idle_rate
 from harness.host.facts import HostFacts, gather
-from harness.journal import Journal
 from harness.measures.base import Measure
 from harness.measures.validity import frequency_moved, overloaded
 from harness.model import SOFTWARE, Block, Case, Role, Sample, Workload
 from harness.plan import Plan, case_seconds, extended, make_plan
+from harness.record import derive
+from harness.record import journal as journals
+from harness.record.journal import Journal
 from harness.requests import Request
 from harness.rig.cpus import choose_shape
 from harness.rig.lock import host_lock
@@ -76,7 +77,7 @@ def execute(request: Request, progress: Progress) -> Outcome:
     Raises TareError for bad input, a host that is not fit, or something that every variant needs.
     """
     began, allotment = time.monotonic(), choose_shape()
-    earlier = records.read(request.resume) if request.resume else None
+    earlier = derive.read(request.resume) if request.resume else None
     run = earlier.run if earlier else secrets.token_hex(3)
     with ExitStack() as stack:
         stack.enter_context(host_lock(paths.locks(), "run", run))
@@ -117,7 +118,7 @@ class _Loop:
         self._spent = 0.0
         self._failed = 0
 
-    def run(self, opened: Mapping[str, object], earlier: "records.Earlier | None") -> Outcome:
+    def run(self, opened: Mapping[str, object], earlier: "derive.Earlier | None") -> Outcome:
         """Every block that is not finished yet; what was measured is derived whatever ends the loop."""
         journal, status = self._stage.journal, "broken"
         journal.append("run-resumed" if earlier else "run-opened", **opened)
@@ -137,7 +138,7 @@ class _Loop:
             status = "interrupted"
         finally:
             journal.append("run-closed", status=status, failed=self._failed)
-            records.derive(self._stage.folder)
+            derive.derive(self._stage.folder)
         return Outcome(directory=self._stage.folder, failed=self._failed, interrupted=status == "interrupted")
 
     def _continue(self, stages: int) -> int:

@@ -20,8 +20,8 @@ from harness.durable import atomic_write
 from harness.errors import ExitCode, TareError
 from harness.host.cost import HostMeter
 from harness.host.daemons import Daemons
-from harness.journal import Journal
 from harness.model import Accelerator, Available, Case, Limits, NetworkPlace, Role, RootForms, Shape, Skip, Workload
+from harness.record.journal import Journal
 from harness.rig.cpus import Allotment, missing_memory
 from harness.rig.network import Network
 from harness.rig.scratch import Scratch, missing_space

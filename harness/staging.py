@@ -15,9 +15,9 @@ from harness.durable import atomic_write
 from harness.errors import TareError
 from harness.host.daemons import Daemons, Kvm, open_daemons
 from harness.host.tracing import TracerSweep
-from harness.journal import Journal
 from harness.model import Accelerator, RootForms, Skip
 from harness.process import have
+from harness.record.journal import Journal
 from harness.rig.cpus import Allotment, pin_harness
 from harness.rig.network import Network, network_missing, open_network
 from harness.rig.scratch import open_scratch

@@ -18,7 +18,7 @@ from harness import paths, process
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.daemons import systemd
-from harness.journal import now
+from harness.record.journal import now
 from harness.rig.lock import WATCHDOG, host_lock
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Which rows count, and what a block's value is: in pandas for one run in memory, in DuckDB for any number on disk.
 
-The statements stand on tables that `harness.scan` fills: `series` says in words what each key `k` means, `cells` has
-one row per series, block and attempt.
+The statements stand on tables that `harness.record.columnar` fills: `series` says in words what each key `k` means,
+`cells` has one row per series, block and attempt.
 """
 
 from typing import TYPE_CHECKING, Protocol
@@ -28,7 +28,7 @@ CIRCUMSTANCES = ("host", "host_virtualized", "shape", "kernel", "image")
 
 
 class Scanned(Protocol):
-    """What `harness.scan` opens; its connection has the tables `series` and `cells`."""
+    """What `harness.record.columnar` opens; its connection has the tables `series` and `cells`."""
 
     @property
     def connection(self) -> "duckdb.DuckDBPyConnection": ...

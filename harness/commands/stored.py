@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def report(arguments: argparse.Namespace) -> int:
     """Render a stored run again."""
-    from harness.store import find
+    from harness.record.results import find
 
     render(find(requests.results(arguments), arguments.run).directory)
     return ExitCode.FINE
@@ -107,8 +107,8 @@ def compare(arguments: argparse.Namespace) -> int:
 
 def export(arguments: argparse.Namespace) -> int:
     """Write a stored run's samples as CSV, Parquet or both, derived from its journal."""
-    from harness import journal, records, samples
-    from harness.store import find
+    from harness.record import csv_file, derive, journal
+    from harness.record.results import find
 
     asked = {"--csv": arguments.csv, "--parquet": arguments.parquet}
     files = {flag: file for flag, file in asked.items() if file is not None}
@@ -117,11 +117,11 @@ def export(arguments: argparse.Namespace) -> int:
     for flag, file in files.items():
         if not file.absolute().parent.is_dir():
             raise bad_input(flag, f"there is no folder {file.absolute().parent}", "name a file in a folder")
-    rows = records.rows(journal.read(find(requests.results(arguments), arguments.run).directory))
+    rows = derive.rows(journal.read(find(requests.results(arguments), arguments.run).directory))
     if arguments.csv is not None:
-        samples.write_csv(rows, arguments.csv)
+        csv_file.write_csv(rows, arguments.csv)
     if arguments.parquet is not None:
-        from harness.scan import write_parquet
+        from harness.record.columnar import write_parquet
 
         write_parquet(rows, arguments.parquet)
     print_lines(f"{len(rows)} samples written to {file}" for file in files.values())
@@ -130,8 +130,8 @@ def export(arguments: argparse.Namespace) -> int:
 
 def prune(arguments: argparse.Namespace) -> int:
     """Remove all but the newest runs; not while one is being measured."""
-    from harness import store
     from harness.definitions.options import parse_count
+    from harness.record import results as store
     from harness.rig.lock import host_lock
 
     keep = parse_count(arguments.keep, "--keep", least=0)
@@ -144,8 +144,8 @@ def prune(arguments: argparse.Namespace) -> int:
 
 def _stored(arguments: argparse.Namespace, words: Sequence[str]) -> "list[Stored]":
     """The runs that were named, newest first, or else all of the newest run's host."""
+    from harness.record.results import find, runs
     from harness.report import claims as ledger
-    from harness.store import find, runs
 
     results = requests.results(arguments)
     if words:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from harness.comparing.sides import Side
 from harness.errors import bad_input
-from harness.manifest import fact
 from harness.model import SOFTWARE
+from harness.record.manifest import fact
 
 HOST_FACTS = ("os", "kernel", "cpu_model", "mitigations", "clocksource", "governor", "smt", "thp", "cgroup")
 COLUMNS = ("accelerator", "shape", "kernel")

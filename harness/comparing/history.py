@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import store
 from harness.analysis.blocks import moments
 from harness.analysis.intervals import relative
 from harness.analysis.stopping import MOST_BLOCKS, PILOT
 from harness.errors import TareError, bad_input
-from harness.manifest import fact, primary_metrics, read_manifest
-from harness.scan import open_source
+from harness.record import results as store
+from harness.record.columnar import open_source
+from harness.record.manifest import fact, primary_metrics, read_manifest
 
 LOOKED_AT = 5
 """Newest runs that an estimate looks at."""

@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from harness import store
 from harness.analysis.blocks import differences, moments
 from harness.analysis.comparison import Versions
 from harness.errors import bad_input
-from harness.manifest import NAME as MANIFEST
-from harness.manifest import fact, primary_metrics, read_manifest
-from harness.scan import open_source
+from harness.record import results as store
+from harness.record.columnar import open_source
+from harness.record.manifest import NAME as MANIFEST
+from harness.record.manifest import fact, primary_metrics, read_manifest
 
 SAMPLES = "samples.csv"
 BASELINE = "native"

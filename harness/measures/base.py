@@ -65,7 +65,7 @@ class Stage(Protocol):
     def record(self, case: Case, event: str, **data: object) -> None:
         """Journal something that is no sample: facts, marks, counters.
 
-        What a report is to show of it is recorded as `observed`; see harness.records.
+        What a report is to show of it is recorded as `observed`; see harness.record.derive.
         """
         ...
 

@@ -16,8 +16,8 @@ from harness.analysis.blocks import block_values
 from harness.analysis.overhead import Declared, Overhead, overheads
 from harness.errors import bad_input
 from harness.model import Resource
+from harness.record.csv_file import frame, read_csv
 from harness.report import figures
-from harness.samples import frame, read_csv
 
 # Terminal escapes, and marks that turn the direction of text around, would let a name in a foreign CSV rewrite a page.
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.rows import Row
-from harness.samples import read_csv
+from harness.record.csv_file import read_csv
+from harness.record.row import Row
 from tests.integration.test_run import LONGEST, picture, unfit
 
 VARIANTS = ("native", "docker/bridge")

@@ -16,8 +16,8 @@ from harness.deadline import Deadline
 from harness.host.daemons.footprint import Footprint, plain
 from harness.host.daemons.private import missing_programs
 from harness.process import have, run
-from harness.rows import Row
-from harness.samples import read_csv
+from harness.record.csv_file import read_csv
+from harness.record.row import Row
 
 CASES_BEFORE_INTERRUPT = 3
 LONGEST = 900.0

@@ -19,9 +19,9 @@ from scipy import stats
 from harness.analysis.blocks import block_values
 from harness.analysis.overhead import overheads
 from harness.errors import TareError
-from harness.journal import Event, read
-from harness.manifest import read_manifest
-from harness.samples import frame, read_csv
+from harness.record.csv_file import frame, read_csv
+from harness.record.journal import Event, read
+from harness.record.manifest import read_manifest
 from tests.validation import engine, live
 from tests.validation.rounds import compare as compare_twins
 from tests.validation.rounds import drawn, paired, rejects, sequential_rejects, windows

@@ -96,7 +96,7 @@ def _samples(iterations: int) -> str:
 def by_tare(path: Path) -> int:
     """Every row checked, and the moments of every series."""
     from harness.analysis.blocks import moments
-    from harness.scan import open_source
+    from harness.record.columnar import open_source
 
     with open_source(path) as source:
         return len(moments(source))

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from harness.errors import TareError
-from harness.journal import Event, read
+from harness.record.journal import Event, read
 
 SUITE = ("run", "--suite", "default", "--workload", "cpu.sysbench", "--seed", "1")
 LONGEST_SECONDS = 900

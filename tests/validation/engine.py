@@ -13,7 +13,7 @@ import pandas as pd
 
 from harness.deadline import Deadline
 from harness.errors import ExitCode, TareError
-from harness.samples import frame, read_csv
+from harness.record.csv_file import frame, read_csv
 
 WORKLOADS = Path(__file__).parent / "workloads"
 METRIC = "rate"

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from harness.analysis.blocks import CIRCUMSTANCES, SERIES, differences, moments
-from harness.rows import Row, frame
-from harness.scan import from_frame
-from tests.unit.test_samples import ROW
+from harness.record.columnar import from_frame
+from harness.record.row import Row, frame
+from tests.unit.record.test_csv_file import ROW
 
 NATIVE = replace(ROW, variant="native", runtime="native", direction="lower", scale="linear", unit="s", value=1.0)
 BRIDGE = replace(NATIVE, variant="docker/bridge", runtime="docker", value=3.0)

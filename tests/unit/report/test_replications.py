@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from harness.record.csv_file import frame, read_csv
 from harness.report import claims, plots, replications, style
 from harness.report.markdown import page
 from harness.report.stored import Stored, stored
-from harness.samples import frame, read_csv
 from tests.unit.report import synthetic
 
 RATES = {"native": 100_000.0, "docker/host": 98_000.0, "docker/bridge": 80_000.0, "libvirt/tcg": 9_000.0}

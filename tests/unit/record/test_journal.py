@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ExitCode, TareError
-from harness.journal import NAME, Journal, read
+from harness.record.journal import NAME, Journal, read
 
 APPEND = """
 import sys
 from pathlib import Path
-from harness.journal import Journal
+from harness.record.journal import Journal
 with Journal.create(Path(sys.argv[1])) as journal:
     for number in range(5):
         journal.append("sample", number=number)
@@ -27,7 +27,7 @@ with Journal.create(Path(sys.argv[1])) as journal:
 INTERRUPTED = """
 import signal, sys
 from pathlib import Path
-from harness.journal import Journal
+from harness.record.journal import Journal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run in the background, where it is ignored
 with Journal.create(Path(sys.argv[1])) as journal:
     for number in range(3):

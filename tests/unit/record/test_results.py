@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ExitCode, TareError
-from harness.store import find, prune, runs
+from harness.record.results import find, prune, runs
 
 
 @pytest.fixture

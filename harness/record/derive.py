@@ -9,12 +9,12 @@ from statistics import median
 from typing import Any
 
 from harness.errors import TareError, bad_input
-from harness.journal import Event
-from harness.journal import read as read_journal
-from harness.manifest import write_manifest
 from harness.model import Block, Stopping
-from harness.rows import Row
-from harness.samples import rows_of, write_csv
+from harness.record.csv_file import rows_of, write_csv
+from harness.record.journal import Event
+from harness.record.journal import read as read_journal
+from harness.record.manifest import write_manifest
+from harness.record.row import Row
 
 SAME = ("suite", "stopping", "plan", "shape", "root", "workloads")
 """What must be as it was for a run to be finished: otherwise its blocks would not be alike."""

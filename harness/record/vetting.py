@@ -1,4 +1,4 @@
-"""Vets samples inside DuckDB by the rules of `harness.rows`, and sums them up by block.
+"""Vets samples inside DuckDB by the rules of `harness.record.row`, and sums them up by block.
 
 What many rows share is checked once per distinct value, by the very functions that the reader in Python uses; what
 differs from row to row is matched against the same rules as a pattern.
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import duckdb
 
-from harness import rows as rules
 from harness.analysis.blocks import CIRCUMSTANCES, SERIES, cells_statement
-from harness.rows import COLUMNS, FLOATS, INTEGERS, FieldError, Row
-from harness.samples import LONGEST_LINE
+from harness.record import row as rules
+from harness.record.csv_file import LONGEST_LINE
+from harness.record.row import COLUMNS, FLOATS, INTEGERS, FieldError, Row
 
 _VARIED = ("time", "case", "instance")
 """Texts that differ from case to case or row to row: checked by pattern, the others by their distinct values."""

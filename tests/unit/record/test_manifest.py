@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ExitCode, TareError
-from harness.manifest import NAME, read_manifest, write_manifest
+from harness.record.manifest import NAME, read_manifest, write_manifest
 
 
 def test_manifest_comes_back(tmp_path: Path) -> None:

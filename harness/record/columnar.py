@@ -1,7 +1,7 @@
 """Samples of any number, opened for DuckDB: every row is checked as the CSV's reader does, and summed up by block.
 
 A CSV is read twice: once for what its texts say, once for its figures. What DuckDB cannot vouch for goes to
-`harness.samples.read_csv`, which has the last word and the error messages.
+`harness.record.csv_file.read_csv`, which has the last word and the error messages.
 """
 
 import os
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from harness import rows as rules
 from harness.errors import ExitCode, TareError, bad_input
-from harness.rows import FieldError, Row
-from harness.samples import LARGEST_FILE, read_csv
-from harness.vetting import Unfit, cast, quoted, scan_csv, scan_parquet, take
+from harness.record import row as rules
+from harness.record.csv_file import LARGEST_FILE, read_csv
+from harness.record.row import FieldError, Row
+from harness.record.vetting import Unfit, cast, quoted, scan_csv, scan_parquet, take
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +80,7 @@ def open_source(path: Path, *, small: int = SMALL_FILE, largest: int = LARGEST_S
 
 @contextmanager
 def from_frame(samples: "pd.DataFrame", name: str = "samples") -> Iterator[Source]:
-    """Samples in memory, as `harness.rows.frame` makes them of rows that were checked. Exact duplicates stay."""
+    """Samples in memory, as `harness.record.row.frame` makes them of rows that were checked. Exact duplicates stay."""
     with _connect() as connection:
         connection.register("frame", samples)
         connection.execute(f"CREATE TEMP VIEW samples AS SELECT {cast()} FROM frame")

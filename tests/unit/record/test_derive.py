@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import records
 from harness.errors import TareError
-from harness.journal import Journal, read
-from tests.unit.test_samples import ROW
+from harness.record import derive
+from harness.record.journal import Journal, read
+from tests.unit.record.test_csv_file import ROW
 
 OPENED = {
     "run": "ab12cd",
@@ -36,7 +36,7 @@ def write(folder: Path, *, closed_first: bool = True, void: str = "") -> Path:
 
 
 def reasons(folder: Path) -> list[str]:
-    return [row.reason for row in records.rows(read(folder))]
+    return [row.reason for row in derive.rows(read(folder))]
 
 
 def test_a_finished_block_counts_and_an_unfinished_one_does_not(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_a_finished_block_counts_and_an_unfinished_one_does_not(tmp_path: Path) 
 
 
 def test_a_void_block_is_void_whole_and_keeps_its_values(tmp_path: Path) -> None:
-    first, _ = records.rows(read(write(tmp_path, void="native: steal")))
+    first, _ = derive.rows(read(write(tmp_path, void="native: steal")))
     assert (first.valid, first.reason, first.value) == (False, "block void: native: steal", ROW.value)
 
 
@@ -53,7 +53,7 @@ def test_what_a_measure_observed_says_whether_its_block_is_void(tmp_path: Path) 
         for block in (0, 1):
             journal.append("case-opened", case=f"case-{block}", workload="density.launch", block=block, attempt=1)
             journal.append("observed", case=f"case-{block}", variant="native", what="density")
-    told = records.manifest(read(tmp_path))["observed"]
+    told = derive.manifest(read(tmp_path))["observed"]
     assert [one["void"] for one in told] == ["native: steal", "the block was not finished"]
     assert {one["workload"] for one in told} == {"density.launch"}
 
@@ -67,21 +67,21 @@ def test_a_block_that_was_run_again_replaces_its_first_attempt(tmp_path: Path) -
 
 
 def test_a_resume_goes_on_at_the_unfinished_block(tmp_path: Path) -> None:
-    earlier = records.read(write(tmp_path))
+    earlier = derive.read(write(tmp_path))
     assert [earlier.attempt(0), earlier.attempt(1)] == [0, 2]
     assert earlier.run == "ab12cd"
 
 
 @pytest.mark.parametrize("change", ["suite", "stopping", "shape", "root", "plan", "workloads"])
 def test_a_resume_is_refused_where_something_has_changed(tmp_path: Path, change: str) -> None:
-    earlier = records.read(write(tmp_path))
+    earlier = derive.read(write(tmp_path))
     earlier.check(OPENED)
     with pytest.raises(TareError, match=change):
         earlier.check({**OPENED, change: "other"})
 
 
 def test_a_resume_is_refused_on_another_host(tmp_path: Path) -> None:
-    earlier = records.read(write(tmp_path))
+    earlier = derive.read(write(tmp_path))
     with pytest.raises(TareError, match="another host"):
         earlier.check({**OPENED, "host": {"fingerprint": "beef"}})
 
@@ -91,11 +91,11 @@ def test_a_finished_run_is_not_resumed(tmp_path: Path) -> None:
         journal.append("block-closed", block=1, attempt=1, void="")
         journal.append("run-closed", status="finished", failed=0)
     with pytest.raises(TareError, match="finished"):
-        records.read(tmp_path)
+        derive.read(tmp_path)
 
 
 def test_the_manifest_says_what_was_void(tmp_path: Path) -> None:
-    found = records.manifest(read(write(tmp_path, void="native: steal")))
+    found = derive.manifest(read(write(tmp_path, void="native: steal")))
     assert found["voids"] == [{"block": 0, "reason": "native: steal"}]
     assert found["status"] == "interrupted"
     assert found["loads"] == {"0": 0.25, "1": 0.25}
@@ -109,6 +109,6 @@ def test_the_manifest_says_what_telling_cost_and_what_stayed_in_the_cache(tmp_pa
         journal.append("case-opened", case="c1", workload="boot.cold", cast={"subject": "native"})
         for before, stayed in ((100, 0.0), (300, 0.5), (200, 0.25)):
             journal.append("cache", case="c1", variant="native", size=999, before=before, after=1, stayed=stayed)
-    found = records.manifest(read(tmp_path))
+    found = derive.manifest(read(tmp_path))
     assert found["beacon"] == {"native": {"costs": {"ready": {"seconds": 1e-4}}, "failed": ""}}
     assert found["cache"] == {"boot.cold": {"native": {"dropped": 200, "stayed": 0.5, "launches": 3}}}

@@ -13,8 +13,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ExitCode, TareError
-from harness.journal import Journal, read
-from harness.samples import COLUMNS, FieldError, Row, frame, parameters_text, printable, read_csv, rows_of, write_csv
+from harness.record.csv_file import (
+    COLUMNS,
+    FieldError,
+    Row,
+    frame,
+    parameters_text,
+    printable,
+    read_csv,
+    rows_of,
+    write_csv,
+)
+from harness.record.journal import Journal, read
 
 ROW = Row(
     run="20261123T092444Z-host-ab12",

@@ -16,17 +16,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harness import scan, vetting
 from harness.analysis.blocks import SERIES, block_values, differences, moments
 from harness.analysis.overhead import overheads
 from harness.cli import main
 from harness.errors import ExitCode, TareError
-from harness.rows import COLUMNS, FieldError, Row, frame
-from harness.samples import read_csv, write_csv
-from harness.scan import Source, from_frame, open_source, write_parquet
+from harness.record import columnar, vetting
+from harness.record.columnar import Source, from_frame, open_source, write_parquet
+from harness.record.csv_file import read_csv, write_csv
+from harness.record.row import COLUMNS, FieldError, Row, frame
+from tests.unit.record.test_csv_file import ROW, csv_text
+from tests.unit.record.test_derive import write as write_journal
 from tests.unit.report import synthetic
-from tests.unit.test_records import write as write_journal
-from tests.unit.test_samples import ROW, csv_text
 
 KEY = ["workload", "metric", "variant", "accelerator"]
 
@@ -34,7 +34,7 @@ KEY = ["workload", "metric", "variant", "accelerator"]
 @contextmanager
 def vouched(path: Path) -> Iterator[Source]:
     """The source as DuckDB opens it; its own reason where it does not vouch for the file."""
-    with scan._connect() as connection:
+    with columnar._connect() as connection:
         vetting.scan_csv(connection, str(path))
         yield Source(str(path), connection)
 
@@ -179,7 +179,7 @@ def test_what_is_no_plain_or_small_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_beyond_the_reader_s_limit_duckdb_says_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan, "LARGEST_FILE", 100)
+    monkeypatch.setattr(columnar, "LARGEST_FILE", 100)
     path = tmp_path / "bad[0].csv"
     path.write_text(csv_text(ROW).replace("docker,", "=docker,"))
     assert "runtime: '=docker' is not a name" in refusal(path, small=0).brief

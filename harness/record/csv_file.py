@@ -10,8 +10,8 @@ from typing import BinaryIO, NoReturn, Protocol
 
 from harness.durable import atomic_write
 from harness.errors import TareError, bad_input
-from harness.journal import Event
-from harness.rows import (
+from harness.record.journal import Event
+from harness.record.row import (
     COLUMNS,
     FLOATS,
     INTEGERS,
