@@ -16,7 +16,7 @@ from harness.host import daemons
 from harness.host.tracing import TracerSweep
 from harness.model import Leftover, Skip
 from harness.preview import answers
-from harness.rig.sweep import RigSweep
+from harness.rig.leftovers import RigSweep
 
 REMOVE_SECONDS = 30.0
 LANES = 8

@@ -147,7 +147,7 @@ class Stage:
         """Installed versions of the packages that the root's recipe names."""
         if self.root is NO_ROOT:
             return {}
-        found = images.manifest.read(self.root.tar.parent).packages
+        found = images.inventory.read(self.root.tar.parent).packages
         named = images.recipe.read(paths.data("images") / "root.toml").packages
         return {name: found[name] for name in named if name in found}
 

@@ -19,9 +19,9 @@ from harness.model import Accelerator, RootForms, Skip
 from harness.process import have
 from harness.record.journal import Journal
 from harness.rig.cpus import Allotment, pin_harness
+from harness.rig.leftovers import RigSweep
 from harness.rig.network import Network, network_missing, open_network
 from harness.rig.scratch import open_scratch
-from harness.rig.sweep import RigSweep
 from harness.runtimes.guests import accel
 from harness.stage import NO_ROOT, OPEN_SECONDS, Say, Stage
 from harness.watchdog import guarded

@@ -12,7 +12,7 @@ import psutil
 
 from harness import paths
 from harness.deadline import Deadline
-from harness.host import xen
+from harness.host import dom0
 from harness.host.daemons.private import missing_programs
 from harness.host.daemons.reach import ask_docker, ask_libvirt, docker_url, libvirt_uri, named
 from harness.host.facts import SBIN, HostFacts, nearest, read
@@ -162,7 +162,7 @@ def _virtualized(facts: HostFacts) -> Iterator[Finding]:
         yield Finding(
             severity="note", what="virtualized", detail=detail, fix="apt-get install systemd (for systemd-detect-virt)"
         )
-    elif kind == "xen" and xen.is_dom0():
+    elif kind == "xen" and dom0.is_dom0():
         detail = "the host is dom0, Xen's privileged guest: what runs natively here is not on bare metal"
         yield Finding(severity="note", what="virtualized", detail=detail, fix="boot without Xen to measure bare metal")
     else:
@@ -173,19 +173,19 @@ def _virtualized(facts: HostFacts) -> Iterator[Finding]:
 
 
 def _dom0(deadline: Deadline) -> Iterator[Finding]:
-    if not xen.is_dom0():
+    if not dom0.is_dom0():
         return
-    options = xen.boot_options(deadline)
-    if options is not None and xen.is_pinned(options):
-        yield Finding(severity="fine", what="dom0 CPUs", detail=f"{xen.PIN}: their numbers are the processor's own")
+    options = dom0.boot_options(deadline)
+    if options is not None and dom0.is_pinned(options):
+        yield Finding(severity="fine", what="dom0 CPUs", detail=f"{dom0.PIN}: their numbers are the processor's own")
         return
     known = "Xen was booted without" if options is not None else "it cannot be told whether Xen was booted with"
     yield Finding(
         severity="note",
         what="dom0 CPUs",
-        detail=f"{known} {xen.PIN}, without which Xen moves dom0's CPUs over the processor's: what is said to share "
+        detail=f"{known} {dom0.PIN}, without which Xen moves dom0's CPUs over the processor's: what is said to share "
         "CPUs may run on different ones",
-        fix=f"add {xen.PIN} to GRUB_CMDLINE_XEN_DEFAULT in /etc/default/grub; update-grub; reboot",
+        fix=f"add {dom0.PIN} to GRUB_CMDLINE_XEN_DEFAULT in /etc/default/grub; update-grub; reboot",
     )
 
 

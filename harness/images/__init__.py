@@ -1,7 +1,7 @@
 """Builds the root once and turns it into each runtime's form."""
 
 from harness.images.host_kernel import adopt
-from harness.images.manifest import verify
+from harness.images.inventory import verify
 from harness.images.store import ensure
 from harness.images.system import with_system
 from harness.images.transfer import export_root, import_root

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from harness import process
 from harness.deadline import Deadline
-from harness.images import tree
-from harness.images.manifest import DIRECTORY, DISK, LISTING, TAR
+from harness.images import listing
+from harness.images.inventory import DIRECTORY, DISK, LISTING, TAR
 
 MIB = 2**20
 
@@ -21,7 +21,7 @@ def derive(folder: Path, key: str, epoch: int, free_mib: int, deadline: Deadline
     # Its set-uid programs get no security updates: nobody but root may reach them on the host.
     root.parent.chmod(0o700)
     extract(folder / TAR, root, deadline)
-    tree.write_listing(root, folder / LISTING)
+    listing.write_listing(root, folder / LISTING)
     say("root: writing the guest's disk")
     make_ext4(root, folder / DISK, "tare-root", key, epoch, ext4_mib(root, free_mib), deadline)
 
@@ -38,7 +38,7 @@ def extract(tar: Path, root: Path, deadline: Deadline) -> None:
 def ext4_mib(root: Path, free_mib: int) -> int:
     """The size in MiB of a file system that holds the tree `root` with `free_mib` MiB free or a little more."""
     # Over the files: inode tables and block maps (a twentieth) and the journal
-    return tree.size(root) * 21 // 20 // MIB + free_mib + 64
+    return listing.size(root) * 21 // 20 // MIB + free_mib + 64
 
 
 def make_ext4(

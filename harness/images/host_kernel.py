@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import TareError
-from harness.images import manifest
+from harness.images import inventory
 from harness.images.cpio import Archive
 from harness.images.guest import load_order
 from harness.images.recipe import Guest
@@ -40,14 +40,14 @@ def adopt(
     folder = store / f"kernel-{release}-{root.initramfs.parent.name}"
     try:
         loaded = load_order(guest.modules, libraries / release, guest.also)
-        if not (folder / manifest.INITRAMFS).is_file():
+        if not (folder / inventory.INITRAMFS).is_file():
             _write(folder, image.read_bytes(), root.initramfs.read_bytes() + _further(loaded, epoch))
     except OSError as error:
         return root, _kept(root, f"the host's own cannot be read ({error})")
     except TareError as error:
         return root, _kept(root, f"the host's {release} cannot boot one: {error.brief}")
     changed = dataclasses.replace(
-        root, kernel=folder / manifest.KERNEL, initramfs=folder / manifest.INITRAMFS, kernel_release=release
+        root, kernel=folder / inventory.KERNEL, initramfs=folder / inventory.INITRAMFS, kernel_release=release
     )
     return changed, f"guests boot the host's own kernel, {release}"
 
@@ -72,5 +72,5 @@ def _further(loaded: Sequence[tuple[str, bytes]], epoch: int) -> bytes:
 def _write(folder: Path, kernel: bytes, initramfs: bytes) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
-    manifest.store(folder / manifest.KERNEL, kernel)
-    manifest.store(folder / manifest.INITRAMFS, initramfs)
+    inventory.store(folder / inventory.KERNEL, kernel)
+    inventory.store(folder / inventory.INITRAMFS, initramfs)

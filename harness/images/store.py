@@ -13,8 +13,8 @@ from pathlib import Path
 from harness import process
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, ExitCode, TareError
-from harness.images import forms, guest, manifest, packages, recipe
-from harness.images.manifest import DIRECTORY, INITRAMFS, KERNEL, MANIFEST, TAR, Manifest
+from harness.images import forms, guest, inventory, packages, recipe
+from harness.images.inventory import DIRECTORY, INITRAMFS, KERNEL, MANIFEST, TAR, Manifest
 from harness.images.recipe import AGENT, FIRST, INIT, PROGRAMS, Recipe
 from harness.model import RootForms
 
@@ -50,7 +50,7 @@ def ensure(recipe_file: Path, store: Path, deadline: Deadline, say: Say, *, rebu
 
 
 def _use(folder: Path) -> RootForms:
-    found = manifest.verify(folder)
+    found = inventory.verify(folder)
     with contextlib.suppress(OSError):
         os.utime(folder)  # the oldest builds are removed first
     return found
@@ -61,13 +61,13 @@ def _base(wanted: Recipe, store: Path, deadline: Deadline, say: Say) -> Path:
     folder = store / f"base-{recipe.base_key(wanted)}"
     if folder.is_dir():
         digest = folder / "sha256"
-        if digest.is_file() and digest.read_text() == manifest.sha256(folder / TAR):
+        if digest.is_file() and digest.read_text() == inventory.sha256(folder / TAR):
             os.utime(folder)
             return folder
         say(f"root: {folder / TAR} was altered; building it again")
     with partial(store) as work:
         packages.build(wanted, work, deadline, say)
-        manifest.store(work / "sha256", manifest.sha256(work / TAR).encode())
+        inventory.store(work / "sha256", inventory.sha256(work / TAR).encode())
         install(work, folder)
     return folder
 
@@ -90,7 +90,7 @@ def _assemble(
             packages.add_file(archive, f"/opt/tare/{name}", program, 0o755, wanted.epoch)
     shutil.copyfile(unpacked.kernel, work / KERNEL)
     first = guest.initramfs(wanted.guest, unpacked, programs["beacon"], inside[INIT], wanted.epoch)
-    manifest.store(work / INITRAMFS, first)
+    inventory.store(work / INITRAMFS, first)
     shutil.rmtree(scratch)
     key = recipe.build_key(wanted, inside)
     forms.derive(work, key, wanted.epoch, wanted.free_mib, deadline, say)
@@ -99,7 +99,7 @@ def _assemble(
 
 
 def _describe(wanted: Recipe, base: Path, work: Path, key: str, release: str, seconds: float) -> Manifest:
-    measured = manifest.measure_forms(work)
+    measured = inventory.measure_forms(work)
     return Manifest(
         key=key,
         recipe=recipe.base_key(wanted),
@@ -122,12 +122,12 @@ def installed(root: Path, deadline: Deadline) -> dict[str, str]:
 
 def finish(work: Path, described: Manifest) -> None:
     """Make a build's files read-only and durable, then write its manifest and seal."""
-    for name in manifest.FILES:
+    for name in inventory.FILES:
         path = work / name
         path.chmod(0o444)
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
-    manifest.write(work, described)
+    inventory.write(work, described)
 
 
 def install(work: Path, folder: Path) -> None:

@@ -21,9 +21,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.images import forms, manifest, packages, partitions, recipe, store
+from harness.images import forms, inventory, packages, partitions, recipe, store
 from harness.images.cpio import Archive
-from harness.images.manifest import MANIFEST, Form
+from harness.images.inventory import MANIFEST, Form
 from harness.images.recipe import INSIDE, Package, Recipe
 from harness.model import RootForms, SystemForm
 
@@ -129,7 +129,7 @@ def _use(build: Path) -> SystemForm:
         made = _MANIFEST.validate_json((build / MANIFEST).read_bytes())
     except (OSError, ValidationError) as error:
         raise TareError(f"{build / MANIFEST} is damaged", details=str(error), hint=f"rm -r {build}") from error
-    manifest.unaltered(build, {DISK: made.disk})
+    inventory.unaltered(build, {DISK: made.disk})
     with contextlib.suppress(OSError):
         os.utime(build)  # the oldest builds are removed first
     return SystemForm(digest=made.disk.sha256, disk=build / DISK, kernel_release=made.kernel_release)
@@ -158,7 +158,7 @@ def _build(
     tar.unlink()
     furnish(tree, inside, key, base.epoch)
     found = store.installed(tree, Deadline.after(30))
-    check_packages(manifest.read(root.tar.parent).packages, found)
+    check_packages(inventory.read(root.tar.parent).packages, found)
     say("system: writing its disk")
     _write_disk(tree, wanted, key, base.epoch, work, deadline)
     shutil.rmtree(private)
@@ -168,11 +168,11 @@ def _build(
         root=root.digest,
         kernel_release=root.kernel_release,
         seconds=round(time.monotonic() - begun, 1),
-        disk=Form(sha256=manifest.sha256(disk), size=disk.stat().st_size),
+        disk=Form(sha256=inventory.sha256(disk), size=disk.stat().st_size),
         packages=found,
     )
-    manifest.store(work / MANIFEST, json.dumps(asdict(made), indent=1, sort_keys=True).encode())
-    manifest.seal(work, [DISK])
+    inventory.store(work / MANIFEST, json.dumps(asdict(made), indent=1, sort_keys=True).encode())
+    inventory.seal(work, [DISK])
 
 
 def _hooks() -> list[str]:

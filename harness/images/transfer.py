@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from harness import process
 from harness.deadline import Deadline
 from harness.errors import TareError, bad_input
-from harness.images import forms, manifest, recipe
-from harness.images.manifest import DIRECTORY, INITRAMFS, KERNEL, MANIFEST, TAR, Manifest
+from harness.images import forms, inventory, recipe
+from harness.images.inventory import DIRECTORY, INITRAMFS, KERNEL, MANIFEST, TAR, Manifest
 from harness.images.store import finish, install, installed, locked, partial
 from harness.model import RootForms
 
@@ -27,7 +27,7 @@ def export_root(root: RootForms, path: Path, deadline: Deadline) -> None:
     Its content is checked before. Raises TareError when it was altered or the file cannot be written.
     """
     folder = root.tar.parent
-    manifest.verify(folder, full=True)
+    inventory.verify(folder, full=True)
     plain = path.with_name(f".{path.name}.tar")
     packed = path.with_name(f".{path.name}.new")
     try:
@@ -75,14 +75,14 @@ def import_root(
         forms.derive(work, key, wanted.epoch, wanted.free_mib, deadline, say)
         finish(work, _described(carried, work))
         install(work, store / key)
-    return manifest.verify(store / key)
+    return inventory.verify(store / key)
 
 
 def _unpack(plain: Path, path: Path, work: Path) -> Manifest:
     """Take the expected members, and only those, and compare each with the manifest."""
     try:
         with tarfile.open(plain, "r:") as archive:
-            carried = manifest.parse(_member(archive, MANIFEST, LARGEST_MANIFEST, path), f"{path}: {MANIFEST}")
+            carried = inventory.parse(_member(archive, MANIFEST, LARGEST_MANIFEST, path), f"{path}: {MANIFEST}")
             for name in CARRIED:
                 with (work / name).open("wb") as target:
                     _copy(archive, name, path, target.fileno())
@@ -90,7 +90,7 @@ def _unpack(plain: Path, path: Path, work: Path) -> Manifest:
                 raise bad_input(str(path), f"holds {min(extra)!r}, which no export has", AGAIN)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise bad_input(str(path), f"is no export of a root: {error}", AGAIN) from error
-    found = manifest.measure_forms(work, CARRIED)
+    found = inventory.measure_forms(work, CARRIED)
     for name in CARRIED:
         if carried.forms.get(name) != found[name]:
             raise bad_input(str(path), f"{name} is not what its manifest says", AGAIN)
@@ -149,7 +149,7 @@ def _described(carried: Manifest, work: Path) -> Manifest:
         kernel_release=carried.kernel_release,
         kernel_package=carried.kernel_package,
         seconds=carried.seconds,
-        forms=manifest.measure_forms(work),
+        forms=inventory.measure_forms(work),
         packages=installed(work / DIRECTORY, Deadline.after(30)),
         tools=carried.tools,
     )

@@ -8,7 +8,7 @@ from contextlib import ExitStack, nullcontext
 
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.images import manifest
+from harness.images import inventory
 from harness.measures.base import Stage
 from harness.measures.command import sample
 from harness.measures.validity import stolen
@@ -60,7 +60,7 @@ class ImageMeasure:
         if (case.workload, case.variant) in self._known or not image.root.tar.is_file():
             return
         self._known.add((case.workload, case.variant))
-        packages = len(manifest.read(image.root.tar.parent).packages)
+        packages = len(inventory.read(image.root.tar.parent).packages)
         stage.record(case, "observed", what="root", packages=packages, tar=image.root.tar.stat().st_size)
 
 

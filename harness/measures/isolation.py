@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.host import boundary
+from harness.host import confinement
 from harness.host.cost import Cost
 from harness.host.tracing import Kind, Untraceable, traced
 from harness.measures.base import Stage
@@ -86,7 +86,7 @@ def _outside(serving: int | None) -> tuple[Mapping[str, str], str]:
     if serving is None:
         return {}, "unknown: the host cannot see which process serves it"
     try:
-        return boundary.confinement(boundary.innermost(serving)), ""
+        return confinement.confinement(confinement.innermost(serving)), ""
     except TareError as error:
         return {}, f"unknown: {error.brief}"
 
@@ -111,9 +111,9 @@ def _summary(
     seen: Mapping[str, Any], gated: str, outside: Mapping[str, str], *, shared: bool
 ) -> tuple[dict[str, float], dict[str, str]]:
     """The counts that become samples, and everything in words."""
-    status = boundary.fields(seen["status"])
+    status = confinement.fields(seen["status"])
     calls, answers = gate.read(gated, {}), gate.answers(gated)
-    held = boundary.capabilities(status["CapEff"])
+    held = confinement.capabilities(status["CapEff"])
     apart = outside.get("namespaces", "").split() if shared else list(seen["namespaces"])
     apart = [kind for kind in apart if kind != "none" and not kind.endswith("_for_children")]
     known = not shared or bool(outside)
@@ -132,7 +132,7 @@ def _summary(
         "system calls that pass": f"{calls['allowed']:.0f}{whose} ({refusals})",
         "capabilities": f"{held}{whose}",
         "user inside": status["Uid"].split()[0],
-        "seccomp": boundary.SECCOMP.get(status.get("Seccomp", ""), "unknown"),
+        "seccomp": confinement.SECCOMP.get(status.get("Seccomp", ""), "unknown"),
         "no_new_privs": "yes" if status.get("NoNewPrivs") == "1" else "no",
         "LSM profile": seen["lsm"] or "none",
         "namespaces apart from the host's": " ".join(apart) + whose if apart else "none" if known else "unknown",

@@ -21,7 +21,7 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.daemons import leftovers, open_daemons, sweep
 from harness.host.daemons.enclosure import Enclosure
-from harness.host.daemons.footprint import Footprint, plain
+from harness.host.daemons.network_state import Footprint, plain
 from harness.host.daemons.private import DOCKER_FOLDERS, LIBVIRT_FOLDERS, Kvm, missing_programs
 from harness.host.daemons.reach import LIBVIRT_URI, ask_docker, ask_libvirt, docker_url
 from harness.process import run
@@ -196,7 +196,7 @@ def test_footprint_puts_the_packet_filter_back(run_dir: Path) -> None:
     code = """
 import subprocess
 from harness.deadline import Deadline
-from harness.host.daemons.footprint import Footprint, plain
+from harness.host.daemons.network_state import Footprint, plain
 before = Footprint.take(Deadline.after(20))
 for line in ("-P FORWARD DROP", "-N DOCKER", "-A FORWARD -j DOCKER", "-t nat -N DOCKER",
              "-t nat -A POSTROUTING -s 10.1.0.0/24 -j MASQUERADE"):

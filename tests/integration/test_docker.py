@@ -15,7 +15,7 @@ import pytest
 from harness import paths, process
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.host import boundary, cache, memory, tracing
+from harness.host import cache, confinement, memory, tracing
 from harness.host.cgroups import own_memory
 from harness.host.daemons import Daemons, open_daemons
 from harness.images import ensure
@@ -150,7 +150,7 @@ def test_the_hardened_container_is_confined_and_what_it_reaches_is_seen(bench: B
     with bench.launch("hardened", "agent", f"tare-{NAME}-confined") as container:
         container.wait(Mark.READY, Deadline.after(30))
         pid = int(container.facts(Deadline.after(20))["pid"])
-        found = boundary.confinement(pid)
+        found = confinement.confinement(pid)
         assert (found["capabilities"], found["seccomp"], found["no_new_privs"]) == ("0", "filter", "yes")
         assert found["user"] != "0" and found["memory limit"] == str(256 * 2**20) and found["CPUs"] == "0"
         assert {"mnt", "net", "pid", "ipc", "uts"} <= set(found["namespaces"].split())

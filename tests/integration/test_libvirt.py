@@ -17,7 +17,7 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host import memory
 from harness.host.daemons import open_daemons
-from harness.images import ensure, manifest, with_system
+from harness.images import ensure, inventory, with_system
 from harness.measures.command import CommandMeasure
 from harness.measures.holding import free, hold
 from harness.model import (
@@ -293,7 +293,7 @@ def test_a_full_system_is_booted_by_its_firmware_and_is_the_same_root(systems: B
         assert (run("ls", "/sys/firmware/efi") != "") == (firmware == "uefi")
         query = run("dpkg-query", "-W", "-f", "${Package} ${Version}\n").splitlines()
         there = dict(line.split(" ", 1) for line in query)
-        root = manifest.read(systems.root.tar.parent).packages
+        root = inventory.read(systems.root.tar.parent).packages
         assert {name: there.get(name) for name in root} == root
         assert "Startup finished" in run("systemd-analyze", "time")
         assert "/dev/vdb /scratch ext4" in run("cat", "/proc/mounts")

@@ -15,9 +15,9 @@ from harness.errors import TareError
 from harness.host import cache
 from harness.images import ensure
 from harness.model import Accelerator, Leftover, Mark, RootForms, Shape
+from harness.rig.leftovers import RigSweep
 from harness.rig.links import ip_json
 from harness.rig.network import Network, open_network, remove_namespace
-from harness.rig.sweep import RigSweep
 from harness.runtimes.base import Command, Entry, Place
 from harness.runtimes.guests.qemu import Qemu
 from harness.runtimes.qemu import Microvm

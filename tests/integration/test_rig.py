@@ -21,9 +21,9 @@ from docker.types import EndpointConfig
 from harness import process
 from harness.deadline import Deadline
 from harness.errors import ExitCode, TareError
+from harness.rig.leftovers import RigSweep
 from harness.rig.network import BRIDGE, Network, open_network
 from harness.rig.publish import published
-from harness.rig.sweep import RigSweep
 
 pytestmark = [
     pytest.mark.integration,

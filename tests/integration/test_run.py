@@ -13,7 +13,7 @@ import pytest
 
 from harness import paths
 from harness.deadline import Deadline
-from harness.host.daemons.footprint import Footprint, plain
+from harness.host.daemons.network_state import Footprint, plain
 from harness.host.daemons.private import missing_programs
 from harness.process import have, run
 from harness.record.csv_file import read_csv

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness import paths
 from harness.deadline import Deadline
-from harness.images import manifest
+from harness.images import inventory
 from harness.model import RootForms
 from harness.process import run
 from tests.lab.guest import Kind
@@ -61,7 +61,7 @@ def _seal(disk: Path, build: Path, deadline: Deadline) -> None:
     """
     inside = f"/images/{build.name}"
     seal = {}
-    for name in json.loads((build / manifest.SEAL).read_text()):
+    for name in json.loads((build / inventory.SEAL).read_text()):
         said = run(["debugfs", "-R", f"stat {inside}/{name}", disk], deadline).stdout
         inode = re.search(r"Inode: (\d+)", said)
         assert inode is not None, said
@@ -70,7 +70,7 @@ def _seal(disk: Path, build: Path, deadline: Deadline) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(seal, file)
         file.flush()
-        commands = f"rm {inside}/{manifest.SEAL}\nwrite {file.name} {inside}/{manifest.SEAL}\n"
+        commands = f"rm {inside}/{inventory.SEAL}\nwrite {file.name} {inside}/{inventory.SEAL}\n"
         run(["debugfs", "-w", "-f", "-", disk], deadline, stdin=commands)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.host.daemons.footprint import Footprint
+from harness.host.daemons.network_state import Footprint
 from harness.process import run
 
 UNITS = {"docker": ("docker.service",), "libvirt": ("libvirtd.service", "virtqemud.service")}

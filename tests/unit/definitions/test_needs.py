@@ -8,7 +8,7 @@ import pytest
 from harness.definitions.needs import Need, load_needs, load_terms, parse_needs
 from harness.definitions.workloads import load_workloads
 from harness.errors import ExitCode, TareError
-from harness.host.boundary import SECCOMP
+from harness.host.confinement import SECCOMP
 from harness.paths import data
 
 WORKLOADS = load_workloads(data("workloads"))

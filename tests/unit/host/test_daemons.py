@@ -10,7 +10,7 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.host.daemons import enclosure, open_daemons
-from harness.host.daemons.footprint import emptied, plain
+from harness.host.daemons.network_state import emptied, plain
 from harness.host.daemons.private import SCRIPT, missing_programs
 from harness.host.daemons.reach import accepts, ask_docker, ask_libvirt, libvirt_uri, named
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.deadline import Deadline
-from harness.host import xen
+from harness.host import dom0
 from harness.host.doctor import Finding, examine, fit, has_module, install_line
 from harness.host.facts import HostFacts, gather
 
@@ -46,8 +46,8 @@ def test_an_emulated_host_is_not_fit(facts: HostFacts) -> None:
 def test_cpus_of_xens_privileged_guest_are_the_processors_only_when_pinned(
     facts: HostFacts, options: str | None, severity: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(xen, "is_dom0", lambda: True)
-    monkeypatch.setattr(xen, "boot_options", lambda _: options)
+    monkeypatch.setattr(dom0, "is_dom0", lambda: True)
+    monkeypatch.setattr(dom0, "boot_options", lambda _: options)
     findings = examine(dataclasses.replace(facts, host_virtualized="xen"), Deadline.after(30))
     found = named(findings, "dom0 CPUs")
     assert found.severity == severity and says in found.detail
@@ -56,8 +56,8 @@ def test_cpus_of_xens_privileged_guest_are_the_processors_only_when_pinned(
 
 
 def test_nothing_is_said_of_dom0_elsewhere(facts: HostFacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xen, "SYSFS", tmp_path)
-    monkeypatch.setattr(xen, "CAPABILITIES", tmp_path / "none")
+    monkeypatch.setattr(dom0, "SYSFS", tmp_path)
+    monkeypatch.setattr(dom0, "CAPABILITIES", tmp_path / "none")
     findings = examine(dataclasses.replace(facts, host_virtualized="xen"), Deadline.after(30))
     assert "dom0 CPUs" not in {finding.what for finding in findings}
     assert "itself a guest (xen)" in named(findings, "virtualized").detail

@@ -10,8 +10,8 @@ import pytest
 from harness import paths, process
 from harness.deadline import Deadline
 from harness.errors import ExitCode, TareError
-from harness.images import export_root, forms, import_root, manifest, recipe
-from harness.images.manifest import INITRAMFS, KERNEL, MANIFEST, TAR, Manifest, measure_forms
+from harness.images import export_root, forms, import_root, inventory, recipe
+from harness.images.inventory import INITRAMFS, KERNEL, MANIFEST, TAR, Manifest, measure_forms
 from harness.images.store import finish
 from harness.model import RootForms
 
@@ -72,7 +72,7 @@ def carried(folder: Path, change: Change = lambda archive: None) -> Manifest:
 
 def pack(folder: Path, described: Manifest, target: Path, change: Change = lambda archive: None) -> Path:
     """An export made by hand, so that it can be a bad one."""
-    manifest.store(folder / MANIFEST, manifest.encode(described))
+    inventory.store(folder / MANIFEST, inventory.encode(described))
     with tarfile.open(target, "w") as archive:
         for name in (MANIFEST, TAR, KERNEL, INITRAMFS):
             archive.add(folder / name, name)
@@ -86,7 +86,7 @@ def built(tmp_path: Path) -> RootForms:
     described = carried(folder)
     forms.derive(folder, described.key, 0, 16, deadline(), lambda text: None)
     finish(folder, replace(described, forms=measure_forms(folder)))
-    return manifest.verify(folder)
+    return inventory.verify(folder)
 
 
 @pytest.mark.parametrize("name", ["root.tar", "root.tar.zst"])
@@ -99,7 +99,7 @@ def test_an_export_comes_in_as_the_same_bits(built: RootForms, tmp_path: Path, n
     assert root.digest == built.digest
     assert root.kernel.read_bytes() == b"kernel"
     assert (root.directory / "etc/hostname").read_text() == "tare\n"
-    assert manifest.read(root.tar.parent).packages == {"a": "1"}
+    assert inventory.read(root.tar.parent).packages == {"a": "1"}
     assert said
     assert not list((tmp_path / "store").glob(".partial-*"))
 

@@ -11,9 +11,9 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.daemons import systemd
 from harness.host.daemons.enclosure import NETNS, Enclosure, end, remove_cgroup
+from harness.host.daemons.orphans import remove_folders, sweep, tidied_netns_directory
 from harness.host.daemons.private import Daemon, Kvm, missing_programs, start_dockerd, start_libvirtd
 from harness.host.daemons.reach import Answer, accepts, ask_docker, ask_libvirt, docker_url, libvirt_uri, named
-from harness.host.daemons.sweep import remove_folders, sweep, tidied_netns_directory
 
 PACKAGES = {
     "tini": "tini", "ip": "iproute2", "nsenter": "util-linux", "unshare": "util-linux", "mountpoint": "util-linux",

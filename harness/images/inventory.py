@@ -12,7 +12,7 @@ from annotated_types import Ge, Len, Predicate
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from harness.errors import TareError
-from harness.images import tree
+from harness.images import listing
 from harness.model import RootForms
 
 MANIFEST = "manifest.json"
@@ -109,7 +109,7 @@ def verify(folder: Path, *, full: bool = False) -> RootForms:
     """
     manifest = read(folder)
     unaltered(folder, {name: manifest.forms[name] for name in FILES}, full=full)
-    if difference := tree.difference(folder / DIRECTORY, folder / LISTING, full=full):
+    if difference := listing.difference(folder / DIRECTORY, folder / LISTING, full=full):
         raise _altered(folder / DIRECTORY, difference)
     return forms(folder, manifest)
 

@@ -7,21 +7,21 @@ from pathlib import Path
 import pytest
 
 from harness.errors import TareError
-from harness.host import boundary
+from harness.host import confinement
 
 
 def test_capabilities_are_counted() -> None:
-    assert boundary.capabilities("00000000a80425fb") == 14, "Docker's default set"
-    assert boundary.capabilities("0000000000000000") == 0
+    assert confinement.capabilities("00000000a80425fb") == 14, "Docker's default set"
+    assert confinement.capabilities("0000000000000000") == 0
 
 
 def test_what_is_apart_from_the_harness_is_named() -> None:
-    assert boundary.confinement(os.getpid())["namespaces"] == "none"
+    assert confinement.confinement(os.getpid())["namespaces"] == "none"
     with subprocess.Popen(["unshare", "--user", "--uts", "sleep", "30"]) as child:
         for _ in range(200):
             if Path(f"/proc/{child.pid}/comm").read_text() == "sleep\n":
                 break
-        found = boundary.confinement(child.pid)
+        found = confinement.confinement(child.pid)
         child.kill()
     if child.returncode == 1:
         pytest.skip("no user namespaces here")
@@ -30,9 +30,9 @@ def test_what_is_apart_from_the_harness_is_named() -> None:
 
 def test_a_process_that_is_gone_is_an_error() -> None:
     with pytest.raises(TareError, match="cannot be looked at"):
-        boundary.confinement(2**22 + 1)
+        confinement.confinement(2**22 + 1)
     with pytest.raises(TareError, match="gone"):
-        boundary.innermost(2**22 + 1)
+        confinement.innermost(2**22 + 1)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_process_that_is_gone_is_an_error() -> None:
 def test_a_limit_of_either_version(
     line: str, file: str, text: str, limit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(boundary, "CGROUPS", tmp_path)
+    monkeypatch.setattr(confinement, "CGROUPS", tmp_path)
     (tmp_path / file).parent.mkdir(parents=True)
     (tmp_path / file).write_text(f"{text}\n")
-    assert boundary.limit(f"{line}\n", *boundary.LIMITS["memory limit"]) == limit
+    assert confinement.limit(f"{line}\n", *confinement.LIMITS["memory limit"]) == limit

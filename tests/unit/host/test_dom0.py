@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from harness.deadline import Deadline
-from harness.host import xen
+from harness.host import dom0
 
 
 @pytest.fixture
 def sysfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(xen, "SYSFS", tmp_path)
-    monkeypatch.setattr(xen, "CAPABILITIES", tmp_path / "capabilities")
+    monkeypatch.setattr(dom0, "SYSFS", tmp_path)
+    monkeypatch.setattr(dom0, "CAPABILITIES", tmp_path / "capabilities")
     (tmp_path / "properties").mkdir()
     return tmp_path
 
@@ -31,7 +31,7 @@ def sysfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_privileged_guest_is_told_from_others(files: dict[str, str], privileged: bool, sysfs: Path) -> None:
     for name, text in files.items():
         (sysfs / name).write_text(text)
-    assert xen.is_dom0() is privileged
+    assert dom0.is_dom0() is privileged
 
 
 @pytest.mark.parametrize(
@@ -44,11 +44,11 @@ def test_the_privileged_guest_is_told_from_others(files: dict[str, str], privile
 def test_the_toolstack_tells_the_boot_options(
     prints: str, options: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(xen, "SBIN", str(tmp_path))
-    assert xen.boot_options(Deadline.after(10)) is None
+    monkeypatch.setattr(dom0, "SBIN", str(tmp_path))
+    assert dom0.boot_options(Deadline.after(10)) is None
     (tmp_path / "xl").write_text(f"#!/bin/sh\ncat <<'END'\n{prints}\nEND\n")
     (tmp_path / "xl").chmod(0o755)
-    assert xen.boot_options(Deadline.after(10)) == ("placeholder com1=115200,8n1 vga=a:b" if options else None)
+    assert dom0.boot_options(Deadline.after(10)) == ("placeholder com1=115200,8n1 vga=a:b" if options else None)
 
 
 @pytest.mark.parametrize(
@@ -63,4 +63,4 @@ def test_the_toolstack_tells_the_boot_options(
     ],
 )
 def test_the_last_word_about_pinning_counts(options: str, pinned: bool) -> None:
-    assert xen.is_pinned(options) is pinned
+    assert dom0.is_pinned(options) is pinned
