@@ -71,7 +71,7 @@ def alike(variants: Iterable[Variant]) -> dict[str, str]:
 
 
 def _variants() -> list[Variant]:
-    from harness.catalog import load_catalog
+    from harness.runtimes.catalog import load_catalog
 
     catalog = load_catalog()
     try:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Protocol
 
 from harness import paths, process
-from harness.catalog import load_catalog
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host import daemons
@@ -17,6 +16,7 @@ from harness.host.tracing import TracerSweep
 from harness.model import Leftover, Skip
 from harness.preview import answers
 from harness.rig.leftovers import RigSweep
+from harness.runtimes.catalog import load_catalog
 
 REMOVE_SECONDS = 30.0
 LANES = 8

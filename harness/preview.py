@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.catalog import Catalog, load_catalog
 from harness.continuation import first_blocks
 from harness.deadline import Deadline
 from harness.definitions.toml_file import suggest
@@ -20,6 +19,7 @@ from harness.host.daemons.reach import Answer, ask_docker, ask_libvirt, docker_u
 from harness.model import Available, Skip, Stopping, Suite, Variant, Workload
 from harness.plan import Plan, choose_variants, choose_workloads, make_plan
 from harness.rig.cpus import choose_shape
+from harness.runtimes.catalog import Catalog, load_catalog
 
 ASK_SECONDS = 10.0
 KVM = "libvirt/kvm"

@@ -104,8 +104,8 @@ def _stopping(arguments: argparse.Namespace) -> Stopping:
 
 
 def _check_names(found: Request) -> None:
-    from harness.catalog import load_catalog
     from harness.preview import check_names
+    from harness.runtimes.catalog import load_catalog
 
     catalog = load_catalog()
     try:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Protocol
 
 from harness import continuation, entries, paths
-from harness.catalog import Catalog, load_catalog
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.cost import idle_rate
@@ -28,6 +27,7 @@ from harness.record.journal import Journal
 from harness.requests import Request
 from harness.rig.cpus import choose_shape
 from harness.rig.lock import host_lock
+from harness.runtimes.catalog import Catalog, load_catalog
 from harness.stage import ROOT, Stage
 from harness.staging import open_stage
 

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from harness import images, paths
-from harness.catalog import Catalog
 from harness.deadline import Deadline
 from harness.durable import atomic_write
 from harness.errors import ExitCode, TareError
@@ -26,6 +25,7 @@ from harness.rig.cpus import Allotment, missing_memory
 from harness.rig.network import Network
 from harness.rig.scratch import Scratch, missing_space
 from harness.runtimes.base import Copies, Entry, Instance, Place, Prepared, RawOutput
+from harness.runtimes.catalog import Catalog
 
 NO_ROOT = RootForms(
     digest="none",

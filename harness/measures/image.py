@@ -13,8 +13,8 @@ from harness.measures.base import Stage
 from harness.measures.command import sample
 from harness.measures.validity import stolen
 from harness.model import Case, Mark, Role, Sample
+from harness.runtimes.archive import allocated, packing, unpacking
 from harness.runtimes.base import Command, Copies, Instance, Prepared
-from harness.runtimes.copies import allocated, packing, unpacking
 
 PACKAGE = "image.tar.zst"
 LEVEL = 3

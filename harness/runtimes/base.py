@@ -116,7 +116,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BeaconCost:
-    """How much later the host stamps a mark because of the way it is told, in seconds; see harness.runtimes.telling.
+    """How much later the host stamps a mark because of the way it is told, in seconds (see agent.signalling).
 
     `seconds` is the median of `readings`, `low` and `high` the least and the most of them; `method` says how each came
     about: `clock` (one clock on both ends) or `interval` (between lines told one after another).

@@ -22,9 +22,9 @@ from harness.images import ensure
 from harness.model import Leftover, Mark, NetworkPlace, RootForms, Shape
 from harness.readers import gate
 from harness.rig.network import Network, open_network
+from harness.runtimes.archive import allocated, packing, unpacking
 from harness.runtimes.base import Command, Entry, Place, Prepared, RawOutput
-from harness.runtimes.copies import allocated, packing, unpacking
-from harness.runtimes.docker import Docker, instance, moments
+from harness.runtimes.docker import Docker, daemon_events, instance
 from harness.runtimes.docker.daemon import Daemon
 from harness.runtimes.docker.specification import VARIANTS
 
@@ -269,8 +269,8 @@ def test_what_works_is_not_listened_to_and_says_whether_a_boot_can_be(bench: Ben
 def test_a_wall_clock_that_was_set_leaves_no_moments(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     with bench.launch("host", "beacon", f"tare-{NAME}-stepped") as container:
         container.wait(Mark.READY, Deadline.after(30))
-        there = moments.WallClock.now().ahead
-        monkeypatch.setattr(moments.WallClock, "now", classmethod(lambda cls: cls(there + 10**9)))
+        there = daemon_events.WallClock.now().ahead
+        monkeypatch.setattr(daemon_events.WallClock, "now", classmethod(lambda cls: cls(there + 10**9)))
         assert not {Mark.NETWORK, Mark.CONTAINER, Mark.TASK, Mark.STARTED} & set(container.marks)
         assert Mark.READY in container.marks
 

@@ -15,12 +15,12 @@ from harness.images import ensure
 from harness.model import Mark, RootForms, Shape
 from harness.process import kill_group, spawn
 from harness.rig.network import open_network, remove_namespace
+from harness.runtimes.agent.channel import Channel
 from harness.runtimes.base import Command, Place
-from harness.runtimes.channel import Channel
 from harness.runtimes.firecracker import Firecracker
-from harness.runtimes.firecracker.machine import SERIAL
-from harness.runtimes.guests.boot import command_line
-from harness.runtimes.guests.ticks import counter_khz
+from harness.runtimes.firecracker.specification import SERIAL
+from harness.runtimes.guests.boot_arguments import command_line
+from harness.runtimes.guests.tsc import counter_khz
 from harness.runtimes.guests.vmlinux import keep_unpacked
 
 pytestmark = [

@@ -34,8 +34,8 @@ from harness.model import (
     Workload,
 )
 from harness.rig.network import Network, open_network
+from harness.runtimes.archive import allocated, packing, unpacking
 from harness.runtimes.base import VMM, Command, Entry, Place, Prepared
-from harness.runtimes.copies import allocated, packing, unpacking
 from harness.runtimes.libvirt import Libvirt
 from harness.runtimes.libvirt.instance import Guest
 from tests.stage import Asked, BaseStage

@@ -15,7 +15,7 @@ from harness.host.daemons.enclosure import Enclosure
 from harness.model import Mark
 from harness.rig.network import HOST_ADDRESS, NAT_ADDRESS, PEER_ADDRESS, PEER_NAT_ADDRESS
 from harness.runtimes.base import Command
-from harness.runtimes.libvirt.network import INNER
+from harness.runtimes.libvirt.interface import INNER
 from tests.integration import test_libvirt
 from tests.integration.test_libvirt import BOOT_SECONDS, NAME, PORT, Bench, open_bench
 

@@ -21,7 +21,7 @@ from harness.rig.network import Network, open_network
 from harness.runtimes.base import Instance, Place, Runtime
 from harness.runtimes.docker import Docker
 from harness.runtimes.libvirt import Libvirt
-from harness.runtimes.native import Native
+from harness.runtimes.native.runtime import Native
 from harness.runtimes.qemu import Microvm
 from tests.stage import Asked, BaseStage
 

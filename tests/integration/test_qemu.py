@@ -19,7 +19,7 @@ from harness.rig.leftovers import RigSweep
 from harness.rig.links import ip_json
 from harness.rig.network import Network, open_network, remove_namespace
 from harness.runtimes.base import Command, Entry, Place
-from harness.runtimes.guests.qemu import Qemu
+from harness.runtimes.guests.qemu_process import Qemu
 from harness.runtimes.qemu import Microvm
 from harness.runtimes.qemu.instance import Guest
 

@@ -25,8 +25,8 @@ from harness.rig.links import ip_json, namespaces
 from harness.rig.network import Network, open_network, remove_namespace
 from harness.runtimes.base import Command, Entry, Place
 from harness.runtimes.uml import Uml
-from harness.runtimes.uml.description import find_kernel
 from harness.runtimes.uml.instance import Guest
+from harness.runtimes.uml.specification import find_kernel
 
 pytestmark = [
     pytest.mark.integration,

@@ -19,7 +19,7 @@ from harness.process import kill_group, run, spawn
 from harness.readers import reader
 from harness.runtimes.base import ENVIRONMENT, Entry, Instance, Place, Prepared
 from harness.runtimes.docker import Docker
-from harness.runtimes.native import Native
+from harness.runtimes.native.runtime import Native
 from tests.perf.bench import LABELS, NAME, Bench
 from tests.perf.pairs import Times, alternate, interval
 from tests.stage import Asked, BaseStage

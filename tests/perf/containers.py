@@ -8,8 +8,8 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.model import Mark
 from harness.process import kill_group, spawn
+from harness.runtimes.agent.channel import Channel
 from harness.runtimes.base import ENTRY_ARGV, ENVIRONMENT, Place, Prepared
-from harness.runtimes.channel import Channel
 from harness.runtimes.docker import Docker
 from harness.runtimes.docker.specification import LOG, OPEN_FILES
 from tests.perf.bench import LABELS, Bench

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from harness.deadline import Deadline
 from harness.model import Accelerator, Mark
 from harness.process import kill_group, run, spawn
+from harness.runtimes.agent.channel import Channel
 from harness.runtimes.base import Place, Prepared, Runtime
-from harness.runtimes.channel import Channel
 from harness.runtimes.guests.instance import MOMENTS
-from harness.runtimes.guests.ticks import counter_khz
-from harness.runtimes.libvirt.description import describe
-from harness.runtimes.qemu import machine
+from harness.runtimes.guests.tsc import counter_khz
+from harness.runtimes.libvirt.specification import describe
+from harness.runtimes.qemu import specification
 from tests.perf.bench import LABELS, Bench
 from tests.perf.pairs import Times, alternate, table
 
@@ -74,7 +74,7 @@ def _by_hand(bench: Bench, subject: Subject) -> Times:
     with bench.place() as place, _tap(place) as tap:
         channel = Channel(place.directory)
         channel.watch(MOMENTS)
-        overlay, root = machine.root_disk(place), subject.prepared.root.disk
+        overlay, root = specification.root_disk(place), subject.prepared.root.disk
         argv = subject.by_hand(subject.prepared, place, tap)
         try:
             begin = time.monotonic()
@@ -95,7 +95,7 @@ def _microvm(prepared: Prepared, place: Place, tap: str) -> list[str]:
     """The runtime's own command line, less the monitor, which nobody answers here."""
     emulated = prepared.accelerator is Accelerator.TCG
     khz = counter_khz() if emulated else 0
-    argv = machine.command(prepared, place, str(uuid.uuid4()), tap, vhost=False, counter_khz=khz)
+    argv = specification.command(prepared, place, str(uuid.uuid4()), tap, vhost=False, counter_khz=khz)
     monitored = [number for number, word in enumerate(argv) if "monitor" in word]
     return [word for number, word in enumerate(argv) if number not in monitored and number + 1 not in monitored]
 

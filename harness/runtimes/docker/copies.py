@@ -16,7 +16,7 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.runtimes.base import ENTRY_ARGV, Prepared, Stream
-from harness.runtimes.docker import image, remains
+from harness.runtimes.docker import leftovers, root_image
 from harness.runtimes.docker.daemon import Daemon, Refused
 
 MARK = "./.tare-copy"
@@ -53,10 +53,10 @@ class ImageCopies:
         try:
             with self._daemon.call("load an image", deadline) as api:
                 answer = list(api.load_image(_chunks(source, deadline)))
-            image.refuse_errors("\n".join(map(json.dumps, answer)))
+            root_image.refuse_errors("\n".join(map(json.dumps, answer)))
             said = "".join(str(one.get("stream", "")) for one in answer)
             tag = said.partition("Loaded image: ")[2].split()[0] if "Loaded image: " in said else ""
-            if not tag.startswith(f"{image.COPIES}:"):
+            if not tag.startswith(f"{root_image.COPIES}:"):
                 raise TareError("Docker loaded something else than the copy", details=said[:500])
             with self._daemon.call("look for a copy", deadline) as api:
                 found = str(api.inspect_image(tag)["Id"])
@@ -78,20 +78,20 @@ class ImageCopies:
             with self._daemon.call("export a container", deadline) as api:
                 chunks = api.export(container)
             found = self._import(_prefixed(chunks, tag, deadline), tag, deadline)
-            yield image.folders(self._daemon, found, deadline)
+            yield root_image.folders(self._daemon, found, deadline)
 
     def _import(self, chunks: Iterator[bytes], tag: str, deadline: Deadline) -> str:
         repository, _, version = tag.partition(":")
-        changes = [f"LABEL {name}={value}" for name, value in {image.ROOT_LABEL: "copy", **self._labels}.items()]
+        changes = [f"LABEL {name}={value}" for name, value in {root_image.ROOT_LABEL: "copy", **self._labels}.items()]
         with self._daemon.call("import a copy of the root", deadline) as api:
             answer = api.import_image(src=chunks, stream_src=True, repository=repository, tag=version, changes=changes)
-            image.refuse_errors(answer)
+            root_image.refuse_errors(answer)
             return str(api.inspect_image(tag)["Id"])
 
     @contextmanager
     def _named(self) -> Iterator[str]:
         """A name of an image to be; what has it at the end is removed."""
-        tag = f"{image.COPIES}:{secrets.token_hex(6)}"
+        tag = f"{root_image.COPIES}:{secrets.token_hex(6)}"
         try:
             yield tag
         finally:
@@ -107,7 +107,7 @@ class ImageCopies:
             yield made
         finally:
             with contextlib.suppress(Refused):
-                remains.remove_container(self._daemon, name, Deadline.after(UNDO_SECONDS))
+                leftovers.remove_container(self._daemon, name, Deadline.after(UNDO_SECONDS))
 
     def _drop(self, tag: str) -> None:
         with contextlib.suppress(Refused), self._daemon.call("drop a copy", Deadline.after(UNDO_SECONDS)) as api:
@@ -144,6 +144,6 @@ def _prefixed(chunks: Iterator[bytes], mark: str, deadline: Deadline) -> Iterato
 
 
 def _chunks(stream: Stream, deadline: Deadline) -> Iterator[bytes]:
-    while chunk := stream.read(image.CHUNK):
+    while chunk := stream.read(root_image.CHUNK):
         deadline.check("reading an image")
         yield chunk

@@ -16,15 +16,15 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.host.cgroups import Cgroup, cgroup_of, cpu_weight
 from harness.model import Accelerator, Mark
-from harness.runtimes.agent import AgentInstance
+from harness.runtimes.agent.channel import Channel
+from harness.runtimes.agent.instance import AgentInstance
 from harness.runtimes.base import Counters, Endpoint, Place, Prepared, Processes
-from harness.runtimes.channel import Channel
-from harness.runtimes.docker import inspected, remains, specification
+from harness.runtimes.docker import inspection, leftovers, specification
 from harness.runtimes.docker.copies import own_files
-from harness.runtimes.docker.cost import Servants
 from harness.runtimes.docker.daemon import Daemon, Refused
+from harness.runtimes.docker.daemon_cpu import Servants
+from harness.runtimes.docker.daemon_events import Listener, Moments, containerd_of, unheard
 from harness.runtimes.docker.lifecycle import Life
-from harness.runtimes.docker.moments import Listener, Moments, containerd_of, unheard
 from harness.runtimes.docker.specification import volume_name
 
 log = logging.getLogger(__name__)
@@ -197,7 +197,7 @@ class Container(AgentInstance):
             raise
         if state["Running"]:
             return None
-        return "\n".join([inspected.died(state, self._place.shape.memory_mib), *self._last_words(deadline)])
+        return "\n".join([inspection.died(state, self._place.shape.memory_mib), *self._last_words(deadline)])
 
     def _last_words(self, deadline: Deadline) -> list[str]:
         with contextlib.suppress(TareError), self._daemon.call(f"show the log of {self.name}", deadline) as api:
@@ -211,7 +211,7 @@ class Container(AgentInstance):
         cgroup, _ = self._accounts()
         kills = cgroup.oom_kills()
         return {
-            **inspected.facts(about, state),
+            **inspection.facts(about, state),
             "cgroup_path": str(cgroup.cpu),
             "cgroup_version": "2" if cgroup.unified else "1",
             "cgroup_cpu_weight": cpu_weight(int(state["State"]["Pid"])),
@@ -221,7 +221,7 @@ class Container(AgentInstance):
 
     def _destroy(self) -> None:
         try:
-            remains.destroy(self._daemon, self.handle, self.name, Deadline.after(DESTROY_SECONDS))
+            leftovers.destroy(self._daemon, self.handle, self.name, Deadline.after(DESTROY_SECONDS))
         finally:
             self.deafen()
             if self._life is not None:
@@ -250,14 +250,14 @@ def launch(
         instance.create(labels, deadline)
     except BaseException as error:
         try:
-            remains.destroy(daemon, instance.handle, place.name, Deadline.after(DESTROY_SECONDS), labels)
+            leftovers.destroy(daemon, instance.handle, place.name, Deadline.after(DESTROY_SECONDS), labels)
         except TareError as late:
             error.add_note(str(late))
         finally:
             instance.deafen()
             channel.close()
             if place.lasting:
-                remains.remove_volume(daemon, volume_name(place), Deadline.after(DESTROY_SECONDS))
+                leftovers.remove_volume(daemon, volume_name(place), Deadline.after(DESTROY_SECONDS))
         raise
     return instance
 

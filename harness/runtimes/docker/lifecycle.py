@@ -15,9 +15,9 @@ from harness.runtimes.capabilities import (
     Stoppable,
     Unsupported,
 )
-from harness.runtimes.docker import remains
+from harness.runtimes.docker import leftovers
 from harness.runtimes.docker.daemon import Daemon
-from harness.runtimes.docker.image import COMMITS, refuse_errors
+from harness.runtimes.docker.root_image import COMMITS, refuse_errors
 
 STOP_SECONDS = 10
 """Docker's own default between SIGTERM and SIGKILL."""
@@ -88,9 +88,9 @@ class Life:
 
     def end(self, deadline: Deadline) -> None:
         """Remove what was made beside the container, once that is gone. Raises TareError."""
-        remains.remove_volume(self._daemon, f"{self._subject.name}-scratch", deadline)
+        leftovers.remove_volume(self._daemon, f"{self._subject.name}-scratch", deadline)
         for image in reversed(self._made):
-            remains.remove_image(self._daemon, image, deadline)
+            leftovers.remove_image(self._daemon, image, deadline)
         self._made.clear()
 
     def _storages(self) -> dict[str, str]:
@@ -145,7 +145,7 @@ class Life:
 
     def _anew(self, deadline: Deadline) -> None:
         """Another container in its place, of the same name and volume."""
-        remains.remove_container(self._daemon, self._subject.handle, deadline)
+        leftovers.remove_container(self._daemon, self._subject.handle, deadline)
         self._subject.begin_again()
         self._subject.create(self._labels, deadline)
 

@@ -11,12 +11,12 @@ from harness.errors import TareError
 from harness.model import Accelerator, Available, Leftover, RootForms, Shape, Variant
 from harness.process import have, run
 from harness.runtimes.base import Place, Prepared
-from harness.runtimes.firecracker import machine
+from harness.runtimes.firecracker import specification
 from harness.runtimes.firecracker.api import await_socket, put
-from harness.runtimes.guests import accel, labelled
+from harness.runtimes.guests import accel, labelled_processes
 from harness.runtimes.guests.child import ChildGuest, begin, said, start
 from harness.runtimes.guests.confined import lacking
-from harness.runtimes.guests.copies import DiskCopies
+from harness.runtimes.guests.disk_copies import DiskCopies
 from harness.runtimes.guests.disks import kernel_and_disk
 from harness.runtimes.guests.vmlinux import keep_unpacked
 
@@ -40,18 +40,18 @@ class Firecracker:
 
     def prove(self, root: RootForms, deadline: Deadline) -> Accelerator:
         """What guests run on here. Nothing is booted where Firecracker is not installed. See accel.prove."""
-        return Accelerator.NONE if have(machine.PROGRAM) else self._kvm.prove(root, deadline)
+        return Accelerator.NONE if have(specification.PROGRAM) else self._kvm.prove(root, deadline)
 
     def connect(self, address: str) -> None:
         """Never called: there is no daemon."""
 
     def available(self, variant: Variant) -> Available:
         """Whether guests can run here; for KVM that is what `prove` showed."""
-        if have(machine.PROGRAM):
-            return Available(ok=False, reason=f"not installed: {machine.PROGRAM}", fix=RELEASES)
+        if have(specification.PROGRAM):
+            return Available(ok=False, reason=f"not installed: {specification.PROGRAM}", fix=RELEASES)
         if refusal := lacking():
             return refusal
-        text = run([machine.PROGRAM, "--version"], Deadline.after(ASK_SECONDS), check=False).stdout
+        text = run([specification.PROGRAM, "--version"], Deadline.after(ASK_SECONDS), check=False).stdout
         found = re.search(r"v(\d+)\.(\d+)", text)
         if found is None or (int(found[1]), int(found[2])) < LEAST:
             reason = (
@@ -79,29 +79,31 @@ class Firecracker:
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> ChildGuest:
         """Start one guest. The data disk is made before `asked`; the tap belongs to the launch."""
-        api = place.directory / machine.API
+        api = place.directory / specification.API
         with ExitStack() as undo:
             begun = begin(place, labels, deadline, undo)
             undo.callback(api.unlink, missing_ok=True)
-            child = start(machine.command(place), begun, place, labels, undo)
+            child = start(specification.command(place), begun, place, labels, undo)
             try:
                 await_socket(api, deadline)
-                for resource, body in machine.resources(prepared, place, begun.identity, begun.tap):
+                for resource, body in specification.resources(prepared, place, begun.identity, begun.tap):
                     put(api, resource, body, deadline)
             except TareError as error:
                 details = f"{error}\n{said(place.directory)}"
                 raise TareError(f"{place.name} did not start", details=details, hint=error.hint) from error
-            known, how = machine.facts(prepared, place), prepared.accelerator
+            known, how = specification.facts(prepared, place), prepared.accelerator
             release = prepared.root.kernel_release
             return ChildGuest("Firecracker", place, begun, child, how, release, known, undo.pop_all())
 
     def leftovers(self) -> Iterable[Leftover]:
         """Every Firecracker with labels of ours in its environment, of any run. Taps are the rig's to sweep."""
-        return [Leftover(kind=KIND, name=one.name, run=one.run) for one in labelled.find(machine.PROGRAM)]
+        return [
+            Leftover(kind=KIND, name=one.name, run=one.run) for one in labelled_processes.find(specification.PROGRAM)
+        ]
 
     def remove(self, leftover: Leftover, deadline: Deadline) -> None:
         """Kill the Firecracker of that instance; one that is gone is fine, one without our labels is never seen."""
-        labelled.kill(machine.PROGRAM, leftover.name, deadline)
+        labelled_processes.kill(specification.PROGRAM, leftover.name, deadline)
 
     def close(self) -> None:
         """Nothing is held."""

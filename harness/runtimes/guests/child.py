@@ -14,12 +14,12 @@ from harness.errors import TareError
 from harness.host.cgroups import cpu_weight
 from harness.model import Accelerator, Mark
 from harness.process import kill_group, spawn
-from harness.runtimes.agent import AgentInstance
+from harness.runtimes.agent.channel import Channel
+from harness.runtimes.agent.instance import AgentInstance
 from harness.runtimes.base import VMM, Counters, Endpoint, Place, Processes
-from harness.runtimes.channel import Channel
 from harness.runtimes.guests.disks import data_disk, make_data
-from harness.runtimes.guests.labelled import labels_for
-from harness.runtimes.guests.qemu import Qemu
+from harness.runtimes.guests.labelled_processes import labels_for
+from harness.runtimes.guests.qemu_process import Qemu
 from harness.runtimes.guests.tap import open_tap
 
 LOG = "log"

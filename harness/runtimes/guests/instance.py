@@ -9,12 +9,12 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.host.cgroups import cpu_weight
 from harness.model import Accelerator, Mark
-from harness.runtimes.agent import AgentInstance
+from harness.runtimes.agent.channel import Channel
+from harness.runtimes.agent.instance import AgentInstance
 from harness.runtimes.base import VMM, Counters, Endpoint, Place, Processes
-from harness.runtimes.channel import Channel
 from harness.runtimes.guests.accel import nested_paging
-from harness.runtimes.guests.boot import EARLY_DEVICE, first_marks
-from harness.runtimes.guests.qemu import Qemu
+from harness.runtimes.guests.boot_arguments import EARLY_DEVICE, first_marks
+from harness.runtimes.guests.qemu_process import Qemu
 
 MOMENTS = "moments"
 """The socket, beside the channel, on which each moment of the guest's start has a line."""

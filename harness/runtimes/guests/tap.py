@@ -7,7 +7,7 @@ from harness.deadline import Deadline
 from harness.model import NetworkPlace
 from harness.rig.links import alias, ip, ip_json
 from harness.rig.network import remove_interface
-from harness.runtimes.guests.labelled import RUN
+from harness.runtimes.guests.labelled_processes import RUN
 
 
 def tap_name(identity: str) -> str:

@@ -11,14 +11,14 @@ import libvirt_qemu
 
 from harness.deadline import Deadline
 from harness.host.listener import listener_of
+from harness.runtimes.agent.channel import Channel
 from harness.runtimes.base import Command, Endpoint, Processes
-from harness.runtimes.channel import Channel
-from harness.runtimes.guests.boot import POWER_OFF
+from harness.runtimes.guests.boot_arguments import POWER_OFF
 from harness.runtimes.guests.instance import Launched, QemuGuest
-from harness.runtimes.guests.qemu import Qemu
+from harness.runtimes.guests.qemu_process import Qemu
+from harness.runtimes.libvirt.interface import outer
 from harness.runtimes.libvirt.knobs import Network
 from harness.runtimes.libvirt.lifecycle import Life
-from harness.runtimes.libvirt.network import outer
 from harness.runtimes.libvirt.session import bounded
 
 MONITOR_SECONDS = 10.0

@@ -13,6 +13,7 @@ import libvirt
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.daemons.private import Kvm, missing_programs
+from harness.runtimes.agent.channel import Channel
 from harness.runtimes.base import Place
 from harness.runtimes.capabilities import (
     Clonable,
@@ -24,13 +25,12 @@ from harness.runtimes.capabilities import (
     Stoppable,
     Unsupported,
 )
-from harness.runtimes.channel import Channel
-from harness.runtimes.guests.boot import mac_of
+from harness.runtimes.guests.boot_arguments import mac_of
 from harness.runtimes.guests.disks import make_copy, make_overlay
 from harness.runtimes.libvirt.domain import Domain, render
+from harness.runtimes.libvirt.interface import forward
 from harness.runtimes.libvirt.knobs import Network
 from harness.runtimes.libvirt.migration import Move
-from harness.runtimes.libvirt.network import forward
 from harness.runtimes.libvirt.session import Session, bounded, create, end, is_no_domain
 
 SNAPSHOT = "kept"

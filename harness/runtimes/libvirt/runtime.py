@@ -13,20 +13,20 @@ from harness.errors import TareError
 from harness.host.daemons.reach import LIBVIRT_NAMED
 from harness.model import Accelerator, Leftover, Mark, Shape, Variant
 from harness.process import have
+from harness.runtimes.agent.channel import Channel
 from harness.runtimes.base import Available, Place, Prepared, RootForms
-from harness.runtimes.channel import Channel
 from harness.runtimes.guests import accel
-from harness.runtimes.guests.copies import DiskCopies
+from harness.runtimes.guests.disk_copies import DiskCopies
 from harness.runtimes.guests.disks import kernel_and_disk, make_data, make_overlay
 from harness.runtimes.guests.firmware import uefi
 from harness.runtimes.guests.instance import MOMENTS, Launched
-from harness.runtimes.libvirt.description import describe, facts, kernel_of, system_of
 from harness.runtimes.libvirt.domain import NAMESPACE, RUN_LABEL, labels_of, render
 from harness.runtimes.libvirt.instance import Guest
+from harness.runtimes.libvirt.interface import attached, forward, obstacle
 from harness.runtimes.libvirt.knobs import DRIVERS, UNTRIED, XEN, Knobs, driver_of, variants
 from harness.runtimes.libvirt.lifecycle import Life
-from harness.runtimes.libvirt.network import attached, forward, obstacle
 from harness.runtimes.libvirt.session import Session, bounded, create, end, is_no_domain
+from harness.runtimes.libvirt.specification import describe, facts, kernel_of, system_of
 from harness.runtimes.libvirt.xen import XenGuest
 
 LIST_SECONDS = 20.0

@@ -17,9 +17,9 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.model import Accelerator, NetworkPlace
 from harness.runtimes.base import BESIDE, Counters, Entry
-from harness.runtimes.guests.boot import clean, told
+from harness.runtimes.guests.boot_arguments import clean, told
 from harness.runtimes.guests.instance import CONSOLE, MOMENTS, Launched
-from harness.runtimes.guests.qemu import NANO, Qemu
+from harness.runtimes.guests.qemu_process import NANO, Qemu
 from harness.runtimes.libvirt.instance import Guest
 from harness.runtimes.libvirt.session import bounded
 

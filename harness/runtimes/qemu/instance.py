@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 
 from harness.deadline import Deadline
+from harness.runtimes.agent.channel import Channel
 from harness.runtimes.base import Command
-from harness.runtimes.channel import Channel
-from harness.runtimes.guests.boot import POWER_OFF
+from harness.runtimes.guests.boot_arguments import POWER_OFF
 from harness.runtimes.guests.instance import Launched, QemuGuest
-from harness.runtimes.guests.qemu import Qemu
-from harness.runtimes.qemu.box import Box, complaint
+from harness.runtimes.guests.qemu_process import Qemu
 from harness.runtimes.qemu.lifecycle import Life
+from harness.runtimes.qemu.vmm import Box, complaint
 
 MONITOR_SECONDS = 10.0
 

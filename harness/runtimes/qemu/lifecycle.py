@@ -7,6 +7,7 @@ from typing import Protocol
 
 from harness.deadline import Deadline
 from harness.errors import TareError
+from harness.runtimes.agent.channel import Channel
 from harness.runtimes.capabilities import (
     Clonable,
     Migratable,
@@ -17,7 +18,6 @@ from harness.runtimes.capabilities import (
     Stoppable,
     Unsupported,
 )
-from harness.runtimes.channel import Channel
 from harness.runtimes.guests.disks import make_copy, make_overlay
 from harness.runtimes.qemu.monitor import Monitor
 

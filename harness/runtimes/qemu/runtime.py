@@ -10,16 +10,16 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.model import Accelerator, Available, Leftover, RootForms, Shape, Variant
 from harness.process import have, run
+from harness.runtimes.agent.channel import Channel
 from harness.runtimes.base import Place, Prepared
-from harness.runtimes.channel import Channel
-from harness.runtimes.guests import accel, labelled
-from harness.runtimes.guests.copies import DiskCopies
+from harness.runtimes.guests import accel, labelled_processes
+from harness.runtimes.guests.disk_copies import DiskCopies
 from harness.runtimes.guests.disks import data_disk, kernel_and_disk, make_data, make_overlay
 from harness.runtimes.guests.instance import MOMENTS, Launched
-from harness.runtimes.guests.ticks import counter_khz
-from harness.runtimes.qemu import machine
-from harness.runtimes.qemu.box import Box
+from harness.runtimes.guests.tsc import counter_khz
+from harness.runtimes.qemu import specification
 from harness.runtimes.qemu.instance import Guest
+from harness.runtimes.qemu.vmm import Box
 
 KIND = "microvm"
 PROGRAMS = (accel.EMULATOR, "qemu-img", "ip", "nsenter", "setpriv", "taskset")
@@ -90,7 +90,7 @@ class Microvm:
         It runs while its vCPUs are being pinned: until then they keep to the shape's CPUs, as all of QEMU does.
         """
         identity = str(uuid.uuid4())
-        disks = [machine.root_disk(place), *([data_disk(place)] if place.scratch_mib else [])]
+        disks = [specification.root_disk(place), *([data_disk(place)] if place.scratch_mib else [])]
         with ExitStack() as undo:
             channel = Channel(place.directory)
             undo.callback(channel.close)
@@ -111,17 +111,17 @@ class Microvm:
                 kernel=prepared.root.kernel_release,
                 asked=asked,
                 created=time.monotonic(),
-                known=machine.facts(prepared, place),
+                known=specification.facts(prepared, place),
             )
             return Guest(launched, box, undo.pop_all())
 
     def leftovers(self) -> Iterable[Leftover]:
         """Every QEMU with labels of ours in its environment, of any run. Taps carry the rig's label, and are its."""
-        return [Leftover(kind=KIND, name=one.name, run=one.run) for one in labelled.find(accel.EMULATOR)]
+        return [Leftover(kind=KIND, name=one.name, run=one.run) for one in labelled_processes.find(accel.EMULATOR)]
 
     def remove(self, leftover: Leftover, deadline: Deadline) -> None:
         """Kill the QEMU of that instance; one that is gone is fine, one without our labels is never seen."""
-        labelled.kill(accel.EMULATOR, leftover.name, deadline)
+        labelled_processes.kill(accel.EMULATOR, leftover.name, deadline)
 
     def close(self) -> None:
         """Nothing is held."""

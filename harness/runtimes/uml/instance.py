@@ -12,10 +12,10 @@ from harness.errors import DeadlineExceeded, TareError
 from harness.host.cgroups import cpu_weight
 from harness.model import Accelerator, Mark
 from harness.process import kill_group
-from harness.runtimes.agent import AgentInstance
+from harness.runtimes.agent.channel import Channel
+from harness.runtimes.agent.instance import AgentInstance
 from harness.runtimes.base import VMM, Counters, Endpoint, Place, Processes
-from harness.runtimes.channel import Channel
-from harness.runtimes.guests.boot import EARLY_DEVICE, first_marks
+from harness.runtimes.guests.boot_arguments import EARLY_DEVICE, first_marks
 
 USERSPACE = "userspace"
 CONSOLE = "console"

@@ -15,14 +15,14 @@ from harness.model import Accelerator, Leftover, Shape, Variant
 from harness.process import have, spawn
 from harness.rig.links import alias, ip
 from harness.rig.network import remove_interface
+from harness.runtimes.agent.channel import Channel
 from harness.runtimes.base import Available, Place, Prepared, RootForms
-from harness.runtimes.channel import Channel
-from harness.runtimes.guests.boot import mac_of
-from harness.runtimes.guests.copies import DiskCopies
+from harness.runtimes.guests.boot_arguments import mac_of
+from harness.runtimes.guests.disk_copies import DiskCopies
 from harness.runtimes.guests.disks import make_data
-from harness.runtimes.uml import remains
-from harness.runtimes.uml.description import Description, argv, find_kernel, memory_room, release_of, script_disk
+from harness.runtimes.uml import leftovers as remains
 from harness.runtimes.uml.instance import CONSOLE, USERSPACE, Guest, end
+from harness.runtimes.uml.specification import Description, argv, find_kernel, memory_room, release_of, script_disk
 
 PROGRAMS = ("bwrap", "ip", "nsenter", "prlimit", "taskset")
 TUN = Path("/dev/net/tun")

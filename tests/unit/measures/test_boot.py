@@ -22,7 +22,7 @@ from harness.runtimes.base import (
     Instance,
     Place,
 )
-from harness.runtimes.fake import FakeInstance
+from harness.runtimes.fake.runtime import FakeInstance
 from tests.stage import Asked, BaseStage
 
 FULL = {mark: float(number) for number, mark in enumerate(Mark)}

@@ -21,7 +21,7 @@ from harness.measures.crowd import Crowd
 from harness.measures.density import DensityMeasure, Point, fields_of, is_step
 from harness.model import Case, Mark, Role, Shape, Workload
 from harness.runtimes.base import Command, Instance, Place, RawOutput
-from harness.runtimes.fake import FakeInstance
+from harness.runtimes.fake.runtime import FakeInstance
 from tests.stage import Asked, BaseStage
 
 SHAPE = Shape(cpus=(0,), memory_mib=64)

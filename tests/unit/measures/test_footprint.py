@@ -17,7 +17,7 @@ from harness.measures import holding
 from harness.measures.footprint import FootprintMeasure
 from harness.model import Case, Role, Shape, Workload
 from harness.runtimes.base import Command, Instance, Place, Processes, RawOutput
-from harness.runtimes.fake import FakeInstance
+from harness.runtimes.fake.runtime import FakeInstance
 from tests.stage import Asked, BaseStage
 
 MIB = 2**20

@@ -13,7 +13,7 @@ from harness.errors import TareError
 from harness.host.cgroups import cpu_weight
 from harness.model import Accelerator, Shape
 from harness.runtimes.base import Place
-from harness.runtimes.guests import labelled
+from harness.runtimes.guests import labelled_processes
 from harness.runtimes.guests.child import ChildGuest, begin, said, start
 from harness.runtimes.guests.confined import confined
 from harness.runtimes.guests.disks import data_disk
@@ -38,7 +38,9 @@ def test_its_process_has_the_channel_the_log_and_the_labels_and_goes_with_all(pl
         while "trouble" not in said(place.directory):
             within.check("the log")
             time.sleep(0.01)
-        assert [(one.name, one.run) for one in labelled.find("sh") if one.pid == child.pid] == [("tare-x", "r1")]
+        assert [(one.name, one.run) for one in labelled_processes.find("sh") if one.pid == child.pid] == [
+            ("tare-x", "r1")
+        ]
         assert Path(f"/proc/{child.pid}/fd/0").readlink().name.startswith("socket:")
     assert child.returncode is not None
     assert not data_disk(place).exists() and not begun.channel.path.exists()

@@ -8,9 +8,9 @@ import pytest
 from harness import process
 from harness.deadline import Deadline
 from harness.model import Accelerator, Shape, SystemForm, Variant
+from harness.runtimes.archive import allocated, packing, unpacking
 from harness.runtimes.base import Prepared
-from harness.runtimes.copies import allocated, packing, unpacking
-from harness.runtimes.guests.copies import DiskCopies
+from harness.runtimes.guests.disk_copies import DiskCopies
 from harness.stage import NO_ROOT
 
 MIB = 2**20

@@ -13,8 +13,8 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.process import have
 from harness.runtimes.guests.disks import MIB, make_data, make_overlay
-from harness.runtimes.guests.qemu import Qemu
-from harness.runtimes.guests.ticks import counter_khz
+from harness.runtimes.guests.qemu_process import Qemu
+from harness.runtimes.guests.tsc import counter_khz
 
 BURN = "import sys, time\nwhile time.process_time() < 0.2: pass\nprint('x', flush=True)\nsys.stdin.read()"
 needs_qemu_img = pytest.mark.skipif(bool(have("qemu-img")), reason="qemu-img is not installed")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from uuid import uuid4
 
 from harness.deadline import Deadline
-from harness.runtimes.guests.labelled import Labelled, find, kill, labels_for
+from harness.runtimes.guests.labelled_processes import Labelled, find, kill, labels_for
 
 PROGRAM = f"tare-test-{uuid4().hex[:8]}"
 WAIT = "import sys\nprint('x', flush=True)\nsys.stdin.read()"

@@ -12,13 +12,13 @@ from harness.errors import TareError
 from harness.model import Accelerator, NetworkPlace, SystemForm
 from harness.runtimes.base import Endpoint, Entry, Place, Prepared
 from harness.runtimes.guests import firmware
-from harness.runtimes.guests.boot import command_line, credential, mac_of
+from harness.runtimes.guests.boot_arguments import command_line, credential, mac_of
 from harness.runtimes.guests.tap import tap_name
 from harness.runtimes.libvirt import Libvirt
-from harness.runtimes.libvirt.description import describe, facts
 from harness.runtimes.libvirt.domain import SCHEMAS, DirectKernel, Domain, check, labels_of, render
+from harness.runtimes.libvirt.interface import outer
 from harness.runtimes.libvirt.knobs import NETWORKS, Network
-from harness.runtimes.libvirt.network import outer
+from harness.runtimes.libvirt.specification import describe, facts
 from tests.unit.runtimes.guests import given
 from tests.unit.runtimes.guests.given import SHAPE
 

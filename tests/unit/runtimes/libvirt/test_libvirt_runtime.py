@@ -16,8 +16,8 @@ from harness.model import Leftover, Variant
 from harness.runtimes.guests import accel
 from harness.runtimes.libvirt import Libvirt
 from harness.runtimes.libvirt.domain import NAMESPACE
+from harness.runtimes.libvirt.interface import obstacle
 from harness.runtimes.libvirt.knobs import DRIVERS, NETWORKS, Knobs, driver_of
-from harness.runtimes.libvirt.network import obstacle
 from harness.runtimes.libvirt.session import bounded
 from harness.runtimes.libvirt.xen import Terminal
 

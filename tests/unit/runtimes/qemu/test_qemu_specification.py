@@ -8,10 +8,10 @@ import pytest
 
 from harness.model import Accelerator
 from harness.runtimes.base import Entry, Place, Prepared
-from harness.runtimes.guests.boot import mac_of
+from harness.runtimes.guests.boot_arguments import mac_of
 from harness.runtimes.guests.tap import tap_name
 from harness.runtimes.qemu import Microvm
-from harness.runtimes.qemu.machine import command, facts
+from harness.runtimes.qemu.specification import command, facts
 from tests.unit.runtimes.guests.given import NETWORK, ROOT, SHAPE
 
 IDENTITY = "0f1e2d3c-0000-4000-8000-000000000000"

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.deadline import Deadline
-from harness.runtimes.telling import BOOT_ID, LINES, ROUNDS, Told, beacon_cost, interval
+from harness.runtimes.agent.signalling import BOOT_ID, LINES, ROUNDS, Told, beacon_cost, interval
 
 HERE = BOOT_ID.read_text().strip()
 

@@ -8,7 +8,7 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.model import Mark, RootForms, Shape
 from harness.runtimes.base import Command, Place, Runtime
-from harness.runtimes.fake import SLOW_FACTOR, Fake, FakeInstance
+from harness.runtimes.fake.runtime import SLOW_FACTOR, Fake, FakeInstance
 
 SHAPE = Shape(cpus=(0,), memory_mib=512)
 ROOT = RootForms(

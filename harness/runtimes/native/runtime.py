@@ -21,7 +21,9 @@ from harness.errors import DeadlineExceeded, TareError
 from harness.host.cgroups import cpu_weight
 from harness.model import Accelerator, Mark, Shape, Variant
 from harness.process import have, kill_group, spawn
-from harness.runtimes.agent import AgentInstance
+from harness.runtimes.agent.channel import Channel
+from harness.runtimes.agent.instance import AgentInstance
+from harness.runtimes.archive import TreeCopies
 from harness.runtimes.base import (
     ENTRY_ARGV,
     ENVIRONMENT,
@@ -44,8 +46,6 @@ from harness.runtimes.capabilities import (
     Stoppable,
     Unsupported,
 )
-from harness.runtimes.channel import Channel
-from harness.runtimes.copies import TreeCopies
 
 PROGRAMS = ("bwrap", "taskset", "nsenter")
 END_SECONDS = 5.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.runtimes.base import Place, Prepared
 from harness.runtimes.guests.accel import EMULATOR
-from harness.runtimes.guests.boot import command_line, mac_of
+from harness.runtimes.guests.boot_arguments import command_line, mac_of
 from harness.runtimes.guests.confined import confined
 from harness.runtimes.guests.disks import data_disk
 from harness.runtimes.guests.instance import CONSOLE, MOMENTS

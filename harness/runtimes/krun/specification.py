@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.errors import TareError
 from harness.runtimes.base import Place, Prepared
-from harness.runtimes.guests.boot import mac_of, told
+from harness.runtimes.guests.boot_arguments import mac_of, told
 from harness.runtimes.guests.confined import confined
 from harness.runtimes.guests.disks import data_disk
 

@@ -8,7 +8,7 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.model import Leftover
 from harness.runtimes.docker.daemon import Daemon, Refused
-from harness.runtimes.docker.image import COMMITS, COPIES, ROOT_LABEL
+from harness.runtimes.docker.root_image import COMMITS, COPIES, ROOT_LABEL
 
 BUSY_SECONDS = 0.05
 INSTALL, RUN = "tare.install", "tare.run"

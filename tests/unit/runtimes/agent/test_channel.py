@@ -16,9 +16,9 @@ import pytest
 from harness import inside
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
+from harness.runtimes.agent.channel import Channel
+from harness.runtimes.agent.signalling import beacon_cost
 from harness.runtimes.base import Command
-from harness.runtimes.channel import Channel
-from harness.runtimes.telling import beacon_cost
 
 AGENT = Path(inside.__file__).parent / "agent.py"
 TOLD = b'{"event":"tell","id":1}\n'

@@ -8,9 +8,9 @@ from typing import Any
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
+from harness.runtimes.agent.line import Line
+from harness.runtimes.agent.signalling import Told
 from harness.runtimes.base import Command, RawOutput
-from harness.runtimes.line import Line
-from harness.runtimes.telling import Told
 
 DEATH_POLL_SECONDS = 0.5
 STOP_SECONDS = 10.0

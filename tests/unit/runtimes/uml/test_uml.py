@@ -15,9 +15,9 @@ from harness.definitions.claims import load_claims
 from harness.definitions.workloads import load_suite
 from harness.errors import TareError
 from harness.model import Accelerator, Leftover, Mark, NetworkPlace, Shape
-from harness.runtimes.guests.boot import first_marks
-from harness.runtimes.uml import Uml, description, runtime
-from harness.runtimes.uml.description import (
+from harness.runtimes.guests.boot_arguments import first_marks
+from harness.runtimes.uml import Uml, runtime, specification
+from harness.runtimes.uml.specification import (
     SCRIPT_UNIT,
     Description,
     argv,
@@ -111,7 +111,7 @@ def test_memory_goes_where_there_is_room_else_the_error_names_all_places(
     with pytest.raises(TareError) as caught:
         memory_room(2**40)
     assert "/dev/shm" in caught.value.details and "remount" in caught.value.hint
-    monkeypatch.setattr(description, "SHARED_MEMORY", tmp_path / "missing")
+    monkeypatch.setattr(specification, "SHARED_MEMORY", tmp_path / "missing")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     assert memory_room(1) == tmp_path
     with pytest.raises(TareError) as caught:

@@ -15,11 +15,11 @@ from harness.errors import DeadlineExceeded, TareError
 from harness.model import Accelerator, NetworkPlace, RootForms, Shape, Variant
 from harness.runtimes import docker
 from harness.runtimes.base import Place, Prepared
-from harness.runtimes.docker.cost import Servants
 from harness.runtimes.docker.daemon import Daemon, chosen_url
-from harness.runtimes.docker.image import tag
-from harness.runtimes.docker.inspected import died, facts
+from harness.runtimes.docker.daemon_cpu import Servants
+from harness.runtimes.docker.inspection import died, facts
 from harness.runtimes.docker.instance import began
+from harness.runtimes.docker.root_image import tag
 from harness.runtimes.docker.specification import VARIANTS, container, endpoint
 
 HERE = Path("/nowhere")

@@ -7,13 +7,13 @@ from typing import Literal
 from harness.errors import TareError
 from harness.model import SystemForm
 from harness.runtimes.base import Place, Prepared
-from harness.runtimes.guests.boot import BALLOON, command_line, credential, mac_of
+from harness.runtimes.guests.boot_arguments import BALLOON, command_line, credential, mac_of
 from harness.runtimes.guests.firmware import uefi
 from harness.runtimes.guests.instance import CONSOLE, MOMENTS
 from harness.runtimes.guests.tap import tap_name
 from harness.runtimes.libvirt.domain import DirectKernel, Disk, Domain, FullSystem
+from harness.runtimes.libvirt.interface import inner
 from harness.runtimes.libvirt.knobs import XEN, Kind, Knobs
-from harness.runtimes.libvirt.network import inner
 from harness.runtimes.libvirt.xen import xen_command_line
 
 VHOST: Mapping[str, Literal["", "vhost", "qemu"]] = {"auto": "", "on": "vhost", "off": "qemu"}

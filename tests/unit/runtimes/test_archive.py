@@ -6,7 +6,7 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.runtimes.copies import allocated, packing, read_tar, unpacking, write_tar
+from harness.runtimes.archive import allocated, packing, read_tar, unpacking, write_tar
 
 MIB = 2**20
 

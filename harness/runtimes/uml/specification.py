@@ -10,7 +10,7 @@ from harness.errors import TareError
 from harness.model import NetworkPlace
 from harness.process import run
 from harness.runtimes.base import Entry
-from harness.runtimes.guests.boot import told
+from harness.runtimes.guests.boot_arguments import told
 
 KERNELS = ("linux.uml", "linux")
 """Debian's name of the kernel's program, and the one that it has from its own build."""

@@ -10,8 +10,8 @@ from typing import Any
 from harness.deadline import Deadline
 from harness.images import forms
 from harness.process import run
+from harness.runtimes.archive import read_tar, write_tar
 from harness.runtimes.base import Prepared, Stream
-from harness.runtimes.copies import read_tar, write_tar
 from harness.runtimes.guests.disks import make_overlay
 
 KEY, EPOCH = "copy", 1_735_689_600

@@ -9,7 +9,7 @@ import pytest
 from harness.model import Accelerator
 from harness.runtimes.base import Place, Prepared
 from harness.runtimes.firecracker import Firecracker
-from harness.runtimes.firecracker.machine import command, facts, resources
+from harness.runtimes.firecracker.specification import command, facts, resources
 from tests.unit.runtimes.guests.given import NETWORK, ROOT, SHAPE
 
 IDENTITY = "0f1e2d3c-0000-4000-8000-000000000000"

@@ -12,10 +12,10 @@ from harness.errors import DeadlineExceeded, TareError
 from harness.model import Accelerator
 from harness.process import kill_group, spawn
 from harness.runtimes.base import Place, Prepared
-from harness.runtimes.guests import labelled
+from harness.runtimes.guests import labelled_processes
 from harness.runtimes.guests.tap import open_tap
-from harness.runtimes.guests.ticks import counter_khz
-from harness.runtimes.qemu import machine
+from harness.runtimes.guests.tsc import counter_khz
+from harness.runtimes.qemu import specification
 from harness.runtimes.qemu.monitor import Monitor
 
 QUIT_SECONDS = 5.0
@@ -31,7 +31,7 @@ class Box:
 
     def __init__(self, prepared: Prepared, place: Place, labels: Mapping[str, str], identity: str) -> None:
         self.identity = identity
-        self.disk = machine.root_disk(place)
+        self.disk = specification.root_disk(place)
         self._prepared, self._place, self._labels = prepared, place, labels
         self._resources = ExitStack()
         self._child: subprocess.Popen[bytes] | None = None
@@ -41,9 +41,9 @@ class Box:
         place = self._place
         with ExitStack() as undo:
             tap = undo.enter_context(open_tap(self.identity, place.network, self._labels, deadline))
-            monitor = undo.enter_context(Monitor(place.directory / machine.MONITOR))
+            monitor = undo.enter_context(Monitor(place.directory / specification.MONITOR))
             emulated = self._prepared.accelerator is Accelerator.TCG
-            argv = machine.command(
+            argv = specification.command(
                 self._prepared,
                 place,
                 self.identity,
@@ -54,7 +54,7 @@ class Box:
                 incoming=incoming,
             )
             with (place.directory / ERRORS).open("wb") as errors:
-                child = spawn(argv, stderr=errors.fileno(), env=labelled.labels_for(place.name, self._labels))
+                child = spawn(argv, stderr=errors.fileno(), env=labelled_processes.labels_for(place.name, self._labels))
             undo.callback(stop, child, monitor)
             try:
                 monitor.accept(child, deadline)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.model import Mark
-from harness.runtimes.docker.moments import STEP_NS, Listener, WallClock, connected, heard, unheard
+from harness.runtimes.docker.daemon_events import STEP_NS, Listener, WallClock, connected, heard, unheard
 
 ONE, OTHER = "1" * 64, "2" * 64
 LINES = [

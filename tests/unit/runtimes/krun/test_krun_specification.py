@@ -11,7 +11,7 @@ import pytest
 from harness.model import Accelerator
 from harness.runtimes.base import Place, Prepared
 from harness.runtimes.guests.disks import data_disk
-from harness.runtimes.krun import Krun, machine
+from harness.runtimes.krun import Krun, specification
 from tests.unit.runtimes.guests.given import ROOT, SHAPE
 
 PLACE = Place(name="tare-x", directory=Path("/run/x"), entry="beacon", shape=SHAPE, scratch_mib=64)
@@ -44,7 +44,7 @@ int krun_start_enter(uint32_t c) { return -22; }
 @pytest.fixture
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder like the wheel's package, found by Python; its library writes to standard error what it is asked."""
-    folder = tmp_path / machine.PACKAGE
+    folder = tmp_path / specification.PACKAGE
     folder.mkdir()
     (folder / "__init__.py").touch()
     (tmp_path / "krun.c").write_text(WRITER)
@@ -56,7 +56,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_library_is_asked_for_a_matched_guest(wheel: Path) -> None:
-    words = machine.command(PREPARED, PLACE, "0f1e2d3c-0000-4000-8000-000000000000", "")
+    words = specification.command(PREPARED, PLACE, "0f1e2d3c-0000-4000-8000-000000000000", "")
     assert words[:6] == ["taskset", "--cpu-list", "1,3", "setpriv", "--pdeathsig", "KILL"]
     done = subprocess.run(words[6:], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1 and done.stdout == ""
@@ -72,18 +72,18 @@ def test_the_library_is_asked_for_a_matched_guest(wheel: Path) -> None:
 
 def test_the_wheel_tells_its_kernel_and_has_not_to_be_imported(wheel: Path) -> None:
     (wheel / "__init__.py").write_text("raise SystemExit\n")
-    found = machine.libraries()
+    found = specification.libraries()
     assert found is not None and found.kernel_release() == "6.12.3-x"
 
 
 def test_without_a_data_disk_or_a_card_the_guest_is_told_of_none(wheel: Path) -> None:
-    told = machine.config(PREPARED, replace(PLACE, scratch_mib=0), "0f1e2d3c-0000-4000-8000-000000000000", "")
-    assert json.dumps(told) and told["disks"] == [] and told["argv"] == [*machine.FIRST, "tare.entry=beacon"]
+    told = specification.config(PREPARED, replace(PLACE, scratch_mib=0), "0f1e2d3c-0000-4000-8000-000000000000", "")
+    assert json.dumps(told) and told["disks"] == [] and told["argv"] == [*specification.FIRST, "tare.entry=beacon"]
 
 
 def test_without_the_wheel_it_is_unavailable_with_a_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [])
-    monkeypatch.delitem(sys.modules, machine.PACKAGE, raising=False)
+    monkeypatch.delitem(sys.modules, specification.PACKAGE, raising=False)
     runtime = Krun()
     answer = runtime.available(runtime.variants[0])
     assert not answer.ok and "not installed" in answer.reason and answer.fix == "make krun"

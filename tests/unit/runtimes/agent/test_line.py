@@ -7,7 +7,7 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded
-from harness.runtimes.line import Line
+from harness.runtimes.agent.line import Line
 
 
 def connected(path: Path) -> socket.socket:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from harness.runtimes.base import Place, Prepared
-from harness.runtimes.guests.boot import command_line, mac_of
+from harness.runtimes.guests.boot_arguments import command_line, mac_of
 from harness.runtimes.guests.child import LOG
 from harness.runtimes.guests.confined import confined
 from harness.runtimes.guests.disks import data_disk

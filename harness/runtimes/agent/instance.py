@@ -9,10 +9,10 @@ from typing import Self
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.model import Accelerator, Mark
+from harness.runtimes.agent.channel import AgentJob, Channel
+from harness.runtimes.agent.signalling import beacon_cost
 from harness.runtimes.base import BeaconCost, Command, Counters, Endpoint, Processes
 from harness.runtimes.capabilities import T, Unsupported, choose
-from harness.runtimes.channel import AgentJob, Channel
-from harness.runtimes.telling import beacon_cost
 
 EARLY = (Mark.KERNEL, Mark.USERSPACE, Mark.SERVICE)
 """What the beacon tells over a serial port: `kernel` is counted back from `userspace`."""
