@@ -14,7 +14,7 @@ from harness.errors import bad_input
 from harness.model import Variant, Workload
 
 if TYPE_CHECKING:
-    from harness.analysis.advice import Advice
+    from harness.analysis.ranking import Advice
     from harness.report.stored import Stored
 
 
@@ -46,7 +46,7 @@ def needs(arguments: argparse.Namespace, known: Glossary) -> tuple[Need, ...]:
 def advise(asked: Sequence[Need], stored: "Sequence[Stored]", among: Sequence[str], results: Path) -> "Advice":
     """The advice by runs of one host, the newest first. Raises TareError (bad input) where there is no run, or none
     that measured a variant or runtime of `among`."""
-    from harness.analysis.advice import advise as judge
+    from harness.analysis.ranking import advise as judge
     from harness.report.claims import evidence
 
     if not stored:

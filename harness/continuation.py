@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from harness.analysis.overhead import Overhead
 
 PILOT = 10
-"""Blocks of the first stage; see harness.analysis.stopping.PILOT, which is not loaded before it is needed."""
+"""Blocks of the first stage; see harness.analysis.sample_size.PILOT, which is not loaded before it is needed."""
 PILOT_SHARE = 0.5
 """Most of a time budget that the pilot is planned to take: what it takes is only a guess by then."""
 ERROR = 0.05
@@ -63,7 +63,7 @@ def next_step(stopping: Stopping, events: Sequence[Event], baseline: str, stages
 
 
 def _precise(precision: float, done: Mapping[str, int], found: Mapping[str, list["Overhead"]]) -> Step:
-    from harness.analysis.stopping import MOST_BLOCKS, blocks_for
+    from harness.analysis.sample_size import MOST_BLOCKS, blocks_for
 
     wanted, why = {}, []
     for name, blocks in done.items():
@@ -97,7 +97,7 @@ def _look(
 def _timed(
     left: float, done: Mapping[str, int], found: Mapping[str, list["Overhead"]], seconds: Mapping[str, float]
 ) -> Step:
-    from harness.analysis.stopping import Noise, allocate
+    from harness.analysis.sample_size import Noise, allocate
 
     noises = {
         name: Noise(differences={one.variant: one.differences for one in found.get(name, [])}, seconds=seconds[name])

@@ -131,7 +131,7 @@ def expectations(plan: Plan, stopping: Stopping, results: Path, fingerprint: str
 
     Workloads that no earlier fit run of this host measured are left out.
     """
-    from harness.comparing.history import past
+    from harness.compare.history import past
 
     blocks = Counter(block.workload for block in plan.blocks)
     casts = {block.workload: tuple(sorted(block.variants)) for block in plan.blocks}

@@ -14,7 +14,6 @@ import pandas as pd
 
 from harness.analysis import diagnosis
 from harness.analysis.blocks import block_values
-from harness.analysis.cases import Cases, sorted_out
 from harness.analysis.diagnosis import Arm
 from harness.analysis.intervals import (
     Estimate,
@@ -28,6 +27,7 @@ from harness.analysis.intervals import (
     through,
     two_stage,
 )
+from harness.analysis.outcomes import Cases, sorted_out
 
 FEW_BLOCKS = 5
 NO_VERDICT = "more than a tenth of the blocks missing: no verdict"

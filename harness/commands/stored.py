@@ -13,7 +13,7 @@ from harness.commands.output import print_lines, render, show
 from harness.errors import ExitCode, bad_input
 
 if TYPE_CHECKING:
-    from harness.comparing.compare import Comparison
+    from harness.compare.comparison import Comparison
     from harness.report.stored import Stored
 
 
@@ -75,8 +75,8 @@ def advise(arguments: argparse.Namespace) -> int:
 
 def compare(arguments: argparse.Namespace) -> int:
     """Compare sides of runs; GATE when a regression is certain and the user asked for that."""
-    from harness.comparing import compare as comparing
-    from harness.comparing.sides import open_side
+    from harness.compare import comparison as comparing
+    from harness.compare.sides import open_side
     from harness.definitions.options import parse_gate
     from harness.report import comparison as rendered
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from harness.analysis.advice import RULE, Advice, Candidate, Reason, gaps
+from harness.analysis.ranking import RULE, Advice, Candidate, Reason, gaps
 from harness.definitions.needs import Need, Term
 from harness.report import figures, terminal
 from harness.report.table import Group, Section, Table, plain

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from harness.analysis.comparison import Difference, View
 from harness.analysis.overhead import Overhead
-from harness.comparing.compare import Comparison, Gate
+from harness.compare.comparison import Comparison, Gate
+from harness.compare.contrast import Difference, View
 from harness.durable import atomic_write
 from harness.model import Resource
 from harness.report import figures, terminal

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from harness.analysis.comparison import Contrast, RunMean, contrast
 from harness.analysis.intervals import holm, t_test
 from harness.analysis.verdicts import judge_differences
+from harness.compare.contrast import Contrast, RunMean, contrast
 from tests.validation.checks import Check, Effort, judged, seed_of
 from tests.validation.shapes import DEVIATION, NOISE, Values, differences, normal
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from harness.analysis.intervals import Estimate, estimate, two_stage
-from harness.analysis.stopping import PILOT, blocks_for, look_levels
+from harness.analysis.sample_size import PILOT, blocks_for, look_levels
 from tests.validation.checks import Check, Effort, judged, seed_of
 from tests.validation.shapes import DEVIATION, SHAPES, differences
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.analysis.blocks import moments
 from harness.analysis.intervals import relative
-from harness.analysis.stopping import MOST_BLOCKS, PILOT
+from harness.analysis.sample_size import MOST_BLOCKS, PILOT
 from harness.errors import TareError, bad_input
 from harness.record import results as store
 from harness.record.columnar import open_source

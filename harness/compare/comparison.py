@@ -5,9 +5,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.analysis.comparison import Difference, View, differences
-from harness.comparing import comparability, history
-from harness.comparing.sides import Side, open_side, shared_run
+from harness.compare import comparability, history
+from harness.compare.contrast import Difference, View, differences
+from harness.compare.sides import Side, open_side, shared_run
 from harness.definitions.options import parse_last
 from harness.errors import bad_input
 

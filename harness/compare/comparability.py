@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from harness.comparing.sides import Side
+from harness.compare.sides import Side
 from harness.errors import bad_input
 from harness.model import SOFTWARE
 from harness.record.manifest import fact

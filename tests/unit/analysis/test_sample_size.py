@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.analysis.intervals import two_stage
-from harness.analysis.stopping import MOST_BLOCKS, Noise, allocate, blocks_for, blocks_to_detect, look_levels
+from harness.analysis.sample_size import MOST_BLOCKS, Noise, allocate, blocks_for, blocks_to_detect, look_levels
 
 PILOT = [0.02, -0.01, 0.03, 0.0, 0.01, 0.025, -0.015, 0.005, 0.02, -0.005]
 

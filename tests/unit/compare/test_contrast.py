@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from harness.analysis.comparison import Difference, RunMean, Versions, View, contrast, differences, same_run
+from harness.compare.contrast import Difference, RunMean, Versions, View, contrast, differences, same_run
 
 Values = dict[View, dict[tuple[str, ...], dict[int, float]]]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.cases import Cases, sorted_out
+from harness.analysis.outcomes import Cases, sorted_out
 
 
 def cases(*rows: dict[str, Any]) -> Cases:

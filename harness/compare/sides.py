@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.blocks import differences, moments
-from harness.analysis.comparison import Versions
+from harness.compare.contrast import Versions
 from harness.errors import bad_input
 from harness.record import results as store
 from harness.record.columnar import open_source

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Literal, get_args
 
 from harness.analysis.evidence import Evidence, Trial, matches
-from harness.analysis.measured import Measured, Who, measured, people
+from harness.analysis.need_trials import Measured, Who, measured, people
 from harness.analysis.verdicts import judge
 from harness.definitions.needs import Need
 
