@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import requests
 from harness.definitions.needs import Need, Term, load_needs, load_terms, parse_needs
 from harness.definitions.toml_file import suggest
 from harness.definitions.workloads import load_workloads
 from harness.errors import bad_input
 from harness.model import Variant, Workload
+from harness.run import request
 
 if TYPE_CHECKING:
     from harness.analysis.ranking import Advice
@@ -28,7 +28,7 @@ class Glossary:
 
 def glossary(arguments: argparse.Namespace) -> Glossary:
     """The terms and workloads of the workloads folder. Raises TareError (bad input) for a wrong file."""
-    folder = requests.workloads_folder(arguments)
+    folder = request.workloads_folder(arguments)
     workloads = load_workloads(folder)
     return Glossary(terms=load_terms(folder, workloads), workloads=workloads)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.definitions.workloads import load_suite, load_workloads, suite_names
 from harness.model import Available, Skip, Suite, Variant, Workload
-from harness.preview import survey
+from harness.run.preview import survey
 from harness.terminal import plain, skip_lines, table
 
 

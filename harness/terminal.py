@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from harness.model import Case, Skip
-from harness.plan import Plan
+from harness.run.plan import Plan
 
 if TYPE_CHECKING:
     from harness.host.doctor import Finding
     from harness.host.facts import HostFacts
-    from harness.preview import Expectation
+    from harness.run.preview import Expectation
 
 CLEAR = "\r\x1b[K"
 

@@ -57,9 +57,9 @@ def image(arguments: argparse.Namespace) -> int:
 
 def clean(arguments: argparse.Namespace) -> int:
     """Remove what interrupted runs left on this host; CASE_FAILED when something of ours stays."""
-    from harness import clean as cleaning
     from harness.deadline import Deadline
     from harness.rig.lock import host_lock
+    from harness.run import clean as cleaning
     from harness.terminal import TerminalProgress, skip_lines
 
     deadline = Deadline.after(CLEAN_SECONDS)

@@ -4,17 +4,17 @@ import argparse
 import dataclasses
 import json
 
-from harness import requests
 from harness.commands.host import say_host
 from harness.commands.output import render, show
 from harness.errors import ExitCode
+from harness.run import request
 
 
 def list_(arguments: argparse.Namespace) -> int:
     """Runtimes with their variants, workloads and suites."""
     from harness import listing
 
-    found = listing.gather(requests.workloads_folder(arguments))
+    found = listing.gather(request.workloads_folder(arguments))
     show(arguments, found.as_dict(), found.lines())
     return ExitCode.FINE
 
@@ -22,10 +22,10 @@ def list_(arguments: argparse.Namespace) -> int:
 def plan(arguments: argparse.Namespace) -> int:
     """What a run would do."""
     from harness.host.facts import gather
-    from harness.preview import expectations, plan_as_dict, preview
+    from harness.run.preview import expectations, plan_as_dict, preview
     from harness.terminal import expectation_lines, plan_lines
 
-    asked = requests.asked(arguments)
+    asked = request.asked(arguments)
     found = preview(
         asked.suite,
         asked.workloads,
@@ -43,10 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure; the table goes to stdout, progress to stderr."""
     if arguments.dry_run:
         return plan(arguments)
-    from harness.run import execute
+    from harness.run.loop import execute
     from harness.terminal import TerminalProgress
 
-    asked = requests.resumed(arguments) if arguments.resume else requests.asked(arguments)
+    asked = request.resumed(arguments) if arguments.resume else request.asked(arguments)
     progress = TerminalProgress()
     say_host(progress)
     try:

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness import paths, requests
+from harness import paths
 from harness.commands.output import print_lines, render, show
 from harness.errors import ExitCode, bad_input
+from harness.run import request
 
 if TYPE_CHECKING:
     from harness.compare.comparison import Comparison
@@ -21,7 +22,7 @@ def report(arguments: argparse.Namespace) -> int:
     """Render a stored run again."""
     from harness.record.results import find
 
-    render(find(requests.results(arguments), arguments.run).directory)
+    render(find(request.results(arguments), arguments.run).directory)
     return ExitCode.FINE
 
 
@@ -33,7 +34,7 @@ def claims(arguments: argparse.Namespace) -> int:
     from harness.report import claims as ledger
     from harness.report import markdown
 
-    folder = requests.workloads_folder(arguments)
+    folder = request.workloads_folder(arguments)
     known = load_claims(folder, load_workloads(folder))
     stored = _stored(arguments, arguments.runs)
     found = verdicts(known, [ledger.evidence(one) for one in stored])
@@ -64,7 +65,7 @@ def advise(arguments: argparse.Namespace) -> int:
         show(arguments, listed, [terminal.text(rendered.glossary(glossary.terms), width)])
         return ExitCode.FINE
     stored = _stored(arguments, arguments.run or ())
-    found = advising.advise(needs, stored, arguments.variant or (), requests.results(arguments))
+    found = advising.advise(needs, stored, arguments.variant or (), request.results(arguments))
     if arguments.markdown:
         print_lines(rendered.markdown(found))
     else:
@@ -80,7 +81,7 @@ def compare(arguments: argparse.Namespace) -> int:
     from harness.definitions.options import parse_gate
     from harness.report import comparison as rendered
 
-    folder, against = requests.results(arguments), arguments.against
+    folder, against = request.results(arguments), arguments.against
     threshold = None if arguments.fail_on is None else parse_gate(arguments.fail_on, "--fail-on")
     sides = [open_side(word.split(","), folder, against) for word in arguments.sides]
     if arguments.baseline is None and len(sides) < 2:
@@ -117,7 +118,7 @@ def export(arguments: argparse.Namespace) -> int:
     for flag, file in files.items():
         if not file.absolute().parent.is_dir():
             raise bad_input(flag, f"there is no folder {file.absolute().parent}", "name a file in a folder")
-    rows = derive.rows(journal.read(find(requests.results(arguments), arguments.run).directory))
+    rows = derive.rows(journal.read(find(request.results(arguments), arguments.run).directory))
     if arguments.csv is not None:
         csv_file.write_csv(rows, arguments.csv)
     if arguments.parquet is not None:
@@ -136,7 +137,7 @@ def prune(arguments: argparse.Namespace) -> int:
 
     keep = parse_count(arguments.keep, "--keep", least=0)
     with host_lock(paths.locks(), "prune"):
-        removed = store.prune(requests.results(arguments), keep)
+        removed = store.prune(request.results(arguments), keep)
     print_lines(f"removed {path}" for path in removed)
     print(f"{len(removed)} runs removed, at most {keep} kept")
     return ExitCode.FINE
@@ -147,7 +148,7 @@ def _stored(arguments: argparse.Namespace, words: Sequence[str]) -> "list[Stored
     from harness.record.results import find, runs
     from harness.report import claims as ledger
 
-    results = requests.results(arguments)
+    results = request.results(arguments)
     if words:
         # Newest first, whatever the order in which they were named.
         named = {(one := find(results, word)).name: one.directory for word in words}

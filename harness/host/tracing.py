@@ -107,7 +107,7 @@ def own_mount() -> Path:
 
 
 class TracerSweep:
-    """What a killed run leaves of the tracer; see harness.clean.Sweeper. Call it under the host lock."""
+    """What a killed run leaves of the tracer; see harness.run.clean.Sweeper. Call it under the host lock."""
 
     def leftovers(self) -> Iterator[Leftover]:
         """Tracers with our label, then our mount; none where this user could have made none."""

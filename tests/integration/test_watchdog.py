@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from harness import paths
-from harness.clean import clean_host
 from harness.deadline import Deadline
 from harness.rig.lock import NAME, host_lock
-from harness.watchdog import LOG
+from harness.run.clean import clean_host
+from harness.run.watchdog import LOG
 from tests.integration.test_run import picture, unfit
 
 RUN = ["run", "--suite", "smoke", "--workload", "cpu.sysbench", "--variant", "docker/bridge", "--blocks", "50"]
@@ -43,7 +43,7 @@ def watchdogs() -> list[str]:
             words = path.read_bytes().decode(errors="replace").replace("\0", " ")
         except OSError:
             continue
-        found += [words] if "harness.watchdog" in words and str(paths.runtime()) in words else []
+        found += [words] if "harness.run.watchdog" in words and str(paths.runtime()) in words else []
     return found
 
 

@@ -14,10 +14,10 @@ from harness.measures.image import ImageMeasure
 from harness.model import Accelerator, Case, Role, Variant
 from harness.paths import data
 from harness.process import run
+from harness.run.environment import NO_ROOT
 from harness.runtimes.archive import TreeCopies, allocated
 from harness.runtimes.base import Copies, Prepared
 from harness.runtimes.fake.runtime import FakeInstance
-from harness.stage import NO_ROOT
 from tests.stage import ONE_CPU, Asked, BaseStage
 
 VARIANT = Variant(name="native", runtime="native", summary="")

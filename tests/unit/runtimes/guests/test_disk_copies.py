@@ -8,10 +8,10 @@ import pytest
 from harness import process
 from harness.deadline import Deadline
 from harness.model import Accelerator, Shape, SystemForm, Variant
+from harness.run.environment import NO_ROOT
 from harness.runtimes.archive import allocated, packing, unpacking
 from harness.runtimes.base import Prepared
 from harness.runtimes.guests.disk_copies import DiskCopies
-from harness.stage import NO_ROOT
 
 MIB = 2**20
 MISSING = process.have("mke2fs", "qemu-img", "zstd")

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from harness import clean, paths, watchdog
-from harness.clean import Cleaned
+from harness import paths
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.model import Leftover, Skip
 from harness.rig import lock
 from harness.rig.lock import host_lock
+from harness.run import clean, watchdog
+from harness.run.clean import Cleaned
 
 RUN = "abc123"
 DONE = Cleaned(
@@ -103,8 +104,8 @@ def test_a_new_run_waits_for_a_watchdog_and_for_nobody_else(monkeypatch: pytest.
 
 def test_a_unit_gets_what_it_needs_and_nothing_of_it_stays() -> None:
     environment = {"TARE_STATE": "/var/lib/x", "PATH": "/bin", "SECRET": "s"}
-    words = watchdog.unit_command(RUN, ["python", "-m", "harness.watchdog"], environment)
-    assert words[0] == "systemd-run" and words[-3:] == ["python", "-m", "harness.watchdog"]
+    words = watchdog.unit_command(RUN, ["python", "-m", "harness.run.watchdog"], environment)
+    assert words[0] == "systemd-run" and words[-3:] == ["python", "-m", "harness.run.watchdog"]
     assert {"--collect", "--setenv=TARE_STATE=/var/lib/x", "--unit=tare-watchdog-abc123.service"} <= set(words)
     assert not [word for word in words if "SECRET" in word]
 

@@ -104,7 +104,7 @@ def _stopping(arguments: argparse.Namespace) -> Stopping:
 
 
 def _check_names(found: Request) -> None:
-    from harness.preview import check_names
+    from harness.run.preview import check_names
     from harness.runtimes.catalog import load_catalog
 
     catalog = load_catalog()

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from harness import images, paths
-from harness.clean import clean
 from harness.deadline import Deadline
 from harness.durable import atomic_write
 from harness.errors import TareError
@@ -21,10 +20,11 @@ from harness.rig.cpus import Allotment, pin_harness
 from harness.rig.leftovers import RigSweep
 from harness.rig.network import Network, network_missing, open_network
 from harness.rig.scratch import open_scratch
+from harness.run.clean import clean
+from harness.run.environment import NO_ROOT, OPEN_SECONDS, Say, Stage
+from harness.run.watchdog import guarded
 from harness.runtimes.catalog import Catalog
 from harness.runtimes.guests import accel
-from harness.stage import NO_ROOT, OPEN_SECONDS, Say, Stage
-from harness.watchdog import guarded
 
 NO_NETWORK = Skip(what="network", reason="no chosen runtime can use the bridge")
 

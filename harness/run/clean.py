@@ -14,8 +14,8 @@ from harness.errors import TareError
 from harness.host import daemons
 from harness.host.tracing import TracerSweep
 from harness.model import Leftover, Skip
-from harness.preview import answers
 from harness.rig.leftovers import RigSweep
+from harness.run.preview import answers
 from harness.runtimes.catalog import load_catalog
 
 REMOVE_SECONDS = 30.0

@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
-from harness import continuation, entries, paths
+from harness import paths
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.cost import idle_rate
@@ -20,16 +20,18 @@ from harness.host.facts import HostFacts, gather
 from harness.measures.base import Measure
 from harness.measures.validity import frequency_moved, overloaded
 from harness.model import SOFTWARE, Block, Case, Role, Sample, Workload
-from harness.plan import Plan, case_seconds, extended, make_plan
 from harness.record import derive
 from harness.record import journal as journals
 from harness.record.journal import Journal
-from harness.requests import Request
 from harness.rig.cpus import choose_shape
 from harness.rig.lock import host_lock
+from harness.run import events as entries
+from harness.run import stopping
+from harness.run.environment import ROOT, Stage
+from harness.run.plan import Plan, case_seconds, extended, make_plan
+from harness.run.request import Request
+from harness.run.setup import open_stage
 from harness.runtimes.catalog import Catalog, load_catalog
-from harness.stage import ROOT, Stage
-from harness.staging import open_stage
 
 IDLE_SECONDS = 0.3
 CASE_SECONDS = 1800.0
@@ -144,9 +146,7 @@ class _Loop:
     def _continue(self, stages: int) -> int:
         """Let the stopping rule speak, and plan what it asks for. Returns how often it has spoken."""
         events = journals.read(self._stage.folder)
-        step = continuation.next_step(
-            self._request.stopping, events, self._request.baseline, stages, spent=self._opening
-        )
+        step = stopping.next_step(self._request.stopping, events, self._request.baseline, stages, spent=self._opening)
         if step is None:
             return stages
         longer = extended(self._plan, step.wanted)
@@ -282,7 +282,7 @@ def _plan(request: Request, stage: Stage) -> Plan:
         )
 
     once = plan(1)
-    return plan(continuation.first_blocks(request.stopping, request.suite.blocks, once.estimate_seconds))
+    return plan(stopping.first_blocks(request.stopping, request.suite.blocks, once.estimate_seconds))
 
 
 def _folder(out: Path, facts: HostFacts, run: str) -> Path:

@@ -7,7 +7,7 @@ import pytest
 
 from harness.errors import ExitCode, TareError
 from harness.model import Aggressor, Available, Metric, Shape, Suite, Variant, Workload
-from harness.plan import ALL_THREADS, Plan, choose_variants, make_plan, override
+from harness.run.plan import ALL_THREADS, Plan, choose_variants, make_plan, override
 
 METRIC = Metric(name="rate", source="rate", unit="1/s", direction="higher", primary=True)
 NAMES = ("native", "docker/bridge", "docker/host", "libvirt/kvm", "libvirt/tcg")

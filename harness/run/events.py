@@ -6,11 +6,11 @@ from dataclasses import asdict
 from harness import __version__
 from harness.host.facts import HostFacts
 from harness.model import Case, Sample, Workload
-from harness.plan import Plan
 from harness.record.journal import now
 from harness.record.row import Row, parameters_text
-from harness.requests import Request
-from harness.stage import Stage
+from harness.run.environment import Stage
+from harness.run.plan import Plan
+from harness.run.request import Request
 
 
 def opened(request: Request, facts: HostFacts, stage: Stage, plan: Plan) -> dict[str, object]:

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.continuation import first_blocks
 from harness.deadline import Deadline
 from harness.definitions.toml_file import suggest
 from harness.errors import bad_input
 from harness.host.daemons.private import missing_programs
 from harness.host.daemons.reach import Answer, ask_docker, ask_libvirt, docker_url, libvirt_uri, named
 from harness.model import Available, Skip, Stopping, Suite, Variant, Workload
-from harness.plan import Plan, choose_variants, choose_workloads, make_plan
 from harness.rig.cpus import choose_shape
+from harness.run.plan import Plan, choose_variants, choose_workloads, make_plan
+from harness.run.stopping import first_blocks
 from harness.runtimes.catalog import Catalog, load_catalog
 
 ASK_SECONDS = 10.0

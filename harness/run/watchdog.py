@@ -22,7 +22,7 @@ from harness.record.journal import now
 from harness.rig.lock import WATCHDOG, host_lock
 
 if TYPE_CHECKING:
-    from harness.clean import Cleaned
+    from harness.run.clean import Cleaned
 
 LOG = "watchdog.log"
 """In the run's folder: what the watchdog removed, and what it could not."""
@@ -75,7 +75,7 @@ def unit_command(run: str, words: Sequence[str], environment: Mapping[str, str])
 
 def _start(run: str, fifo: Path, folder: Path) -> "subprocess.Popen[bytes] | None":
     """The watchdog's process, None where it is a unit."""
-    words = [sys.executable, "-m", "harness.watchdog", run, str(fifo), str(folder.absolute())]
+    words = [sys.executable, "-m", "harness.run.watchdog", run, str(fifo), str(folder.absolute())]
     if systemd.booted() and os.geteuid() == 0 and not process.have("systemd-run"):
         asked = process.run(unit_command(run, words, os.environ), Deadline.after(START_SECONDS), check=False)
         if asked.status == 0:
@@ -105,7 +105,7 @@ def watch(run: str, fifo: Path, folder: Path) -> None:
         fifo.unlink(missing_ok=True)
     if well:
         return
-    from harness.clean import clean_host  # only now: who waits for a whole run should be small
+    from harness.run.clean import clean_host  # only now: who waits for a whole run should be small
 
     def say(text: str) -> None:
         with (folder / LOG).open("a", encoding="utf-8") as log:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import pytest
 
-from harness.clean import LANES, clean
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.model import Leftover
+from harness.run.clean import LANES, clean
 
 
 class Shelf:
