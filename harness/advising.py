@@ -15,7 +15,7 @@ from harness.run import request
 
 if TYPE_CHECKING:
     from harness.analysis.ranking import Advice
-    from harness.report.stored import Stored
+    from harness.report.stored_run import Stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ def advise(asked: Sequence[Need], stored: "Sequence[Stored]", among: Sequence[st
     """The advice by runs of one host, the newest first. Raises TareError (bad input) where there is no run, or none
     that measured a variant or runtime of `among`."""
     from harness.analysis.ranking import advise as judge
-    from harness.report.claims import evidence
+    from harness.report.claim_tables import evidence
 
     if not stored:
         raise bad_input("advise", f"there are no runs in {results}", "tare run")

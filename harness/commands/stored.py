@@ -15,7 +15,7 @@ from harness.run import request
 
 if TYPE_CHECKING:
     from harness.compare.comparison import Comparison
-    from harness.report.stored import Stored
+    from harness.report.stored_run import Stored
 
 
 def report(arguments: argparse.Namespace) -> int:
@@ -31,7 +31,7 @@ def claims(arguments: argparse.Namespace) -> int:
     from harness.analysis.verdicts import verdicts
     from harness.definitions.claims import load_claims
     from harness.definitions.workloads import load_workloads
-    from harness.report import claims as ledger
+    from harness.report import claim_tables as ledger
     from harness.report import markdown
 
     folder = request.workloads_folder(arguments)
@@ -57,12 +57,12 @@ def advise(arguments: argparse.Namespace) -> int:
     glossary = advising.glossary(arguments)
     needs = () if arguments.list else advising.needs(arguments, glossary)
     # After what may be refused: these take seconds.
-    from harness.report import advice as rendered
-    from harness.report import terminal
+    from harness.report import advice_tables as rendered
+    from harness.report import plain_text
 
     if arguments.list:
         listed = [dataclasses.asdict(term) for term in glossary.terms]
-        show(arguments, listed, [terminal.text(rendered.glossary(glossary.terms), width)])
+        show(arguments, listed, [plain_text.text(rendered.glossary(glossary.terms), width)])
         return ExitCode.FINE
     stored = _stored(arguments, arguments.run or ())
     found = advising.advise(needs, stored, arguments.variant or (), request.results(arguments))
@@ -79,7 +79,7 @@ def compare(arguments: argparse.Namespace) -> int:
     from harness.compare import comparison as comparing
     from harness.compare.sides import open_side
     from harness.definitions.options import parse_gate
-    from harness.report import comparison as rendered
+    from harness.report import comparison_page as rendered
 
     folder, against = request.results(arguments), arguments.against
     threshold = None if arguments.fail_on is None else parse_gate(arguments.fail_on, "--fail-on")
@@ -146,7 +146,7 @@ def prune(arguments: argparse.Namespace) -> int:
 def _stored(arguments: argparse.Namespace, words: Sequence[str]) -> "list[Stored]":
     """The runs that were named, newest first, or else all of the newest run's host."""
     from harness.record.results import find, runs
-    from harness.report import claims as ledger
+    from harness.report import claim_tables as ledger
 
     results = request.results(arguments)
     if words:
@@ -160,7 +160,7 @@ def _stored(arguments: argparse.Namespace, words: Sequence[str]) -> "list[Stored
 
 
 def _show_comparisons(arguments: argparse.Namespace, found: "Sequence[Comparison]") -> None:
-    from harness.report import comparison as rendered
+    from harness.report import comparison_page as rendered
 
     if arguments.json:
         print(json.dumps([rendered.as_json(one) for one in found], indent=2, ensure_ascii=False))

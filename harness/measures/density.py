@@ -20,7 +20,7 @@ from harness.host.ceilings import Ceiling, ceilings, many_open_files, met
 from harness.host.cost import Cost
 from harness.measures.base import Stage
 from harness.measures.command import READY_SECONDS, sample
-from harness.measures.crowd import Crowd
+from harness.measures.idle_instances import Crowd
 from harness.measures.validity import stolen
 from harness.model import Case, Mark, Role, Sample, Shape, Workload
 from harness.readers import reader

@@ -19,7 +19,7 @@ from harness.host.cost import Cost
 from harness.host.memory import Resident
 from harness.measures.base import Stage
 from harness.measures.command import sample
-from harness.measures.holding import free, hold
+from harness.measures.held_memory import free, hold
 from harness.model import Case, Role, Sample, Workload
 from harness.runtimes.base import SHARED, VMM, Instance
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from harness.analysis.overhead import Overhead
-from harness.report import figures
+from harness.report import formatting
 
 TICKS = (-0.95, -0.9, -0.8, -0.67, -0.5, -0.33, -0.2, -0.1, -0.05, -0.02, -0.01, 0.0, 0.01, 0.02, 0.05)
 SMALL = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
@@ -29,7 +29,7 @@ def span(rows: Sequence[Overhead]) -> tuple[float, float]:
 
 def ticks(low: float, high: float) -> list[float]:
     """Tick values, zero among them, thinned until their labels cannot touch."""
-    choice = (*TICKS, *(FACTORS if math.expm1(high) > figures.FACTOR_FROM else SMALL))
+    choice = (*TICKS, *(FACTORS if math.expm1(high) > formatting.FACTOR_FROM else SMALL))
     inside = [tick for tick in choice if low <= math.log1p(tick) <= high]
     apart = 0.105 * (high - low)
     kept = [0.0]
@@ -46,4 +46,4 @@ def label(value: float, factors: bool) -> str:
     """A tick's text: a percentage, or with `factors` a factor."""
     if factors and value >= 0:
         return f"{value + 1:g}×"
-    return "0" if value == 0 else figures.minus(f"{100 * value:+.0f} %")
+    return "0" if value == 0 else formatting.minus(f"{100 * value:+.0f} %")

@@ -6,8 +6,8 @@ import pandas as pd
 
 from harness.analysis.intervals import Estimate, geometric
 from harness.model import HOST_COSTS
-from harness.report import figures
-from harness.report.stored import Stored
+from harness.report import formatting
+from harness.report.stored_run import Stored
 from harness.report.table import Group, Section, Table
 
 COSTS = {"host-cpu-per-op": "work per CPU second", "host-energy-per-op": "work per joule"}
@@ -21,7 +21,7 @@ def efficiency_table(stored: Stored) -> Table:
     known = [name for name in COSTS if name in set(values["metric"])]
     columns = ("variant", *(f"{COSTS[name]} [{100 * stored.confidence:g} %]" for name in known), "n")
     groups = []
-    for apart, part in values.groupby(values["accelerator"].map(figures.emulated), sort=True):
+    for apart, part in values.groupby(values["accelerator"].map(formatting.emulated), sort=True):
         sections = [
             Section(title=f"{workload} ({_work(rows)})", rows=tuple(_rows(rows, known, stored.confidence)))
             for workload, rows in part.groupby("workload", sort=False)
@@ -49,7 +49,7 @@ def _rows(rows: pd.DataFrame, known: list[str], confidence: float) -> Iterator[t
     found: list[tuple[float, tuple[str, ...]]] = []
     for variant, own in rows.groupby("variant", sort=False):
         results = [_inverse(own[own["metric"] == name]["value"].tolist(), confidence) for name in known]
-        cells = map(figures.estimated, results, units)
+        cells = map(formatting.estimated, results, units)
         if (first := results[0]) is not None:
             found.append((first.value, (str(variant), *cells, str(first.n))))
     yield from (row for _, row in sorted(found, key=lambda one: -one[0]))

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.analysis.overhead import Overhead
-from harness.report import axis, figures, style
+from harness.report import axis, formatting, style
 
 LINE = 0.235
 """Inches per line of text."""
@@ -39,8 +39,8 @@ class Panel:
 def panels(rows: Sequence[Overhead]) -> list[Panel]:
     """The rows on the log scale that have a figure; emulated guests in a panel of their own."""
     drawn = [row for row in rows if row.overhead is not None and row.scale == "log"]
-    plain = [row for row in drawn if not figures.emulated(row.accelerator)]
-    apart = [row for row in drawn if figures.emulated(row.accelerator)]
+    plain = [row for row in drawn if not formatting.emulated(row.accelerator)]
+    apart = [row for row in drawn if formatting.emulated(row.accelerator)]
     found = []
     if plain:
         found.append(Panel(title="", rows=plain))
@@ -82,16 +82,16 @@ def _draw(axes: Axes, panel: Panel, quantity: str) -> None:
     axes.set_xlim(low, high)
     axes.set_ylim(panel.lines - 0.5, -0.5)
     ticks = axis.ticks(low, high)
-    factors = math.expm1(high) > figures.FACTOR_FROM
+    factors = math.expm1(high) > formatting.FACTOR_FROM
     axes.set_xticks([math.log1p(tick) for tick in ticks], [axis.label(tick, factors) for tick in ticks])
     axes.set_xlabel(f"{quantity} (log-ratio axis)", color=style.MUTED)
     axes.spines[["left", "right", "top"]].set_visible(False)
     axes.set_yticks([])
     line = 0
     for (workload, metric), rows in panel.groups.items():
-        words = f" {metric}, {figures.direction_words(rows[0].direction)}"
+        words = f" {metric}, {formatting.direction_words(rows[0].direction)}"
         known = rows[0].baseline_value is not None
-        base = f";  {rows[0].baseline} {figures.humane(rows[0].baseline_value, rows[0].unit)}" if known else ""
+        base = f";  {rows[0].baseline} {formatting.humane(rows[0].baseline_value, rows[0].unit)}" if known else ""
         edge = axes.get_position().x0 * style.WIDTH * 72 - 6
         axes.annotate(
             style.short(f"{workload} ·{words}{base}", 92), (0, line), xycoords=("axes fraction", "data"),
@@ -108,7 +108,7 @@ def _draw(axes: Axes, panel: Panel, quantity: str) -> None:
 
 def _row(axes: Axes, row: Overhead, line: int, span: tuple[float, float]) -> None:
     colour = style.colour(row.runtime, row.accelerator)
-    apart = figures.emulated(row.accelerator)
+    apart = formatting.emulated(row.accelerator)
     middle = math.log1p(row.overhead or 0.0)
     if row.low is not None and row.high is not None:
         ends = [max(math.log1p(row.low), span[0]), min(math.log1p(row.high), span[1])]
@@ -124,7 +124,7 @@ def _row(axes: Axes, row: Overhead, line: int, span: tuple[float, float]) -> Non
     text["xycoords"] = ("axes fraction", "data")
     ink = colour if apart else style.INK
     axes.annotate(style.short(row.variant, 24), (0, line), xytext=(-6, 0), ha="right", color=ink, **text)
-    said = f"{figures.difference(row.overhead, row)} {figures.interval(row)}"
+    said = f"{formatting.difference(row.overhead, row)} {formatting.interval(row)}"
     axes.annotate(said, (1, line), xytext=(10, 0), **text)
     edge = (1 - axes.get_position().x1) * style.WIDTH * 72 - 12
     count = f"n={row.n}"

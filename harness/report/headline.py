@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from harness.analysis.intervals import estimate, geometric
 from harness.analysis.overhead import Overhead
 from harness.model import SOFTWARE
-from harness.report import figures
-from harness.report.boot import boot_values
-from harness.report.stored import Stored
+from harness.report import formatting
+from harness.report.boot_phases import boot_values
+from harness.report.stored_run import Stored
 
 PILOT = 10
 """Blocks of Stein's first stage: below it intervals are exploratory."""
@@ -53,9 +53,9 @@ def _certainty(stored: Stored) -> Iterator[str]:
 def _families(stored: Stored) -> Iterator[str]:
     families: dict[str, list[Overhead]] = {}
     for found in stored.overheads:
-        beside = found.workload.startswith("boot.") or figures.is_host_cost(found.metric) or found.scale != "log"
-        if not beside and not figures.emulated(found.accelerator) and found.low is not None:
-            families.setdefault(figures.family(found.runtime, found.accelerator), []).append(found)
+        beside = found.workload.startswith("boot.") or formatting.is_host_cost(found.metric) or found.scale != "log"
+        if not beside and not formatting.emulated(found.accelerator) and found.low is not None:
+            families.setdefault(formatting.family(found.runtime, found.accelerator), []).append(found)
     for family, rows in families.items():
         dearer = [row for row in rows if (row.low or 0) > 0]
         gain = sum(1 for row in rows if (row.high or 0) < 0)
@@ -72,7 +72,7 @@ def _dearest(rows: Sequence[Overhead]) -> str:
     most = max(rows, key=lambda row: row.overhead or 0)
     return (
         f" The largest of these is {most.workload} {most.metric} on {most.variant}: "
-        f"{figures.percent(most.overhead)} {figures.interval(most)}, n = {most.n}."
+        f"{formatting.percent(most.overhead)} {formatting.interval(most)}, n = {most.n}."
     )
 
 
@@ -81,18 +81,18 @@ def _boot(stored: Stored) -> Iterator[str]:
     for workload, part in rows[rows["mark"] == "ready"].groupby("workload", sort=False):
         said = []
         who = part[["variant", "accelerator"]].drop_duplicates().itertuples(index=False, name=None)
-        for variant, accelerator in sorted(who, key=lambda pair: figures.order(pair[0], pair[1], stored.baseline)):
+        for variant, accelerator in sorted(who, key=lambda pair: formatting.order(pair[0], pair[1], stored.baseline)):
             own = part[(part["variant"] == variant) & (part["accelerator"] == accelerator)]["value"].tolist()
             whole = geometric(own, stored.confidence) or estimate(own, stored.confidence)
-            if not figures.emulated(str(accelerator)):
-                said.append(f"{variant} {figures.estimated(whole, 's')} (n = {whole.n})")
+            if not formatting.emulated(str(accelerator)):
+                said.append(f"{variant} {formatting.estimated(whole, 's')} (n = {whole.n})")
         if said:
             yield f"{workload}, from asked to ready: {'; '.join(said)}."
 
 
 def _emulated(stored: Stored) -> Iterator[str]:
     seen = stored.values[["variant", "accelerator"]].drop_duplicates()
-    apart = _names(seen[seen["accelerator"].isin(figures.EMULATED)]["variant"].tolist())
+    apart = _names(seen[seen["accelerator"].isin(formatting.EMULATED)]["variant"].tolist())
     if apart:
         yield f"Emulated in software (tcg): {apart}. Their figures stand apart and say nothing about KVM guests."
     nested = _names(seen[seen["accelerator"] == "kvm-nested"]["variant"].tolist())
@@ -107,7 +107,7 @@ def _emulated(stored: Stored) -> Iterator[str]:
             f"User Mode Linux, kernels that are processes of the host: {own}. Their figures say nothing about KVM "
             "guests, and those of their disk are of the host's page cache."
         )
-    if apart and not seen["accelerator"].isin(figures.HARDWARE_GUEST).any():
+    if apart and not seen["accelerator"].isin(formatting.HARDWARE_GUEST).any():
         yield "No guest ran on hardware virtualization in this run."
 
 

@@ -7,13 +7,13 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from harness.analysis.verdicts import Verdict
-from harness.report import boot, replications, style, tables
-from harness.report import claims as ledger
+from harness.report import boot_phases, replication_tables, run_tables, style
+from harness.report import claim_tables as ledger
 from harness.report.chapters import CHAPTERS
 from harness.report.efficiency import efficiency_table
 from harness.report.headline import sentences
 from harness.report.plots import Plot
-from harness.report.stored import Stored
+from harness.report.stored_run import Stored
 
 # What a drawing program adds and a page does not want: prolog, metadata with links, ids that double, global styles.
 PROLOG = re.compile(r"^.*?(?=<svg)", re.DOTALL)
@@ -26,7 +26,7 @@ COLOURS = {style.INK: "ink", style.MUTED: "muted", style.GRID: "grid", style.PAP
 
 def page(stored: Stored, plots: Sequence[Plot], verdicts: Sequence[Verdict]) -> str:
     """The page's text; `verdicts` are those on the run's claims."""
-    overhead = tables.overhead_table(stored)
+    overhead = run_tables.overhead_table(stored)
     compared = [group.title.split(" · ")[0] for group in overhead.groups]
     # Where every block was void nothing is compared, and what was observed is still there.
     resources = list(dict.fromkeys([*compared, *(name for name in CHAPTERS if stored.observed(name))]))
@@ -43,24 +43,25 @@ def page(stored: Stored, plots: Sequence[Plot], verdicts: Sequence[Verdict]) -> 
             boot_ratios=overhead.only("boot"),
             plots=plots,
             picture=inline,
-            boot=tables.boot_table(stored),
-            boot_notes=boot.notes(stored),
-            together=tables.together_table(stored),
+            boot=run_tables.boot_table(stored),
+            boot_notes=boot_phases.notes(stored),
+            together=run_tables.together_table(stored),
             claims=ledger.judged_table(verdicts),
             open_claims=ledger.open_table(verdicts),
             claims_counts=ledger.count_words(verdicts),
             published=[
-                (one, replications.table(stored, one), replications.notes(one)) for one in replications.shown(stored)
+                (one, replication_tables.table(stored, one), replication_tables.notes(one))
+                for one in replication_tables.shown(stored)
             ],
-            cost=tables.host_cost_table(stored),
+            cost=run_tables.host_cost_table(stored),
             efficiency=efficiency_table(stored),
-            parity=tables.parity_table(stored),
-            parity_notes=tables.parity_notes(stored),
-            lone=tables.parity_table(stored, shared=False),
-            skips=tables.skips_table(stored),
-            voids=tables.voids_table(stored),
-            workloads=tables.workloads_table(stored),
-            host=tables.host_table(stored),
+            parity=run_tables.parity_table(stored),
+            parity_notes=run_tables.parity_notes(stored),
+            lone=run_tables.parity_table(stored, shared=False),
+            skips=run_tables.skips_table(stored),
+            voids=run_tables.voids_table(stored),
+            workloads=run_tables.workloads_table(stored),
+            host=run_tables.host_table(stored),
             command=command_line(stored),
             level=f"{100 * stored.confidence:g}",
         )

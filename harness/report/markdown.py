@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterator, Sequence
 
 from harness.analysis.verdicts import Verdict
-from harness.report import boot, replications, tables
-from harness.report import claims as ledger
+from harness.report import boot_phases, replication_tables, run_tables
+from harness.report import claim_tables as ledger
 from harness.report.chapters import CHAPTERS, Chapter
 from harness.report.efficiency import efficiency_table
 from harness.report.headline import sentences
 from harness.report.html import command_line
 from harness.report.plots import Plot
-from harness.report.stored import Stored
+from harness.report.stored_run import Stored
 from harness.report.table import Table
 
 SPECIAL = re.compile(r"([\\`*_\[\]|~#!{}])")
@@ -54,9 +54,9 @@ def _lines(stored: Stored, plots: Sequence[Plot], verdicts: Sequence[Verdict], p
         "n counts blocks. Values are medians of the paired blocks.\n"
     )
     yield from _pictures(plots, "overhead", picture)
-    yield from table(tables.overhead_table(stored))
+    yield from table(run_tables.overhead_table(stored))
     yield "\n## Primary metrics, adjusted for each other\n"
-    yield from table(tables.together_table(stored))
+    yield from table(run_tables.together_table(stored))
     yield "\n## Claims\n"
     yield from claims(verdicts)
     if any(plot.kind == "ladder" for plot in plots):
@@ -65,15 +65,15 @@ def _lines(stored: Stored, plots: Sequence[Plot], verdicts: Sequence[Verdict], p
     for resource, chapter in CHAPTERS.items():
         yield from _chapter(resource, chapter, stored, plots, picture)
     yield from _published(stored, plots, picture)
-    beside = {"boot": boot.notes, "parity": tables.parity_notes}
+    beside = {"boot": boot_phases.notes, "parity": run_tables.parity_notes}
     for title, kind, one in (
-        ("Boot", "boot", tables.boot_table(stored)),
-        ("Host cost", "host-cost", tables.host_cost_table(stored)),
+        ("Boot", "boot", run_tables.boot_table(stored)),
+        ("Host cost", "host-cost", run_tables.host_cost_table(stored)),
         ("Efficiency: work for one CPU second of the host", "", efficiency_table(stored)),
-        ("Parity: facts that differ between the variants", "parity", tables.parity_table(stored)),
-        ("Not run here", "", tables.skips_table(stored)),
-        ("Failed and voided", "", tables.voids_table(stored)),
-        ("Host and versions", "", tables.host_table(stored)),
+        ("Parity: facts that differ between the variants", "parity", run_tables.parity_table(stored)),
+        ("Not run here", "", run_tables.skips_table(stored)),
+        ("Failed and voided", "", run_tables.voids_table(stored)),
+        ("Host and versions", "", run_tables.host_table(stored)),
     ):
         if not one.empty:
             yield f"\n## {title}\n"
@@ -98,11 +98,11 @@ def _chapter(resource: str, chapter: Chapter, stored: Stored, plots: Sequence[Pl
 
 
 def _published(stored: Stored, plots: Sequence[Plot], picture: str) -> Iterator[str]:
-    for one in replications.shown(stored):
+    for one in replication_tables.shown(stored):
         yield f"\n## Published beside here: {escape(one.title)}\n"
         yield from _pictures([plot for plot in plots if plot.topic == one.name], "published", picture)
-        yield from table(replications.table(stored, one))
-        yield from (f"{escape(note)}\n" for note in replications.notes(one))
+        yield from table(replication_tables.table(stored, one))
+        yield from (f"{escape(note)}\n" for note in replication_tables.notes(one))
 
 
 def _pictures(plots: Sequence[Plot], kind: str, ending: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from harness.analysis.intervals import Estimate
-from harness.report import figures, style
+from harness.report import formatting, style
 
 MB = 10**6
 BAR, GAP = 0.17, 0.16
@@ -48,7 +48,7 @@ def bars(title: str, note: str, rows: Sequence[Row], methods: Mapping[str, str])
             _name(axes, row, middle)
             for name, shade in zip(methods, SHADES, strict=False):
                 if (size := row.sizes.get(name)) is not None:
-                    ends += _bar(axes, at, size, shade, figures.emulated(row.accelerator))
+                    ends += _bar(axes, at, size, shade, formatting.emulated(row.accelerator))
                     at += BAR
             at += GAP
         _finish(axes, at - GAP / 2 - BAR / 2, min(ends), max(ends))
@@ -90,12 +90,12 @@ def _mark(mark: Mapping[str, Any], words: str) -> Line2D:
 def _parts(rows: Sequence[Row]) -> list[list[Row]]:
     """The rows that have sizes, emulated guests apart."""
     drawn = [row for row in rows if row.sizes]
-    split = ([row for row in drawn if figures.emulated(row.accelerator) == apart] for apart in (False, True))
+    split = ([row for row in drawn if formatting.emulated(row.accelerator) == apart] for apart in (False, True))
     return [part for part in split if part]
 
 
 def _sheet(title: str, note: str, parts: list[list[Row]], heights: list[float]) -> tuple[Figure, list[Axes]]:
-    extra = [TOP if figures.emulated(part[0].accelerator) else 0.0 for part in parts]
+    extra = [TOP if formatting.emulated(part[0].accelerator) else 0.0 for part in parts]
     height = ABOVE + sum(heights) + sum(extra) + BELOW * len(parts)
     figure = Figure(figsize=(style.WIDTH, height))
     style.head(figure, title, note)
@@ -128,12 +128,12 @@ def _bar(axes: Axes, at: float, size: Estimate, shade: str, hatched: bool) -> li
     if size.low is not None and size.high is not None:
         ends += [size.low / MB, size.high / MB]
         axes.plot(ends[1:], [at, at], color=style.INK, lw=1.2, marker="|", ms=5)
-    _beside(axes, at, f"{figures.estimated(size, 'bytes')}  n={size.n}")
+    _beside(axes, at, f"{formatting.estimated(size, 'bytes')}  n={size.n}")
     return ends
 
 
 def _name(axes: Axes, row: Row, at: float) -> None:
-    ink = style.EMULATED if figures.emulated(row.accelerator) else style.INK
+    ink = style.EMULATED if formatting.emulated(row.accelerator) else style.INK
     axes.annotate(
         style.short(row.variant, 24), (0, at), xytext=(-6, 0), ha="right", va="center", color=ink,
         xycoords=("axes fraction", "data"), textcoords="offset points",

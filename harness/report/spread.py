@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.report import figures, style
+from harness.report import formatting, style
 
 LINE = 0.27
 POINTS = ["workload", "metric", "variant", "accelerator"]
@@ -45,7 +45,7 @@ def spread(title: str, values: pd.DataFrame, iterations: pd.DataFrame, baseline:
 def _panel(axes: Axes, rows: pd.DataFrame, points: Mapping[Any, list[float]], baseline: str) -> None:
     """One workload's metric; `points` are the iterations' values by POINTS."""
     seen = list(rows[["variant", "runtime", "accelerator"]].drop_duplicates().itertuples(index=False, name=None))
-    seen.sort(key=lambda who: figures.order(who[0], who[2], baseline))
+    seen.sort(key=lambda who: formatting.order(who[0], who[2], baseline))
     panel = (rows["workload"].iloc[0], rows["metric"].iloc[0])
     by_who = dict(iter(rows.groupby(["variant", "accelerator"], sort=False)))
     reach = 2.0
@@ -57,15 +57,15 @@ def _panel(axes: Axes, rows: pd.DataFrame, points: Mapping[Any, list[float]], ba
         dots = _deviation(own["value"].tolist(), middle)
         small = _deviation(points.get((*panel, variant, accelerator), []), middle)
         axes.plot(small, _jitter(line, len(small)), ls="", marker="o", ms=2.2, color=style.MUTED, alpha=0.45, mew=0)
-        marker = "D" if figures.emulated(accelerator) else "o"
+        marker = "D" if formatting.emulated(accelerator) else "o"
         colour = style.colour(runtime, accelerator)
-        ink = colour if figures.emulated(accelerator) else style.INK
+        ink = colour if formatting.emulated(accelerator) else style.INK
         for number, dot in enumerate(dots):
             strength = 0.35 + 0.65 * (number + 1) / len(dots)
             axes.plot([dot], [line], ls="", marker=marker, ms=6, color=colour, alpha=strength, mew=0)
         reach = max([reach, *(abs(dot) for dot in [*dots, *small])])
         axes.annotate(style.short(variant, 24), (0, line), xytext=(-6, 0), ha="right", color=ink, **text)
-        said = f"{figures.humane(middle, str(own['unit'].iloc[0]))}  n={len(own)}"
+        said = f"{formatting.humane(middle, str(own['unit'].iloc[0]))}  n={len(own)}"
         axes.annotate(said, (1, line), xytext=(10, 0), **text)
     axes.set_xlim(-1.08 * reach, 1.08 * reach)
     axes.set_ylim(len(seen) - 0.4, -0.6)
@@ -73,7 +73,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, points: Mapping[Any, list[float]], ba
     axes.axvline(0, color=style.MUTED, lw=0.8, zorder=0)
     axes.grid(axis="x", color=style.GRID, lw=0.6)
     axes.set_axisbelow(True)
-    axes.xaxis.set_major_formatter(lambda value, _: figures.minus(f"{value:+g} %") if value else "0")
+    axes.xaxis.set_major_formatter(lambda value, _: formatting.minus(f"{value:+g} %") if value else "0")
     axes.tick_params(labelsize=8)
     axes.spines[["left", "right", "top"]].set_visible(False)
 

@@ -9,25 +9,25 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
 from harness.analysis.intervals import geometric
-from harness.report import figures, style
-from harness.report.boot import last_mark, phases, until_last
+from harness.report import formatting, style
+from harness.report.boot_phases import last_mark, phases, until_last
 
 LINE = 0.42
 LEGEND_COLUMNS, LEGEND_LINE = 6, 0.2
 
 
 def timeline(workload: str, rows: pd.DataFrame, baseline: str, confidence: float) -> Figure | None:
-    """A figure of one workload's boot values (see harness.report.boot), or None without any."""
+    """A figure of one workload's boot values (see harness.report.boot_phases), or None without any."""
     if rows.empty:
         return None
     seen = list(rows[["variant", "accelerator"]].drop_duplicates().itertuples(index=False, name=None))
-    seen.sort(key=lambda pair: figures.order(pair[0], pair[1], baseline))
-    split = ([pair for pair in seen if figures.emulated(pair[1]) == apart] for apart in (False, True))
+    seen.sort(key=lambda pair: formatting.order(pair[0], pair[1], baseline))
+    split = ([pair for pair in seen if formatting.emulated(pair[1]) == apart] for apart in (False, True))
     parts = [part for part in split if part]
     rows = until_last(rows)
     marks = [mark for mark in style.PHASES if mark in set(rows["mark"])]
     above, axis, top = 0.98 + LEGEND_LINE * ((len(marks) - 1) // LEGEND_COLUMNS), 0.6, 0.32
-    apart = [top if figures.emulated(part[0][1]) else 0.0 for part in parts]
+    apart = [top if formatting.emulated(part[0][1]) else 0.0 for part in parts]
     height = above + sum(len(part) * LINE + axis + extra for part, extra in zip(parts, apart, strict=True))
     figure = Figure(figsize=(style.WIDTH, height))
     note = f"segments: median phases; whisker: {100 * confidence:g} % interval of the last mark over n blocks"
@@ -67,7 +67,7 @@ def _bars(axes: Axes, rows: pd.DataFrame, part: list[tuple[str, str]], confidenc
     for line, (variant, accelerator) in enumerate(part):
         own = rows[(rows["variant"] == variant) & (rows["accelerator"] == accelerator)]
         begin = 0.0
-        hatch = "////" if figures.emulated(accelerator) else None
+        hatch = "////" if formatting.emulated(accelerator) else None
         for mark, seconds in phases(own).items():
             edge = style.PAPER if hatch else style.INK
             axes.barh(line, seconds, left=begin, height=0.5, color=style.PHASES[mark], hatch=hatch, ec=edge, lw=0.4)
@@ -81,7 +81,7 @@ def _bars(axes: Axes, rows: pd.DataFrame, part: list[tuple[str, str]], confidenc
         widest = max(widest, begin, end)
         ink = style.EMULATED if hatch else style.INK
         axes.annotate(style.short(variant, 24), (0, line), xytext=(-6, 0), ha="right", color=ink, **text)
-        said = f"{figures.estimated(whole, 's')}  n={whole.n if whole else 0}"
+        said = f"{formatting.estimated(whole, 's')}  n={whole.n if whole else 0}"
         axes.annotate(said, (1, line), xytext=(8, 0), fontsize=8, **text)
     axes.set_xlim(0, widest * 1.03 or 1)
     axes.set_ylim(len(part) - 0.5, -0.5)

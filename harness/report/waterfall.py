@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.analysis.overhead import Overhead, overheads
-from harness.report import axis, figures, style
-from harness.report.stored import Stored
+from harness.report import axis, formatting, style
+from harness.report.stored_run import Stored
 
 LINE = 0.3
 """Inches per step."""
@@ -53,7 +53,7 @@ def waterfall(workload: str, metric: str, steps: Sequence[Step], confidence: flo
     figure = Figure(figsize=(style.WIDTH, height))
     first = steps[0].whole
     note = f"overhead against {first.baseline}, n={first.n}; whiskers: {100 * confidence:g} % interval of the one step"
-    emulated = " (emulated)" if figures.emulated(first.accelerator) else ""
+    emulated = " (emulated)" if formatting.emulated(first.accelerator) else ""
     style.head(figure, f"{style.short(workload, 40)} · {metric}: from untuned to tuned{emulated}", note)
     left = (0.35 + 0.075 * max(len(step.words) for step in steps)) / style.WIDTH
     axes = figure.add_axes((left, below / height, 0.78 - left, lines * LINE / height))
@@ -61,7 +61,7 @@ def waterfall(workload: str, metric: str, steps: Sequence[Step], confidence: flo
     axes.set_xlim(low, high)
     axes.set_ylim(lines - 0.5, -0.5)
     ticks = axis.ticks(low, high)
-    factors = math.expm1(high) > figures.FACTOR_FROM
+    factors = math.expm1(high) > formatting.FACTOR_FROM
     axes.set_xticks([math.log1p(tick) for tick in ticks], [axis.label(tick, factors) for tick in ticks])
     axes.set_xlabel("overhead (log-ratio axis)", color=style.MUTED)
     axes.spines[["left", "right", "top"]].set_visible(False)
@@ -79,7 +79,7 @@ def waterfall(workload: str, metric: str, steps: Sequence[Step], confidence: flo
 def _total(axes: Axes, line: int, words: str, whole: Overhead) -> None:
     colour = style.colour(whole.runtime, whole.accelerator)
     axes.barh(line, math.log1p(whole.overhead or 0.0), height=0.55, color=colour)
-    _label(axes, line, words, f"{figures.difference(whole.overhead, whole)} {figures.interval(whole)}", bold=True)
+    _label(axes, line, words, f"{formatting.difference(whole.overhead, whole)} {formatting.interval(whole)}", bold=True)
 
 
 def _step(axes: Axes, line: int, before: Overhead, step: Step) -> None:
@@ -89,7 +89,7 @@ def _step(axes: Axes, line: int, before: Overhead, step: Step) -> None:
     turned = step.turned
     said = "–"
     if turned is not None and turned.overhead is not None:
-        said = f"{figures.difference(turned.overhead, turned)} {figures.interval(turned)}"
+        said = f"{formatting.difference(turned.overhead, turned)} {formatting.interval(turned)}"
         if turned.low is not None and turned.high is not None:
             ends = [start + math.log1p(turned.low), start + math.log1p(turned.high)]
             axes.plot(ends, [line, line], color=style.INK, lw=1.2, marker="|", ms=6)

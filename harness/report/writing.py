@@ -5,9 +5,9 @@ from pathlib import Path
 
 from harness.durable import atomic_write
 from harness.errors import bad_input
-from harness.report import FORMATS, boot, claims, html, markdown, plots, tables, terminal
+from harness.report import FORMATS, boot_phases, claim_tables, html, markdown, plain_text, plots, run_tables
 from harness.report.headline import sentences
-from harness.report.stored import load
+from harness.report.stored_run import load
 
 
 def write(run_directory: Path, formats: Sequence[str], confidence: float) -> list[Path]:
@@ -17,7 +17,7 @@ def write(run_directory: Path, formats: Sequence[str], confidence: float) -> lis
     stored = load(run_directory, confidence)
     drawn = plots.draw(stored, png="png" in formats, vector="svg" in formats or "html" in formats)
     files: dict[Path, bytes] = {}
-    verdicts = claims.of_run(stored) if {"html", "md"} & {*formats} else []
+    verdicts = claim_tables.of_run(stored) if {"html", "md"} & {*formats} else []
     if "html" in formats:
         files[run_directory / "report.html"] = html.page(stored, drawn, verdicts).encode()
     if "md" in formats:
@@ -37,17 +37,17 @@ def write(run_directory: Path, formats: Sequence[str], confidence: float) -> lis
 def overview(run_directory: Path, width: int, confidence: float) -> str:
     """See harness.report.summary."""
     stored = load(run_directory, confidence)
-    verdicts = claims.of_run(stored)
+    verdicts = claim_tables.of_run(stored)
     parts = [
-        terminal.wrapped(sentences(stored), width),
-        terminal.text(tables.overhead_table(stored), width),
-        terminal.text(tables.boot_table(stored), width),
-        terminal.wrapped(boot.notes(stored), width),
-        terminal.text(tables.skips_table(stored), width),
-        terminal.text(tables.voids_table(stored), width),
-        claims.text([one for one in verdicts if one.word in claims.JUDGED], width),
-        terminal.wrapped([claims.count_words(verdicts)], width),
-        terminal.wrapped(
+        plain_text.wrapped(sentences(stored), width),
+        plain_text.text(run_tables.overhead_table(stored), width),
+        plain_text.text(run_tables.boot_table(stored), width),
+        plain_text.wrapped(boot_phases.notes(stored), width),
+        plain_text.text(run_tables.skips_table(stored), width),
+        plain_text.text(run_tables.voids_table(stored), width),
+        claim_tables.text([one for one in verdicts if one.word in claim_tables.JUDGED], width),
+        plain_text.wrapped([claim_tables.count_words(verdicts)], width),
+        plain_text.wrapped(
             [
                 f"overhead: positive costs the user; [{100 * confidence:g} % Student-t interval], n blocks; "
                 f"plain change = variant / {stored.baseline} − 1"

@@ -19,7 +19,7 @@ from harness.host import memory
 from harness.host.daemons import open_daemons
 from harness.images import ensure, inventory, with_system
 from harness.measures.command import CommandMeasure
-from harness.measures.holding import free, hold
+from harness.measures.held_memory import free, hold
 from harness.model import (
     Accelerator,
     Case,

@@ -11,8 +11,8 @@ from typing import Protocol
 from harness import report
 from harness.definitions.workloads import load_suite
 from harness.paths import data
-from harness.report.figures import difference
-from harness.report.stored import load
+from harness.report.formatting import difference
+from harness.report.stored_run import load
 from harness.report.waterfall import ladder as ladder_of
 from tests.lab.guest import Kind, Lab
 

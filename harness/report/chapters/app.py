@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from harness.analysis.intervals import geometric
-from harness.report import figures, style
+from harness.report import formatting, style
 from harness.report.chapters.base import Chapter, Drawing
-from harness.report.stored import Stored
+from harness.report.stored_run import Stored
 
 PERCENTILE = re.compile(r"(?P<what>.+)-p(?P<percent>[0-9]{1,2}(?:\.[0-9]+)?)")
 DASHES = ("-", "--", ":", "-.")
@@ -52,14 +52,14 @@ def percentiles(stored: Stored) -> pd.DataFrame:
 def _draw(rows: pd.DataFrame, stored: Stored) -> Figure:
     """A row of panels for each kind of request: the variants, and emulated guests apart on an axis of their own."""
     kinds = list(dict.fromkeys(rows["what"]))
-    sides = [side for side in (False, True) if (rows["accelerator"].isin(figures.EMULATED) == side).any()]
+    sides = [side for side in (False, True) if (rows["accelerator"].isin(formatting.EMULATED) == side).any()]
     figure = Figure(figsize=(style.WIDTH, ABOVE + len(kinds) * ROW))
     height = figure.get_figheight()
     note = "geometric mean over the blocks of each percentile; lower is better; logarithmic"
     style.head(figure, f"{rows['workload'].iloc[0]}: how long requests took", note)
     for line, kind in enumerate(kinds):
         for column, emulated in enumerate(sides):
-            part = rows[(rows["what"] == kind) & (rows["accelerator"].isin(figures.EMULATED) == emulated)]
+            part = rows[(rows["what"] == kind) & (rows["accelerator"].isin(formatting.EMULATED) == emulated)]
             bottom = 1 - (ABOVE + (line + 1) * ROW - BELOW) / height
             axes = figure.add_axes((0.085 + 0.5 * column, bottom, 0.25, (ROW - BELOW - 0.3) / height))
             _panel(axes, part, str(kind), stored, emulated=emulated)
@@ -80,7 +80,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, kind: str, stored: Stored, *, emulate
     colour = style.EMULATED if emulated else style.INK
     axes.set_title(title, loc="left", fontsize=9, fontweight="bold", color=colour)
     seen = rows[["variant", "runtime", "accelerator"]].drop_duplicates().itertuples(index=False, name=None)
-    ordered = sorted(seen, key=lambda one: figures.order(str(one[0]), str(one[2]), stored.baseline))
+    ordered = sorted(seen, key=lambda one: formatting.order(str(one[0]), str(one[2]), stored.baseline))
     for (variant, runtime, accelerator), dash in zip(ordered, cycle(DASHES)):
         own = rows[rows["variant"] == variant].sort_values("percent")
         tint = style.colour(str(runtime), str(accelerator))
@@ -94,7 +94,7 @@ def _words(workload: str, rows: pd.DataFrame) -> str:
     parts = []
     for (what, variant), own in rows.groupby(["what", "variant"], sort=False):
         pairs = zip(own["percent"].tolist(), own["seconds"].tolist(), strict=True)
-        steps = ", ".join(f"p{percent:g} {figures.humane(seconds, 's')}" for percent, seconds in pairs)
-        emulated = " (emulated)" if own["accelerator"].isin(figures.EMULATED).any() else ""
+        steps = ", ".join(f"p{percent:g} {formatting.humane(seconds, 's')}" for percent, seconds in pairs)
+        emulated = " (emulated)" if own["accelerator"].isin(formatting.EMULATED).any() else ""
         parts.append(f"{what} on {variant}{emulated}: {steps}")
     return f"{workload}: {'; '.join(parts)}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from harness.report.stored import Stored
+from harness.report.stored_run import Stored
 from harness.report.table import Table
 
 

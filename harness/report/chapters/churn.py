@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from harness.analysis.intervals import Estimate, geometric
-from harness.report import figures, style
-from harness.report.boot import numbers
+from harness.report import formatting, style
+from harness.report.boot_phases import numbers
 from harness.report.chapters.base import Chapter, Drawing
-from harness.report.stored import Stored
+from harness.report.stored_run import Stored
 from harness.report.table import Group, Section, Table
 
 RATE = "rate"
@@ -75,8 +75,8 @@ def _parts(stored: Stored, rows: pd.DataFrame) -> Iterator[tuple[str, bool, list
             found = []
             for (variant, runtime, accelerator), one in own.groupby(["variant", "runtime", "accelerator"], sort=False):
                 estimate = geometric(one["value"].astype(float).tolist(), stored.confidence)
-                if estimate is not None and figures.emulated(str(accelerator)) == apart:
-                    rank = figures.order(str(variant), str(accelerator), stored.baseline)
+                if estimate is not None and formatting.emulated(str(accelerator)) == apart:
+                    rank = formatting.order(str(variant), str(accelerator), stored.baseline)
                     found.append((rank, (str(variant), str(runtime), estimate)))
             if found:
                 yield str(workload), apart, [row for _, row in sorted(found, key=lambda pair: pair[0])]
@@ -84,7 +84,7 @@ def _parts(stored: Stored, rows: pd.DataFrame) -> Iterator[tuple[str, bool, list
 
 def _words(stored: Stored, rows: pd.DataFrame) -> str:
     return "; ".join(
-        f"{workload}, {variant}{' (emulated)' if apart else ''}: {figures.estimated(one, 'job/min')} n={one.n}"
+        f"{workload}, {variant}{' (emulated)' if apart else ''}: {formatting.estimated(one, 'job/min')} n={one.n}"
         for workload, apart, found in _parts(stored, rows)
         for variant, _, one in found
     )
@@ -123,7 +123,7 @@ def _draw(axes: Axes, found: Sequence[tuple[str, str, Estimate]], apart: bool, e
         axes.plot([one.value], [line], marker="D" if apart else "o", ms=7, color=colour)
         ink = style.EMULATED if apart else style.INK
         axes.annotate(style.short(variant, 24), (0, line), xytext=(-6, 0), ha="right", color=ink, **text)
-        said = f"{figures.estimated(one, 'job/min')}  n={one.n}"
+        said = f"{formatting.estimated(one, 'job/min')}  n={one.n}"
         axes.annotate(said, (1, line), xytext=(8, 0), fontsize=8, **text)
     axes.set_xscale("log")
     axes.set_xlim(min(ends) / 1.3, max(ends) * 1.3)
@@ -140,7 +140,7 @@ def _draw(axes: Axes, found: Sequence[tuple[str, str, Estimate]], apart: bool, e
 
 def _latencies(stored: Stored, *, apart: bool) -> Iterator[tuple[tuple[str, ...], ...]]:
     """A section's rows for each workload."""
-    emulated = set(stored.samples[stored.samples["accelerator"].isin(figures.EMULATED)]["variant"])
+    emulated = set(stored.samples[stored.samples["accelerator"].isin(formatting.EMULATED)]["variant"])
     pooled: dict[str, dict[str, list[float]]] = {}
     for one in stored.observed("churn"):
         variant = str(one.get("variant"))
@@ -148,10 +148,10 @@ def _latencies(stored: Stored, *, apart: bool) -> Iterator[tuple[tuple[str, ...]
             pooled.setdefault(str(one.get("workload")), {}).setdefault(variant, []).extend(seconds)
     for workload, by_variant in sorted(pooled.items()):
         rows: list[tuple[str, ...]] = []
-        for variant in sorted(by_variant, key=lambda name: figures.order(name, "", stored.baseline)):
+        for variant in sorted(by_variant, key=lambda name: formatting.order(name, "", stored.baseline)):
             taken = by_variant[variant]
             cells = [float(np.median(taken)), float(np.quantile(taken, 0.95, method="inverted_cdf")), max(taken)]
-            said = [figures.humane(value, "s") for value in cells]
+            said = [formatting.humane(value, "s") for value in cells]
             rows.append(("" if rows else workload, variant, *said, str(len(taken))))
         yield tuple(rows)
 

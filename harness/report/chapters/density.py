@@ -12,9 +12,9 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from harness.report import figures, style
+from harness.report import formatting, style
 from harness.report.chapters.base import Chapter, Drawing
-from harness.report.stored import Stored
+from harness.report.stored_run import Stored
 from harness.report.table import Group, Section, Table
 
 GIB, MIB = 2**30, 2**20
@@ -57,7 +57,7 @@ class Curve:
     @property
     def emulated(self) -> bool:
         """Whether it ran on software emulation."""
-        return figures.emulated(self.accelerator)
+        return formatting.emulated(self.accelerator)
 
 
 class Density(Chapter):
@@ -129,7 +129,7 @@ def curves(stored: Stored) -> list[Curve]:
                     points=points,
                 )
             )
-    return sorted(found, key=lambda one: figures.order(one.variant, one.accelerator, stored.baseline))
+    return sorted(found, key=lambda one: formatting.order(one.variant, one.accelerator, stored.baseline))
 
 
 def _by_workload(stored: Stored) -> Iterator[tuple[str, list[Curve]]]:
@@ -164,9 +164,9 @@ def _rows(stored: Stored, part: Sequence[Curve]) -> Section:
                 _count(own),
                 ", ".join(dict.fromkeys(one.limit for one in own)),
                 _mib(stored, own[0]),
-                figures.humane(_middle(first), "s"),
-                figures.humane(_middle(last), "s"),
-                figures.humane(_middle([one.teardown for one in own]), "s"),
+                formatting.humane(_middle(first), "s"),
+                formatting.humane(_middle(last), "s"),
+                formatting.humane(_middle([one.teardown for one in own]), "s"),
             )
         )
     return Section(title="", rows=tuple(rows))
@@ -187,7 +187,7 @@ def _mib(stored: Stored, one: Curve) -> str:
         & (values["variant"] == one.variant)
         & (values["metric"] == "memory-per-instance")
     ]["value"]
-    return f"{figures.digits(float(chosen.median()) / MIB)} MiB" if len(chosen) else "–"
+    return f"{formatting.digits(float(chosen.median()) / MIB)} MiB" if len(chosen) else "–"
 
 
 def _middle(values: Sequence[float | None]) -> float | None:

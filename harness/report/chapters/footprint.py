@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.intervals import Estimate, estimate, geometric
-from harness.report import figures
-from harness.report.boot import numbers
+from harness.report import formatting
+from harness.report.boot_phases import numbers
 from harness.report.chapters.base import Chapter, Drawing
 from harness.report.sizes import Row, bars, moves
-from harness.report.stored import Stored
+from harness.report.stored_run import Stored
 from harness.report.table import Group, Section, Table
 
 METHODS = {
@@ -94,7 +94,7 @@ def _variants(stored: Stored, values: pd.DataFrame) -> list[tuple[str, str, str]
     """Variant, runtime and accelerator, in the report's order."""
     seen = values[["variant", "runtime", "accelerator"]].drop_duplicates().itertuples(index=False, name=None)
     found = [(str(variant), str(runtime), str(accelerator)) for variant, runtime, accelerator in seen]
-    return sorted(found, key=lambda one: figures.order(one[0], one[2], stored.baseline))
+    return sorted(found, key=lambda one: formatting.order(one[0], one[2], stored.baseline))
 
 
 def _estimate(values: pd.DataFrame, variant: str, metric: str, confidence: float) -> Estimate | None:
@@ -115,7 +115,7 @@ def _row(stored: Stored, values: pd.DataFrame, variant: str, runtime: str, accel
 
 def _words(workload: str, rows: Iterable[Row]) -> str:
     def sizes(row: Row) -> str:
-        return ", ".join(f"{METHODS[name]} {figures.humane(one.value, 'bytes')}" for name, one in row.sizes.items())
+        return ", ".join(f"{METHODS[name]} {formatting.humane(one.value, 'bytes')}" for name, one in row.sizes.items())
 
     return f"{workload}, host memory of one instance: " + "; ".join(f"{row.variant}: {sizes(row)}" for row in rows)
 
@@ -184,8 +184,8 @@ def _shares(share: Estimate | None) -> str:
     if share is None:
         return "–"
     ends = [share.low, share.high]
-    low, high = (figures.minus(f"{100 * end:.0f}") if end is not None else "" for end in ends)
-    return figures.minus(f"{100 * share.value:.0f} %") + (f" [{low}, {high}]" if low else " [no interval]")
+    low, high = (formatting.minus(f"{100 * end:.0f}") if end is not None else "" for end in ends)
+    return formatting.minus(f"{100 * share.value:.0f} %") + (f" [{low}, {high}]" if low else " [no interval]")
 
 
 def _table(stored: Stored, title: str, columns: tuple[str, ...], rows: Rows) -> Table:
@@ -193,7 +193,7 @@ def _table(stored: Stored, title: str, columns: tuple[str, ...], rows: Rows) -> 
     groups = []
     for workload, values in _values(stored):
         for apart in (False, True):
-            names = [one[0] for one in _variants(stored, values) if figures.emulated(one[2]) == apart]
+            names = [one[0] for one in _variants(stored, values) if formatting.emulated(one[2]) == apart]
             cells = tuple(row for name in names for row in rows(workload, values, name))
             name = f"{workload} · emulated (tcg)" if apart else workload
             if cells:
@@ -207,11 +207,11 @@ def _sizes(stored: Stored, workload: str, values: pd.DataFrame, variant: str) ->
 
     def middle(metric: str, unit: str) -> str:
         found = one(metric)
-        return figures.humane(found.value, unit) if found else "–"
+        return formatting.humane(found.value, unit) if found else "–"
 
     pss = one("pss") or one("available")
     shared = ", ".join((middle("daemons", "bytes"), middle("daemons-each", "bytes")))
-    sizes = (figures.estimated(one(name), "bytes") for name in METHODS)
+    sizes = (formatting.estimated(one(name), "bytes") for name in METHODS)
     rest = (middle("cgroup-uncached", "bytes"), middle("idle-cpu", "s/s"), shared if one("daemons") else "–")
     yield (variant, *sizes, *rest, str(pss.n if pss else 0))
 
@@ -221,7 +221,7 @@ def _returns(stored: Stored, workload: str, values: pd.DataFrame, variant: str) 
     moments = _moments(stored, workload, variant)
     if back is None or moments.keys() != MOMENTS.keys():
         return
-    sizes = (figures.humane(statistics.median(moments[name]), "bytes") for name in MOMENTS)
+    sizes = (formatting.humane(statistics.median(moments[name]), "bytes") for name in MOMENTS)
     yield (variant, *sizes, _shares(back), _half(stored, workload, variant), str(back.n))
 
 
@@ -234,7 +234,7 @@ def _half(stored: Stored, workload: str, variant: str) -> str:
             found.append(next((at for at, pss in one.curve if pss <= (held + freed) / 2), one.curve[-1][0]))
     if not found:
         return "–"
-    return figures.humane(seconds, "s") if (seconds := statistics.median(found)) else "at the first look"
+    return formatting.humane(seconds, "s") if (seconds := statistics.median(found)) else "at the first look"
 
 
 def _touched(stored: Stored) -> Iterator[str]:
@@ -256,7 +256,9 @@ def _kernel(sets: Iterable[Set]) -> Iterator[str]:
         if one.workload == "footprint.idle" and one.kernel is not None:
             found.setdefault(one.variant, []).append(one.kernel)
     if found:
-        said = "; ".join(f"{name} {figures.humane(statistics.median(all_), 'bytes')}" for name, all_ in found.items())
+        said = "; ".join(
+            f"{name} {formatting.humane(statistics.median(all_), 'bytes')}" for name, all_ in found.items()
+        )
         yield f"Kernel memory of the host (slab, page tables, stacks) for each idle instance, which no PSS has: {said}."
 
 

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
 
-from harness.report import figures, style
-from harness.report.boot import numbers
+from harness.report import formatting, style
+from harness.report.boot_phases import numbers
 from harness.report.chapters.base import Chapter, Drawing
-from harness.report.stored import Stored
+from harness.report.stored_run import Stored
 from harness.report.table import Group, Section, Table
 
 SIZES = {
@@ -58,7 +58,7 @@ class Image(Chapter):
             alt = "; ".join(
                 f"{row.recipe}, {row.variant}: "
                 + ", ".join(
-                    f"{name} {figures.humane(row.values[name], 'bytes')}" for name in SIZES if name in row.values
+                    f"{name} {formatting.humane(row.values[name], 'bytes')}" for name in SIZES if name in row.values
                 )
                 for row in found
             )
@@ -76,7 +76,7 @@ class Image(Chapter):
         yield _table("Sizes and times, by recipe (medians)", columns, sizes)
         cloned = [row for row in found if CLONES.keys() & row.values]
         cells = [
-            (row, tuple(figures.humane(row.values.get(name), unit) for name, (_, unit) in CLONES.items()))
+            (row, tuple(formatting.humane(row.values.get(name), unit) for name, (_, unit) in CLONES.items()))
             for row in cloned
         ]
         yield _table(
@@ -91,7 +91,7 @@ class Image(Chapter):
         known: dict[str, str] = {}
         for one in stored.observed("image"):
             if one.get("what") == "root" and (told := numbers(one, "packages", "tar")):
-                size = figures.humane(told[1], "bytes")
+                size = formatting.humane(told[1], "bytes")
                 known[_recipe(stored, str(one.get("workload")))] = f"{told[0]:.0f} packages, {size} as a plain tar"
         if known:
             yield f"Recipes: {'; '.join(f'{name} has {words}' for name, words in sorted(known.items()))}."
@@ -117,12 +117,12 @@ def rows(stored: Stored) -> list[Row]:
     for (recipe, variant, runtime, accelerator), own in keyed.groupby(
         ["recipe", "variant", "runtime", "accelerator"], sort=False
     ):
-        rank = (recipe != ROOT, str(recipe), figures.order(str(variant), str(accelerator), stored.baseline))
+        rank = (recipe != ROOT, str(recipe), formatting.order(str(variant), str(accelerator), stored.baseline))
         row = Row(
             recipe=str(recipe),
             variant=str(variant),
             runtime=str(runtime),
-            emulated=figures.emulated(str(accelerator)),
+            emulated=formatting.emulated(str(accelerator)),
             values=_medians(own),
             n=int(own.groupby("metric")["block"].nunique().max()),
         )
@@ -155,7 +155,7 @@ def _clone_columns(stored: Stored) -> tuple[str, ...]:
 
 
 def _said(row: Row, names: Sequence[str], unit: str) -> tuple[str, ...]:
-    return tuple(figures.humane(row.values.get(name), unit) for name in names)
+    return tuple(formatting.humane(row.values.get(name), unit) for name in names)
 
 
 def _table(title: str, columns: tuple[str, ...], cells: Sequence[tuple[Row, tuple[str, ...]]]) -> Table:
@@ -222,7 +222,7 @@ def _bars(axes: Axes, own: Sequence[Row], limits: tuple[float, float], *, last: 
             axes.barh(
                 line, value, height=BAR * 0.9, color=colour, alpha=SHADES[name], hatch=hatch, ec=style.PAPER, lw=0.4
             )
-            said = figures.humane(value, "bytes")
+            said = formatting.humane(value, "bytes")
             axes.annotate(said, (value, line), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7.5)
             at += BAR
         at += GAP
@@ -231,7 +231,7 @@ def _bars(axes: Axes, own: Sequence[Row], limits: tuple[float, float], *, last: 
     axes.set_ylim(at, -GAP / 2)
     axes.set_yticks([])
     axes.xaxis.set_major_formatter(
-        lambda value, _: figures.humane(value, "bytes").replace(".000", "").replace(".00", "").replace(".0", "")
+        lambda value, _: formatting.humane(value, "bytes").replace(".000", "").replace(".00", "").replace(".0", "")
     )
     axes.xaxis.set_minor_locator(NullLocator())
     axes.tick_params(axis="x", labelbottom=last, length=3 if last else 0)

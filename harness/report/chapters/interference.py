@@ -12,9 +12,9 @@ from matplotlib.patches import Rectangle
 
 from harness.analysis.intervals import Estimate, geometric
 from harness.model import neighbour
-from harness.report import figures, style
+from harness.report import formatting, style
 from harness.report.chapters.base import Chapter, Drawing
-from harness.report.stored import Stored
+from harness.report.stored_run import Stored
 from harness.report.table import Group, Section, Table
 
 RESOURCE = "interference"
@@ -93,7 +93,9 @@ def pairs(stored: Stored) -> list[Pair]:
         other = neighbour(str(stored.metric(str(workload), str(metric)).get("source", "")))
         result = geometric(own["value"].astype(float).tolist(), stored.confidence)
         if other and result:
-            emulated = any(figures.emulated(str(kinds.get(one, ""))) or "/tcg" in one for one in (str(victim), other))
+            emulated = any(
+                formatting.emulated(str(kinds.get(one, ""))) or "/tcg" in one for one in (str(victim), other)
+            )
             pair = Pair(workload=str(workload), victim=str(victim), neighbour=other, slowdown=result, emulated=emulated)
             found.append(pair)
     workloads = list(dict.fromkeys(one.workload for one in found))
@@ -169,7 +171,7 @@ def _by_workload(found: list[Pair]) -> dict[str, list[Pair]]:
 
 
 def _rank(variant: str, stored: Stored) -> tuple[int, str]:
-    return figures.order(variant, "tcg" if "/tcg" in variant else "", stored.baseline)
+    return formatting.order(variant, "tcg" if "/tcg" in variant else "", stored.baseline)
 
 
 def _factor(value: float) -> str:

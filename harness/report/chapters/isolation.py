@@ -6,9 +6,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.report import figures, style
+from harness.report import formatting, style
 from harness.report.chapters.base import Chapter, Drawing
-from harness.report.stored import Stored
+from harness.report.stored_run import Stored
 from harness.report.table import Table, plain
 
 RESOURCE = "isolation"
@@ -72,7 +72,9 @@ def latest(stored: Stored) -> dict[str, dict[str, Any]]:
     """What was gathered of each variant in its last block, in the report's order of variants."""
     found = {str(one.get("variant")): one for one in stored.observed(RESOURCE) if one.get("what") == "isolation"}
     return dict(
-        sorted(found.items(), key=lambda item: figures.order(item[0], _accelerator(stored, item[0]), stored.baseline))
+        sorted(
+            found.items(), key=lambda item: formatting.order(item[0], _accelerator(stored, item[0]), stored.baseline)
+        )
     )
 
 
@@ -116,7 +118,7 @@ def _costs(stored: Stored, variants: list[str]) -> Iterator[tuple[str, ...]]:
     own = [one for one in stored.overheads if one.primary and one.workload.partition(".")[0] in COSTS]
     for workload, metric in dict.fromkeys((one.workload, one.metric) for one in own):
         cells = {
-            one.variant: f"{figures.difference(one.overhead, one)} {figures.interval(one)}".rstrip()
+            one.variant: f"{formatting.difference(one.overhead, one)} {formatting.interval(one)}".rstrip()
             for one in own
             if (one.workload, one.metric) == (workload, metric) and one.overhead is not None
         }
@@ -132,7 +134,7 @@ def _accelerator(stored: Stored, variant: str) -> str:
 
 
 def _name(stored: Stored, variant: str) -> str:
-    return f"{variant} (emulated)" if figures.emulated(_accelerator(stored, variant)) else variant
+    return f"{variant} (emulated)" if formatting.emulated(_accelerator(stored, variant)) else variant
 
 
 def _told(one: dict[str, Any]) -> dict[str, str]:

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from harness.analysis.intervals import geometric
-from harness.report import figures, style
+from harness.report import formatting, style
 from harness.report.chapters.base import Chapter, Drawing
-from harness.report.stored import Stored
+from harness.report.stored_run import Stored
 from harness.report.table import Group, Section, Table
 
 RESOURCE = "lifecycle"
@@ -49,15 +49,17 @@ class Lifecycle(Chapter):
 def _values(stored: Stored) -> pd.DataFrame:
     """Block values of the resource's own metrics."""
     values = stored.values
-    mine = values["workload"].str.startswith(f"{RESOURCE}.") & ~values["metric"].map(figures.is_host_cost).astype(bool)
+    mine = values["workload"].str.startswith(f"{RESOURCE}.") & ~values["metric"].map(formatting.is_host_cost).astype(
+        bool
+    )
     return values[mine]
 
 
 def _parts(stored: Stored, rows: pd.DataFrame) -> list[tuple[bool, list[Key]]]:
     """The variants in their order, those that are emulated apart."""
     seen = list(rows[["variant", "accelerator"]].drop_duplicates().itertuples(index=False, name=None))
-    seen.sort(key=lambda key: figures.order(key[0], key[1], stored.baseline))
-    split = [(apart, [key for key in seen if figures.emulated(key[1]) == apart]) for apart in (False, True)]
+    seen.sort(key=lambda key: formatting.order(key[0], key[1], stored.baseline))
+    split = [(apart, [key for key in seen if formatting.emulated(key[1]) == apart]) for apart in (False, True)]
     return [(apart, keys) for apart, keys in split if keys]
 
 
@@ -111,7 +113,7 @@ def _marks(axes: Axes, rows: pd.DataFrame, lines: list[tuple[str, Key | None]], 
         marker = "D" if "downtime" in metric else "o"
         axes.plot([middle], [where], color=colour, marker=marker, ms=5, mfc="none" if marker == "D" else colour)
         axes.annotate(key[0], (0, where), xytext=(-6, 0), ha="right", fontsize=8.5, **text)
-        said = f"{figures.estimated(found, 's')}  n={found.n if found else 0}"
+        said = f"{formatting.estimated(found, 's')}  n={found.n if found else 0}"
         axes.annotate(said, (1, where), xytext=(8, 0), fontsize=7.5, **text)
     axes.set_xscale("log")
     low, high = axes.get_xlim()
@@ -175,7 +177,7 @@ def _times(stored: Stored) -> Table:
                 ]
                 if not own.empty:
                     found = geometric(own["value"].astype(float).tolist(), stored.confidence)
-                    said = figures.estimated(found, str(own["unit"].iloc[0]))
+                    said = formatting.estimated(found, str(own["unit"].iloc[0]))
                     rows.append((f"{workload} · {metric}", variant, said, str(len(own))))
         title = "emulated (tcg)" if apart else ""
         groups.append(Group(title=title, sections=(Section(title="", rows=tuple(rows)),), emulated=apart))
@@ -216,8 +218,8 @@ def _accelerators(stored: Stored) -> Mapping[str, str]:
 
 
 def _emulated(stored: Stored, variant: str) -> bool:
-    return figures.emulated(_accelerators(stored).get(variant, ""))
+    return formatting.emulated(_accelerators(stored).get(variant, ""))
 
 
 def _order(stored: Stored, variant: str) -> tuple[int, str]:
-    return figures.order(variant, _accelerators(stored).get(variant, ""), stored.baseline)
+    return formatting.order(variant, _accelerators(stored).get(variant, ""), stored.baseline)

@@ -17,8 +17,8 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.host.ceilings import Ceiling, ceilings, many_open_files, met
 from harness.measures import density
-from harness.measures.crowd import Crowd
 from harness.measures.density import DensityMeasure, Point, fields_of, is_step
+from harness.measures.idle_instances import Crowd
 from harness.model import Case, Mark, Role, Shape, Workload
 from harness.runtimes.base import Command, Instance, Place, RawOutput
 from harness.runtimes.fake.runtime import FakeInstance

@@ -13,7 +13,7 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.measures import holding
+from harness.measures import held_memory
 from harness.measures.footprint import FootprintMeasure
 from harness.model import Case, Role, Shape, Workload
 from harness.runtimes.base import Command, Instance, Place, Processes, RawOutput
@@ -40,8 +40,8 @@ class Local(FakeInstance):
     def start(self, command: Command, deadline: Deadline) -> Any:
         words = [sys.executable if word == "python3" else word for word in command.argv]
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=deadline.left)
-        if Path(holding.FILE).exists():
-            self.started.append(psutil.Process(int(Path(holding.FILE).read_text())))
+        if Path(held_memory.FILE).exists():
+            self.started.append(psutil.Process(int(Path(held_memory.FILE).read_text())))
         return Done(done)
 
     def __exit__(self, *_: object) -> None:
@@ -94,7 +94,7 @@ def measured(stage: Stage, workload: str = "footprint.loaded") -> dict[str, floa
 def test_memory_that_is_held_is_seen_and_comes_back_when_it_is_freed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(holding, "FILE", str(tmp_path / "holder"))
+    monkeypatch.setattr(held_memory, "FILE", str(tmp_path / "holder"))
     stage = Stage(Local, instances=1, touch_mib=48)
     found = measured(stage)
     assert found["pss"] >= 48 * MIB
@@ -128,6 +128,6 @@ def test_more_memory_than_the_host_has_is_refused_before_anything_is_launched() 
 
 
 def test_a_holder_that_cannot_hold_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(holding, "FILE", str(tmp_path / "missing" / "holder"))
+    monkeypatch.setattr(held_memory, "FILE", str(tmp_path / "missing" / "holder"))
     with pytest.raises(TareError, match="could not hold and free memory"):
         measured(Stage(Local, instances=1, touch_mib=1))

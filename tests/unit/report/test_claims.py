@@ -7,11 +7,11 @@ from lxml import html
 
 import harness.report
 from harness.analysis.verdicts import counts
-from harness.report import claims as ledger
+from harness.report import claim_tables as ledger
 from harness.report import html as report_html
 from harness.report import markdown as report_markdown
-from harness.report import terminal
-from harness.report.stored import Stored, load, stored
+from harness.report import plain_text
+from harness.report.stored_run import Stored, load, stored
 from tests.unit.report import synthetic
 from tests.unit.report.test_render import HOSTILE, text_of
 
@@ -75,7 +75,7 @@ def test_tables_have_every_claim_once(rendered: Path) -> None:
         for row in section.rows
     ]
     assert sum(bool(row[0]) for row in rows) == len(found)
-    assert terminal.text(ledger.open_table(found), 200)
+    assert plain_text.text(ledger.open_table(found), 200)
 
 
 def test_ranges_in_words(rendered: Path) -> None:

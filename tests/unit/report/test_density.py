@@ -8,7 +8,7 @@ import pytest
 
 from harness.report import plots, style
 from harness.report.chapters.density import Density, curves
-from harness.report.stored import Stored, load
+from harness.report.stored_run import Stored, load
 from tests.unit.report import synthetic
 
 VARIANTS = {"native": ("most", 100), "docker/bridge": ("memory", 60), "libvirt/tcg": ("latency", 20)}

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 import harness.report
-from harness.report import stored
+from harness.report import stored_run
 from harness.report.chapters.footprint import Footprint
 from harness.report.efficiency import efficiency_table
-from harness.report.stored import Stored
+from harness.report.stored_run import Stored
 from tests.unit.report import synthetic
 
 MIB = 2**20
@@ -53,7 +53,7 @@ def run(tmp_path: Path) -> Stored:
     facts = synthetic.manifest()
     facts["observed"] = [observed(variant, block) for variant in SIZES for block in range(1, BLOCKS + 1)]
     facts["instances"] |= {"libvirt/tcg-lazy": {"memory_preallocated": "no"}, "docker/bridge": {}}
-    return stored.load(synthetic.write(tmp_path / "run", samples(), facts))
+    return stored_run.load(synthetic.write(tmp_path / "run", samples(), facts))
 
 
 def test_methods_stand_side_by_side_and_emulated_guests_apart(run: Stored) -> None:
@@ -95,20 +95,20 @@ def test_what_anybody_may_have_written_breaks_nothing(tmp_path: Path) -> None:
     facts["observed"] = [
         one | {"what": "footprint", "workload": "footprint.loaded", "variant": "native"} for one in wrong
     ]
-    found = stored.load(synthetic.write(tmp_path / "run", samples(), facts))
+    found = stored_run.load(synthetic.write(tmp_path / "run", samples(), facts))
     assert list(Footprint().notes(found))
     assert not any(table.empty for table in [*Footprint().tables(found)][:1])
     assert list(Footprint().drawings(found))
 
 
 def test_a_run_without_footprint_has_no_chapter(tmp_path: Path) -> None:
-    found = stored.load(synthetic.write(tmp_path / "run", synthetic.samples(), synthetic.manifest()))
+    found = stored_run.load(synthetic.write(tmp_path / "run", synthetic.samples(), synthetic.manifest()))
     assert all(table.empty for table in Footprint().tables(found))
     assert not list(Footprint().drawings(found)) and not list(Footprint().notes(found))
 
 
 def test_efficiency_ranks_by_work_for_a_cpu_second(tmp_path: Path) -> None:
-    table = efficiency_table(stored.load(synthetic.write(tmp_path, synthetic.samples(), synthetic.manifest())))
+    table = efficiency_table(stored_run.load(synthetic.write(tmp_path, synthetic.samples(), synthetic.manifest())))
     assert [group.emulated for group in table.groups] == [False, True]
     (section,) = (one for one in table.groups[0].sections if one.title.startswith("network.tcp "))
     assert section.title == "network.tcp (op)"
@@ -125,7 +125,7 @@ def test_work_for_a_joule_where_energy_is_counted(tmp_path: Path) -> None:
         case | synthetic.measured("events", "event/s", "higher", 900.0, 1, "measured"),
     ]
     rows.append(case | {"workload": "boot.ready"} | synthetic.measured("host-cpu", "s", "lower", 0.25, 1, "measured"))
-    table = efficiency_table(stored.load(synthetic.write(tmp_path / "run", rows, synthetic.manifest())))
+    table = efficiency_table(stored_run.load(synthetic.write(tmp_path / "run", rows, synthetic.manifest())))
     (row,), (boot,) = (section.rows for section in table.groups[0].sections)
     assert boot == ("native", "4.000 boot/s [no interval]", "–", "1"), "a boot is a unit of work"
     assert row == ("native", "1,000.0 event/s [no interval]", "50.00 event/J [no interval]", "1")

@@ -7,7 +7,7 @@ import pytest
 
 import harness.report
 from harness.report.chapters import CHAPTERS
-from harness.report.stored import Stored, load
+from harness.report.stored_run import Stored, load
 from harness.report.table import Table
 from tests.unit.report import synthetic
 

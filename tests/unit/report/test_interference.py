@@ -6,7 +6,7 @@ from typing import Any
 
 import harness.report
 from harness.report.chapters.interference import Interference, pairs, said
-from harness.report.stored import Stored, load
+from harness.report.stored_run import Stored, load
 from tests.unit.report import synthetic
 
 VARIANTS = ("native", "docker/bridge", "libvirt/tcg")

@@ -5,7 +5,7 @@ from typing import Any
 
 import harness.report
 from harness.report.chapters.isolation import Isolation, latest
-from harness.report.stored import Stored, load
+from harness.report.stored_run import Stored, load
 from tests.unit.report import synthetic
 
 COUNTS = {

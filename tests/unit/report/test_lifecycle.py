@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from harness.report import stored as reading
+from harness.report import stored_run as reading
 from harness.report.chapters.lifecycle import Lifecycle
 from tests.unit.report import synthetic
 

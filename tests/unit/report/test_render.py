@@ -13,11 +13,11 @@ from lxml import html
 
 import harness.report
 from harness.errors import ExitCode, TareError
-from harness.report import claims, plots, tables, terminal
+from harness.report import claim_tables, plain_text, plots, run_tables
 from harness.report import html as report_html
 from harness.report import markdown as report_markdown
-from harness.report.boot import boot_values, last_mark, notes, phases, until_last
-from harness.report.stored import load, stored
+from harness.report.boot_phases import boot_values, last_mark, notes, phases, until_last
+from harness.report.stored_run import load, stored
 from tests.unit.report import synthetic
 
 HOSTILE = '<script>alert(1)</script>|[x](http://evil.example)`$\\frac"\x1b[31m\u202e'
@@ -117,10 +117,10 @@ def test_notes_of_a_foreign_manifest_are_no_error(rendered: Path) -> None:
 
 def test_parity_shows_what_two_runtimes_recorded_differently(rendered: Path) -> None:
     run = load(rendered)
-    facts = {row[0] for section in tables.parity_table(run).groups[0].sections for row in section.rows if row[0]}
+    facts = {row[0] for section in run_tables.parity_table(run).groups[0].sections for row in section.rows if row[0]}
     own = {"clocksource", "containerd_events", "cpu-model", "kernel", "seccomp"}
     assert facts == own | {"clock strayed from the host's"}
-    lone = tables.parity_table(run, shared=False).groups[0].sections
+    lone = run_tables.parity_table(run, shared=False).groups[0].sections
     assert [section.rows[0][:2] for section in lone] == [("runc_version", "1.1.5")]
 
 
@@ -131,16 +131,16 @@ def test_cpu_weights_that_differ_are_shown_and_explained(tmp_path: Path) -> None
         own["cgroup_cpu_weight"] = odd if "libvirt" in variant else "default"
     folder = synthetic.write(tmp_path / "run", synthetic.samples(blocks=2), facts)
     run = load(folder)
-    (found,) = (one for one in tables.parity_table(run).groups[0].sections if one.rows[0][0] == "cgroup_cpu_weight")
+    (found,) = (one for one in run_tables.parity_table(run).groups[0].sections if one.rows[0][0] == "cgroup_cpu_weight")
     assert {row[1] for row in found.rows} == {"default", odd}
     harness.report.render(folder)
     for said in (text_of(folder), (folder / "report.md").read_text()):
         assert odd in said and said.count("are not compared fairly") == 1
     for own in facts["instances"].values():
         own["cgroup_cpu_weight"] = odd
-    assert not tables.parity_notes(stored(tmp_path, run.samples, facts)), "an odd weight that all have is fair"
+    assert not run_tables.parity_notes(stored(tmp_path, run.samples, facts)), "an odd weight that all have is fair"
     unseen = {"instances": {"a": 3, "b": {"cgroup_cpu_weight": "unknown"}, "c": {"cgroup_cpu_weight": []}}}
-    assert not tables.parity_notes(stored(tmp_path, run.samples, unseen)), "what is not known is no difference"
+    assert not run_tables.parity_notes(stored(tmp_path, run.samples, unseen)), "what is not known is no difference"
 
 
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
@@ -158,12 +158,12 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     samples["value"] = pd.to_numeric(samples["value"])
     run = stored(tmp_path, samples, facts)
     drawn = plots.draw(run, png=False)
-    found = claims.of_run(run)
+    found = claim_tables.of_run(run)
     page, markdown = report_html.page(run, drawn, found), report_markdown.page(run, drawn, found, "svg")
     assert len(drawn) > 5
     assert all("/" not in plot.name and "<" not in plot.name for plot in drawn)
     assert not html.fromstring(page.encode()).xpath("//script")
-    for document in (page, markdown, terminal.text(tables.overhead_table(run), 100)):
+    for document in (page, markdown, plain_text.text(run_tables.overhead_table(run), 100)):
         assert "\x1b" not in document
         assert "\u202e" not in document
     assert "<script" not in page

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from harness.record.csv_file import frame, read_csv
-from harness.report import claims, plots, replications, style
+from harness.report import claim_tables, plots, replication_tables, style
 from harness.report.markdown import page
-from harness.report.stored import Stored, stored
+from harness.report.stored_run import Stored, stored
 from tests.unit.report import synthetic
 
 RATES = {"native": 100_000.0, "docker/host": 98_000.0, "docker/bridge": 80_000.0, "libvirt/tcg": 9_000.0}
@@ -36,8 +36,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Stored:
 
 
 def test_a_published_figure_stands_beside_this_runs(run: Stored) -> None:
-    (one,) = replications.shown(run)
-    sections = {section.title: section.rows for section in replications.table(run, one).groups[0].sections}
+    (one,) = replication_tables.shown(run)
+    sections = {section.title: section.rows for section in replication_tables.table(run, one).groups[0].sections}
     native, host, bridge, _ = sections["Redis, SET, 50 clients · app.redis:set-rate"]
     assert native[:2] == ("native", "106,000 request/s")
     assert host[3] == "+1.3 %"
@@ -48,28 +48,28 @@ def test_a_published_figure_stands_beside_this_runs(run: Stored) -> None:
 
 
 def test_an_emulated_guest_stands_for_none(run: Stored) -> None:
-    (one,) = replications.shown(run)
-    sections = {section.title: section.rows for section in replications.table(run, one).groups[0].sections}
+    (one,) = replication_tables.shown(run)
+    sections = {section.title: section.rows for section in replication_tables.table(run, one).groups[0].sections}
     guest = sections["Redis, SET, 50 clients · app.redis:set-rate"][-1]
     assert guest[0] == "libvirt/kvm"
     assert guest[2] == guest[4] == "–"
     assert "emulated one stands for none" in guest[6]
-    assert "libvirt" not in replications.alt(run, one)
+    assert "libvirt" not in replication_tables.alt(run, one)
 
 
 def test_what_is_not_repeated_says_why(run: Stored) -> None:
-    (one,) = replications.shown(run)
+    (one,) = replication_tables.shown(run)
     said = "RandomAccess, two sockets (GUPS .01261, .01240, .01248): not repeated here: needs a host with two sockets"
-    assert any(note.startswith(said) for note in replications.notes(one))
+    assert any(note.startswith(said) for note in replication_tables.notes(one))
 
 
 def test_only_a_run_that_repeats_it_shows_it(run: Stored) -> None:
     other = dataclasses.replace(run, samples=run.samples.assign(suite="default"))
-    assert replications.shown(other) == []
-    needed: dict[str, Any] = {row.workload: {} for one in replications.shown(run) for row in one.repeated}
-    assert [one.name for one in replications.shown(dataclasses.replace(other, manifest={"workloads": needed}))] == [
-        "felter2014"
-    ]
+    assert replication_tables.shown(other) == []
+    needed: dict[str, Any] = {row.workload: {} for one in replication_tables.shown(run) for row in one.repeated}
+    assert [
+        one.name for one in replication_tables.shown(dataclasses.replace(other, manifest={"workloads": needed}))
+    ] == ["felter2014"]
 
 
 def test_pages_and_pictures_have_both(run: Stored) -> None:
@@ -79,7 +79,7 @@ def test_pages_and_pictures_have_both(run: Stored) -> None:
     latency = next(plot for plot in drawn if plot.name == "app-app.redis-latency")
     assert "set on libvirt/tcg (emulated): p50" in latency.alt
     assert style.EMULATED in latency.svg
-    text = page(run, drawn, claims.of_run(run), "png")
+    text = page(run, drawn, claim_tables.of_run(run), "png")
     assert "## Published beside here: Felter et al." in text
     assert "plots/published-felter2014.png" in text
     assert "thewmf/kvm-docker-comparison" in text
@@ -90,6 +90,6 @@ def test_a_run_without_figures_has_no_picture(tmp_path: Path) -> None:
     rows = [bare | synthetic.failed(("set-rate", "request/s", "higher", 1.0), "it broke")]
     folder = synthetic.write(tmp_path / "run", rows, None)
     found = stored(folder, frame(read_csv(folder / "samples.csv")), {})
-    (one,) = replications.shown(found)
-    assert replications.drawing(found, one) is None
+    (one,) = replication_tables.shown(found)
+    assert replication_tables.drawing(found, one) is None
     assert isinstance(found.samples, pd.DataFrame)

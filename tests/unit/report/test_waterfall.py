@@ -8,7 +8,7 @@ import pytest
 
 import harness.report
 from harness.report.plots import EMULATED_HOST, draw
-from harness.report.stored import load
+from harness.report.stored_run import load
 from harness.report.waterfall import ladder
 from tests.unit.report import synthetic
 

@@ -13,8 +13,8 @@ import pytest
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.model import Accelerator, NetworkPlace, RootForms, Shape, Variant
-from harness.runtimes.docker import runtime as docker
 from harness.runtimes.base import Place, Prepared
+from harness.runtimes.docker import runtime as docker
 from harness.runtimes.docker.daemon import Daemon, chosen_url
 from harness.runtimes.docker.daemon_cpu import Servants
 from harness.runtimes.docker.inspection import died, facts

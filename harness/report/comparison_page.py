@@ -12,8 +12,8 @@ from harness.compare.comparison import Comparison, Gate
 from harness.compare.contrast import Difference, View
 from harness.durable import atomic_write
 from harness.model import Resource
-from harness.report import figures, terminal
-from harness.report.stored import safe
+from harness.report import formatting, plain_text
+from harness.report.stored_run import safe
 from harness.report.table import Group, Section, Table
 
 COLUMNS = ("variant", "before", "after", "difference [95 %]", "all together", "p (Holm)", "runs", "blocks", "verdict")
@@ -100,15 +100,15 @@ def _finite(value: object) -> object:
 
 def text(found: Comparison, width: int) -> str:
     """For a terminal: primary metrics in full, of the others only those that differ or could not be compared."""
-    parts = [terminal.wrapped(sentences(found), width)]
+    parts = [plain_text.wrapped(sentences(found), width)]
     for (view, primary), title in TITLES.items():
         rows = found.only(view, primary)
         shown = rows if primary else [row for row in rows if row.verdict() != "no difference found"]
         if shown:
             rest = f" ({len(rows) - len(shown)} more without a difference)" if len(shown) < len(rows) else ""
-            parts.append(f"{title}{rest}\n{terminal.text(_table(title, shown), width)}")
+            parts.append(f"{title}{rest}\n{plain_text.text(_table(title, shown), width)}")
     parts.append(
-        terminal.wrapped(
+        plain_text.wrapped(
             [
                 "difference: positive costs the user more after; [95 % interval] of each figure; “all together” holds "
                 "for all figures of its table at once"
@@ -159,25 +159,25 @@ def _families(found: Comparison) -> Iterator[dict[str, Any]]:
 
 def gate_lines(gate: Gate, threshold: float) -> list[str]:
     """What a gate says, for a terminal."""
-    beyond = f"whole interval beyond {figures.percent(threshold)}"
+    beyond = f"whole interval beyond {formatting.percent(threshold)}"
     lines = [f"regression: {_named(row)}: {beyond}" for row in gate.failed]
     lines += [
         f"not gated: {_named(row)}: {beyond}, but the noise between runs is not known: compare with --baseline last:3"
         for row in gate.unjudged
     ]
-    return [safe(line) for line in lines] or [f"no regression beyond {figures.percent(threshold)}"]
+    return [safe(line) for line in lines] or [f"no regression beyond {formatting.percent(threshold)}"]
 
 
 def _named(row: Difference) -> str:
     (shown,) = as_overheads([row])
-    value = f"{figures.difference(row.difference, shown)} {figures.interval(shown)}"
+    value = f"{formatting.difference(row.difference, shown)} {formatting.interval(shown)}"
     return f"{row.workload} · {row.metric} on {row.variant} {value}"
 
 
 def _table(title: str, rows: Sequence[Difference]) -> Table:
     groups: dict[tuple[str, bool], list[Difference]] = {}
     for row in sorted(rows, key=_place):
-        groups.setdefault((row.workload.partition(".")[0], figures.emulated(row.accelerator)), []).append(row)
+        groups.setdefault((row.workload.partition(".")[0], formatting.emulated(row.accelerator)), []).append(row)
     return Table(
         title=title,
         columns=COLUMNS,
@@ -196,7 +196,7 @@ def _table(title: str, rows: Sequence[Difference]) -> Table:
 def _sections(members: Sequence[Difference]) -> Iterator[Section]:
     for head in dict.fromkeys((row.workload, row.metric, row.direction) for row in members):
         rows = [row for row in members if (row.workload, row.metric, row.direction) == head]
-        title = f"{head[0]} · {head[1]} ({figures.direction_words(head[2])})"
+        title = f"{head[0]} · {head[1]} ({formatting.direction_words(head[2])})"
         yield Section(title=safe(title), rows=tuple(map(_row, rows)))
 
 
@@ -204,16 +204,16 @@ def _row(row: Difference) -> tuple[str, ...]:
     (shown,) = as_overheads([row])
     (wide,) = as_overheads([dataclasses.replace(row, low=row.lowest, high=row.highest)])
     sides = [
-        figures.humane(value, row.unit) if row.view == "raw" else figures.difference(value, shown)
+        formatting.humane(value, row.unit) if row.view == "raw" else formatting.difference(value, shown)
         for value in (row.before, row.after)
     ]
     verdict = row.verdict() + (f": {row.why}" if row.why else "")
     return (
         safe(row.variant),
         *sides,
-        f"{figures.difference(row.difference, shown)} {figures.interval(shown)}".rstrip(),
-        figures.interval(wide),
-        figures.probability(row.adjusted),
+        f"{formatting.difference(row.difference, shown)} {formatting.interval(shown)}".rstrip(),
+        formatting.interval(wide),
+        formatting.probability(row.adjusted),
         f"{row.runs[0]} / {row.runs[1]}",
         f"{row.blocks[0]} / {row.blocks[1]}",
         safe(verdict),
@@ -224,4 +224,4 @@ def _place(row: Difference) -> tuple[int, str, str, tuple[int, str]]:
     resources = get_args(Resource)
     resource = row.workload.partition(".")[0]
     rank = resources.index(resource) if resource in resources else len(resources)
-    return rank, row.workload, row.metric, figures.order(row.variant, row.accelerator, "")
+    return rank, row.workload, row.metric, formatting.order(row.variant, row.accelerator, "")

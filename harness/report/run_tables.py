@@ -8,9 +8,9 @@ import pandas as pd
 
 from harness.analysis.intervals import geometric
 from harness.analysis.overhead import NO_VERDICT, Overhead
-from harness.report import figures
-from harness.report.boot import boot_values, mark_of, phases
-from harness.report.stored import Stored
+from harness.report import formatting
+from harness.report.boot_phases import boot_values, mark_of, phases
+from harness.report.stored_run import Stored
 from harness.report.table import Group, Section, Table, plain
 
 EACH_INSTANCES_OWN = frozenset({"pid", "cgroup", "cgroup_path", "name", "uuid", "container"})
@@ -36,18 +36,18 @@ def overhead_columns(stored: Stored) -> tuple[str, ...]:
 
 def overhead_table(stored: Stored) -> Table:
     """Overheads by resource; emulated guests are groups of their own; host cost is left out (its own table)."""
-    own = (found for found in stored.overheads if not figures.is_host_cost(found.metric))
+    own = (found for found in stored.overheads if not formatting.is_host_cost(found.metric))
     shown = [found for found in own if _worth_showing(stored, found)]
     return _grouped(stored, "Overhead", shown)
 
 
 def together_table(stored: Stored) -> Table:
     """The primary metrics, adjusted for each other: intervals that hold together, p after Holm, the cross-check."""
-    shown = [found for found in stored.overheads if found.primary and not figures.is_host_cost(found.metric)]
+    shown = [found for found in stored.overheads if found.primary and not formatting.is_host_cost(found.metric)]
     shown = [found for found in shown if found.overhead is not None and _worth_showing(stored, found)]
     groups: dict[bool, list[Overhead]] = {}
     for found in shown:
-        groups.setdefault(figures.emulated(found.accelerator), []).append(found)
+        groups.setdefault(formatting.emulated(found.accelerator), []).append(found)
     columns = ("metric", "variant", "overhead", f"all together [{100 * stored.confidence:g} %]", "p (Holm)", "n")
     return Table(
         title="Primary metrics, adjusted for each other",
@@ -69,17 +69,17 @@ def _together_row(found: Overhead) -> tuple[str, ...]:
     return (
         f"{found.workload} · {found.metric}",
         found.variant,
-        figures.difference(found.overhead, found),
-        figures.interval(wide),
-        figures.probability(found.adjusted),
-        figures.probability(found.flip),
+        formatting.difference(found.overhead, found),
+        formatting.interval(wide),
+        formatting.probability(found.adjusted),
+        formatting.probability(found.flip),
         str(found.n),
     )
 
 
 def host_cost_table(stored: Stored) -> Table:
     """What each workload costs the whole host in CPU time, above idle, with the overhead against the baseline."""
-    return _grouped(stored, "Host cost", [found for found in stored.overheads if figures.is_host_cost(found.metric)])
+    return _grouped(stored, "Host cost", [found for found in stored.overheads if formatting.is_host_cost(found.metric)])
 
 
 def _worth_showing(stored: Stored, found: Overhead) -> bool:
@@ -95,7 +95,7 @@ def _grouped(stored: Stored, title: str, shown: Iterable[Overhead]) -> Table:
     columns = overhead_columns(stored)
     groups: dict[tuple[str, str], list[Overhead]] = {}
     for found in shown:
-        label = figures.family(found.runtime, found.accelerator) if figures.emulated(found.accelerator) else ""
+        label = formatting.family(found.runtime, found.accelerator) if formatting.emulated(found.accelerator) else ""
         groups.setdefault((found.workload.partition(".")[0], label), []).append(found)
     resources = list(dict.fromkeys(resource for resource, _ in groups))
     ranked = sorted(groups, key=lambda key: (resources.index(key[0]), key[1]))
@@ -117,10 +117,10 @@ def _grouped(stored: Stored, title: str, shown: Iterable[Overhead]) -> Table:
 def _sections(stored: Stored, members: Sequence[Overhead]) -> Iterable[Section]:
     for head in dict.fromkeys((found.workload, found.metric, found.direction, found.scale) for found in members):
         rows = [found for found in members if (found.workload, found.metric, found.direction, found.scale) == head]
-        rows.sort(key=lambda found: figures.order(found.variant, found.accelerator, stored.baseline))
+        rows.sort(key=lambda found: formatting.order(found.variant, found.accelerator, stored.baseline))
         linear = ", overhead as a difference" if head[3] == "linear" else ""
         yield Section(
-            title=f"{head[0]} · {head[1]} ({figures.direction_words(head[2])}{linear})",
+            title=f"{head[0]} · {head[1]} ({formatting.direction_words(head[2])}{linear})",
             rows=tuple(_overhead_row(found) for found in rows),
         )
 
@@ -129,10 +129,10 @@ def _overhead_row(found: Overhead) -> tuple[str, ...]:
     remarks = [flag.replace(NO_VERDICT, "no verdict") for flag in found.flags if not flag.startswith("emulated")]
     return (
         found.variant,
-        figures.humane(found.baseline_value, found.unit),
-        figures.humane(found.variant_value, found.unit),
-        f"{figures.difference(found.overhead, found)} {figures.interval(found)}".rstrip(),
-        figures.difference(found.change, found),
+        formatting.humane(found.baseline_value, found.unit),
+        formatting.humane(found.variant_value, found.unit),
+        f"{formatting.difference(found.overhead, found)} {formatting.interval(found)}".rstrip(),
+        formatting.difference(found.change, found),
         str(found.n),
         "; ".join(remarks),
     )
@@ -143,7 +143,7 @@ def boot_table(stored: Stored) -> Table:
     values = boot_values(stored)
     groups = []
     for workload, rows in values.groupby("workload", sort=False):
-        for emulated, part in rows.groupby(rows["accelerator"].isin(figures.EMULATED)):
+        for emulated, part in rows.groupby(rows["accelerator"].isin(formatting.EMULATED)):
             label = " · emulated (tcg)" if emulated else ""
             sections = tuple(_boot_sections(stored, part))
             groups.append(Group(title=f"{workload}{label}", sections=sections, emulated=bool(emulated)))
@@ -153,7 +153,7 @@ def boot_table(stored: Stored) -> Table:
 
 def _boot_sections(stored: Stored, rows: pd.DataFrame) -> Iterable[Section]:
     seen = rows[["variant", "accelerator"]].drop_duplicates().itertuples(index=False, name=None)
-    for variant, accelerator in sorted(seen, key=lambda pair: figures.order(pair[0], pair[1], stored.baseline)):
+    for variant, accelerator in sorted(seen, key=lambda pair: formatting.order(pair[0], pair[1], stored.baseline)):
         own = rows[(rows["variant"] == variant) & (rows["accelerator"] == accelerator)]
         spans = phases(own)
         cells: list[tuple[str, ...]] = []
@@ -161,7 +161,7 @@ def _boot_sections(stored: Stored, rows: pd.DataFrame) -> Iterable[Section]:
             result = geometric(own[own["mark"] == mark]["value"].tolist(), stored.confidence)
             name = str(variant) if not cells else ""
             n = str(result.n if result else 0)
-            cells.append((name, mark, figures.estimated(result, "s"), figures.humane(phase, "s"), n))
+            cells.append((name, mark, formatting.estimated(result, "s"), formatting.humane(phase, "s"), n))
         yield Section(title="", rows=tuple(cells))
 
 
@@ -207,7 +207,7 @@ def _clocks(stored: Stored) -> Iterable[tuple[str, str]]:
     for variant, one in stored.mapping("clocks").items():
         ppm = one.get("ppm") if isinstance(one, dict) else None
         if isinstance(ppm, int | float) and math.isfinite(ppm):
-            yield f"{figures.digits(ppm)} ppm at most, in {_said(one.get('instances'))} instances", str(variant)
+            yield f"{formatting.digits(ppm)} ppm at most, in {_said(one.get('instances'))} instances", str(variant)
 
 
 def skips_table(stored: Stored) -> Table:

@@ -13,8 +13,8 @@ from harness.definitions.claims import Claim, load_claims
 from harness.errors import TareError, bad_input
 from harness.model import SOFTWARE
 from harness.paths import data
-from harness.report import figures
-from harness.report.stored import Stored, load
+from harness.report import formatting
+from harness.report.stored_run import Stored, load
 from harness.report.table import Group, Section, Table
 
 JUDGED = ("supported", "contradicted", "inconclusive")
@@ -155,8 +155,8 @@ def range_words(claim: Claim) -> str:
 
 def _amount(end: float, claim: Claim) -> str:
     if claim.kind != "absolute":
-        return figures.minus(f"{100 * end:+.4g} %" if end else "0 %")
-    number, _, unit = figures.humane(end, claim.unit).partition(" ")
+        return formatting.minus(f"{100 * end:+.4g} %" if end else "0 %")
+    number, _, unit = formatting.humane(end, claim.unit).partition(" ")
     return f"{re.sub(r'[.]0+$', '', number)} {unit}"
 
 
@@ -181,11 +181,11 @@ def _rows(one: Verdict) -> Iterator[tuple[str, ...]]:
 
 def _figure(row: Figure) -> str:
     if row.against:
-        ends = [figures.percent(end, factor=row.value >= figures.FACTOR_FROM) for end in (row.low, row.high)]
-        value = figures.percent(row.value)
+        ends = [formatting.percent(end, factor=row.value >= formatting.FACTOR_FROM) for end in (row.low, row.high)]
+        value = formatting.percent(row.value)
     else:
-        ends = [figures.humane(end, row.unit) for end in (row.low, row.high)]
-        value = figures.humane(row.value, row.unit)
+        ends = [formatting.humane(end, row.unit) for end in (row.low, row.high)]
+        value = formatting.humane(row.value, row.unit)
     if row.low is None or row.high is None:
         return f"{value} [no interval]"
     return f"{value} [{ends[0].removesuffix(' %')}, {ends[1].removesuffix(' %')}]"

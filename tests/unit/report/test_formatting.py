@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.report.figures import humane, percent
+from harness.report.formatting import humane, percent
 from harness.report.markdown import escape
 
 

@@ -17,7 +17,7 @@ from harness.analysis.overhead import Declared, Overhead, overheads
 from harness.errors import bad_input
 from harness.model import Resource
 from harness.record.csv_file import frame, read_csv
-from harness.report import figures
+from harness.report import formatting
 
 # Terminal escapes, and marks that turn the direction of text around, would let a name in a foreign CSV rewrite a page.
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -78,7 +78,7 @@ class Stored:
             for workload, metric in self.samples[["workload", "metric"]].drop_duplicates().itertuples(index=False)
         }
         declared = {pair for pair in known if self.metric(*pair).get("primary") is True}
-        return declared or {pair for pair in known if not figures.is_host_cost(pair[1])}
+        return declared or {pair for pair in known if not formatting.is_host_cost(pair[1])}
 
     @cached_property
     def values(self) -> pd.DataFrame:

@@ -15,8 +15,8 @@ from harness.definitions.replications import SHARE, Published, Replication, load
 from harness.definitions.workloads import load_workloads
 from harness.model import Workload
 from harness.paths import data
-from harness.report import axis, figures, style
-from harness.report.stored import Stored
+from harness.report import axis, formatting, style
+from harness.report.stored_run import Stored
 from harness.report.table import Group, Section, Table
 
 LINE = 0.27
@@ -98,8 +98,8 @@ def alt(stored: Stored, one: Replication) -> str:
     """The plot in words."""
     pairs = [pair for row in one.repeated for pair in _pairs(stored, row)]
     return "; ".join(
-        f"{pair.row.what}, {pair.variant}: published {figures.percent(pair.published)}, "
-        f"here {figures.difference(pair.here.overhead, pair.here)} {figures.interval(pair.here)}"
+        f"{pair.row.what}, {pair.variant}: published {formatting.percent(pair.published)}, "
+        f"here {formatting.difference(pair.here.overhead, pair.here)} {formatting.interval(pair.here)}"
         for pair in pairs
         if pair.here and pair.published is not None
     )
@@ -112,7 +112,7 @@ def _pairs(stored: Stored, row: Published) -> Iterator[Beside]:
     found = {
         one.variant: one
         for one in stored.against(row.against or stored.baseline, row.workload)
-        if one.metric == row.metric and not figures.emulated(one.accelerator)
+        if one.metric == row.metric and not formatting.emulated(one.accelerator)
     }
     for variant in row.published:
         yield Beside(row=row, variant=variant, direction=direction, here=found.get(variant))
@@ -131,16 +131,16 @@ def _cells(stored: Stored, pair: Beside) -> tuple[str, ...]:
         (values["workload"] == row.workload)
         & (values["metric"] == row.metric)
         & (values["variant"] == pair.variant)
-        & ~values["accelerator"].isin(figures.EMULATED)
+        & ~values["accelerator"].isin(formatting.EMULATED)
     ]
     size = geometric(own["value"].astype(float).tolist(), stored.confidence) if len(own) else None
     measured = here is not None and here.overhead is not None and bool(row.against)
     return (
         pair.variant,
-        figures.humane(row.published[pair.variant], row.unit) if absolute else f"{row.published[pair.variant]:g}",
-        figures.estimated(size, row.unit) if absolute else "–",
-        figures.percent(pair.published) if row.against else "–",
-        f"{figures.difference(here.overhead, here)} {figures.interval(here)}" if here and measured else "–",
+        formatting.humane(row.published[pair.variant], row.unit) if absolute else f"{row.published[pair.variant]:g}",
+        formatting.estimated(size, row.unit) if absolute else "–",
+        formatting.percent(pair.published) if row.against else "–",
+        f"{formatting.difference(here.overhead, here)} {formatting.interval(here)}" if here and measured else "–",
         str(size.n if size else 0),
         _remark(stored, pair, size is not None),
     )
@@ -150,7 +150,7 @@ def _remark(stored: Stored, pair: Beside, measured: bool) -> str:
     if measured:
         return "; ".join(flag for flag in pair.here.flags) if pair.here else ""
     guests = pair.variant.startswith(("libvirt/kvm", "qemu/microvm-kvm", "firecracker"))
-    hardware = stored.samples["accelerator"].isin(figures.HARDWARE_GUEST).any()
+    hardware = stored.samples["accelerator"].isin(formatting.HARDWARE_GUEST).any()
     return GUEST if guests and not hardware else "not in this run"
 
 
@@ -167,7 +167,7 @@ def _draw(axes: Axes, drawn: list[Beside]) -> None:
         # Half as wide as the axis that they are made for.
         if not ticks or tick == 0 or math.log1p(tick) - math.log1p(ticks[-1]) >= 0.16 * (high - low):
             ticks.append(tick)
-    factors = math.expm1(high) > figures.FACTOR_FROM
+    factors = math.expm1(high) > formatting.FACTOR_FROM
     axes.set_xticks([math.log1p(tick) for tick in ticks], [axis.label(tick, factors) for tick in ticks])
     axes.set_xlabel("overhead (log-ratio axis)", color=style.MUTED)
     axes.spines[["left", "right", "top"]].set_visible(False)
@@ -184,5 +184,5 @@ def _draw(axes: Axes, drawn: list[Beside]) -> None:
         place: dict[str, Any] = {"va": "center", "fontsize": 8.5, "textcoords": "offset points"}
         place["xycoords"] = ("axes fraction", "data")
         axes.annotate(label, (0, line), xytext=(-6, 0), ha="right", **place)
-        said = f"{figures.percent(pair.published)} ◇  {figures.difference(here.overhead, here)} ●"
+        said = f"{formatting.percent(pair.published)} ◇  {formatting.difference(here.overhead, here)} ●"
         axes.annotate(said, (1, line), xytext=(8, 0), **place)

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.analysis.ranking import RULE, Advice, Candidate, Reason, gaps
 from harness.definitions.needs import Need, Term
-from harness.report import figures, terminal
+from harness.report import formatting, plain_text
 from harness.report.table import Group, Section, Table, plain
 
 INTERVAL = "[90 %]"
@@ -79,13 +79,13 @@ def text(found: Advice, width: int) -> str:
     """All of it for a terminal, wrapped at `width` (at least 60)."""
     parts = [
         "\n".join(f"{number}. {need_words(need)}" for number, need in enumerate(found.needs, 1)),
-        terminal.wrapped([answer(found)], width).removeprefix("- "),
+        plain_text.wrapped([answer(found)], width).removeprefix("- "),
         *("\n".join(_entry(f"{number}. ", one, width)) for number, one in enumerate(ranked_table(found).groups, 1)),
     ]
     if found.apart:
         parts += [f"{apart_table(found).title}:"]
         parts += ["\n".join(_entry("", one, width)) for one in apart_table(found).groups]
-    parts += [terminal.wrapped(list(notes(found)), width)]
+    parts += [plain_text.wrapped(list(notes(found)), width)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -140,7 +140,7 @@ def as_dict(found: Advice, runs: Sequence[str], host: str) -> dict[str, Any]:
 
 
 def _amount(end: float, need: Need) -> str:
-    number, _, unit = figures.humane(end, need.unit).partition(" ")
+    number, _, unit = formatting.humane(end, need.unit).partition(" ")
     return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {unit}".rstrip()
 
 
@@ -175,10 +175,10 @@ def figure(reason: Reason) -> str:
     if reason.value is None:
         return ""
     if reason.against:
-        factor = reason.value >= figures.FACTOR_FROM
-        value, low, high = (figures.percent(end, factor=factor) for end in (reason.value, reason.low, reason.high))
+        factor = reason.value >= formatting.FACTOR_FROM
+        value, low, high = (formatting.percent(end, factor=factor) for end in (reason.value, reason.low, reason.high))
     else:
-        value, low, high = (figures.humane(end, reason.need.unit) for end in (reason.value, reason.low, reason.high))
+        value, low, high = (formatting.humane(end, reason.need.unit) for end in (reason.value, reason.low, reason.high))
     if reason.low is None or reason.high is None:
         return f"{value} [no interval]"
     return f"{value} [{low.removesuffix(' %')}, {high.removesuffix(' %')}]"
