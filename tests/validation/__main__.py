@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import paths
+from harness.cli.terminal import host_line
 from harness.errors import ExitCode
 from harness.host.facts import HostFacts, gather
-from harness.terminal import host_line
 from tests.validation import checks, injected, live, simulated
 from tests.validation.page import Part, write
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from harness.analysis.blocks import SERIES, block_values, differences, moments
 from harness.analysis.overhead import overheads
-from harness.cli import main
+from harness.cli.main import main
 from harness.errors import ExitCode, TareError
 from harness.record import columnar, vetting
 from harness.record.columnar import Source, from_frame, open_source, write_parquet

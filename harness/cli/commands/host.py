@@ -5,11 +5,11 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from harness import paths
-from harness.commands.output import print_lines, show
+from harness.cli.commands.output import print_lines, show
 from harness.errors import ExitCode, bad_input
 
 if TYPE_CHECKING:
-    from harness.terminal import TerminalProgress
+    from harness.cli.terminal import TerminalProgress
 
 IMAGE_SECONDS = 3600.0
 CLEAN_SECONDS = 300.0
@@ -18,10 +18,10 @@ DOCTOR_SECONDS = 30.0
 
 def doctor(arguments: argparse.Namespace) -> int:
     """What this host is and whether it is fit; HOST_NOT_FIT when it is not."""
+    from harness.cli.terminal import doctor_lines
     from harness.deadline import Deadline
     from harness.host.doctor import examine, fit, install_line
     from harness.host.facts import gather
-    from harness.terminal import doctor_lines
 
     facts = gather()
     findings = examine(facts, Deadline.after(DOCTOR_SECONDS))
@@ -38,8 +38,8 @@ def doctor(arguments: argparse.Namespace) -> int:
 def image(arguments: argparse.Namespace) -> int:
     """Build, export or import the one root."""
     from harness import images
+    from harness.cli.terminal import TerminalProgress
     from harness.deadline import Deadline
-    from harness.terminal import TerminalProgress
 
     if (arguments.file is None) != (arguments.action == "build"):
         raise bad_input(f"image {arguments.action}", "FILE belongs to export and import", "tare image --help")
@@ -57,10 +57,10 @@ def image(arguments: argparse.Namespace) -> int:
 
 def clean(arguments: argparse.Namespace) -> int:
     """Remove what interrupted runs left on this host; CASE_FAILED when something of ours stays."""
+    from harness.cli.terminal import TerminalProgress, skip_lines
     from harness.deadline import Deadline
     from harness.rig.lock import host_lock
     from harness.run import clean as cleaning
-    from harness.terminal import TerminalProgress, skip_lines
 
     deadline = Deadline.after(CLEAN_SECONDS)
     with host_lock(paths.locks(), "clean"):
@@ -77,10 +77,10 @@ def clean(arguments: argparse.Namespace) -> int:
 
 def say_host(progress: "TerminalProgress") -> None:
     """Before a run: what this host is, and what makes it unfit or is missing."""
+    from harness.cli.terminal import finding_lines, host_line
     from harness.deadline import Deadline
     from harness.host.doctor import examine
     from harness.host.facts import gather
-    from harness.terminal import finding_lines, host_line
 
     facts = gather()
     progress.say(host_line(facts))

@@ -2,9 +2,9 @@
 
 import io
 
+from harness.cli.terminal import TerminalProgress, duration, plain, plan_lines, table
 from harness.model import Block, Case, Role, Skip
 from harness.run.plan import Plan
-from harness.terminal import TerminalProgress, duration, plain, plan_lines, table
 
 CASE = Case(block=0, position=0, attempt=1, workload="cpu.x", cast={Role.SUBJECT: "docker/bridge"})
 PLAN = Plan(

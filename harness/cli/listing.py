@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.cli.terminal import plain, skip_lines, table
 from harness.definitions.workloads import load_suite, load_workloads, suite_names
 from harness.model import Available, Skip, Suite, Variant, Workload
 from harness.run.preview import survey
-from harness.terminal import plain, skip_lines, table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,15 +4,15 @@ import argparse
 import dataclasses
 import json
 
-from harness.commands.host import say_host
-from harness.commands.output import render, show
+from harness.cli.commands.host import say_host
+from harness.cli.commands.output import render, show
 from harness.errors import ExitCode
 from harness.run import request
 
 
 def list_(arguments: argparse.Namespace) -> int:
     """Runtimes with their variants, workloads and suites."""
-    from harness import listing
+    from harness.cli import listing
 
     found = listing.gather(request.workloads_folder(arguments))
     show(arguments, found.as_dict(), found.lines())
@@ -21,9 +21,9 @@ def list_(arguments: argparse.Namespace) -> int:
 
 def plan(arguments: argparse.Namespace) -> int:
     """What a run would do."""
+    from harness.cli.terminal import expectation_lines, plan_lines
     from harness.host.facts import gather
     from harness.run.preview import expectations, plan_as_dict, preview
-    from harness.terminal import expectation_lines, plan_lines
 
     asked = request.asked(arguments)
     found = preview(
@@ -43,8 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure; the table goes to stdout, progress to stderr."""
     if arguments.dry_run:
         return plan(arguments)
+    from harness.cli.terminal import TerminalProgress
     from harness.run.loop import execute
-    from harness.terminal import TerminalProgress
 
     asked = request.resumed(arguments) if arguments.resume else request.asked(arguments)
     progress = TerminalProgress()

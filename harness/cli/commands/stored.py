@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness import paths
-from harness.commands.output import print_lines, render, show
+from harness.cli.commands.output import print_lines, render, show
 from harness.errors import ExitCode, bad_input
 from harness.run import request
 
@@ -51,7 +51,7 @@ def claims(arguments: argparse.Namespace) -> int:
 
 def advise(arguments: argparse.Namespace) -> int:
     """Which variants meet the user's needs, by stored runs of this host."""
-    from harness import advising
+    from harness.cli import advising
 
     width = shutil.get_terminal_size((120, 24)).columns
     glossary = advising.glossary(arguments)

@@ -1,9 +1,9 @@
 """What each command of `tare` calls, one function per command; each imports what it needs when it runs."""
 
-from harness.commands.host import clean, doctor, image
-from harness.commands.measuring import list_, plan, run
-from harness.commands.shells import completion
-from harness.commands.stored import advise, claims, compare, export, prune, report
+from harness.cli.commands.completion import completion
+from harness.cli.commands.host import clean, doctor, image
+from harness.cli.commands.measuring import list_, plan, run
+from harness.cli.commands.stored import advise, claims, compare, export, prune, report
 
 __all__ = [
     "advise",
