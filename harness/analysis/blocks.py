@@ -156,7 +156,7 @@ def _signed(log: str, linear: str, positive: str) -> str:
     return f"(CASE direction WHEN 'higher' THEN -1 ELSE 1 END) * ({amount})"
 
 
-# An attempt counts where it is the last that gave anything; a failure of the variant voids the attempt in all its
+# An attempt counts where it is the last that gave anything; a failure of the variant discards the attempt in all its
 # series, also where it was recorded before the accelerator was known. Both are rare: joins with the few are quicker
 # than windows over all.
 _PAIRED = f"""

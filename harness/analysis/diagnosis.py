@@ -33,7 +33,7 @@ LOAD = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """The circumstances of a variant's iterations of one metric, void ones included.
+    """The circumstances of a variant's iterations of one metric, discarded ones included.
 
     `strayed` counts those whose clocks did not agree; `steal` is the stolen share of the CPUs' time where it is known,
     `mhz` the mean frequency, NaN where it is not.
@@ -76,7 +76,7 @@ def of_arms(base: Arm, own: Arm, loads: Mapping[int, float], cpus: int) -> Itera
 
 
 def arms(rows: pd.DataFrame) -> dict[tuple[str, str], Arm]:
-    """The arms by metric and variant; `rows` are measured ones with the CSV's columns, void ones included."""
+    """The arms by metric and variant; `rows` are measured ones with the CSV's columns, discarded ones included."""
     steal, elapsed, mhz = (pd.to_numeric(rows[name], errors="coerce") for name in ("steal", "elapsed", "mhz"))
     told = rows[["metric", "variant", "block"]].assign(
         steal=steal,

@@ -98,7 +98,7 @@ def chosen_trials(claims: Sequence[Claim], evidence: Sequence[Evidence]) -> dict
 
 
 def absence(claim: Claim, evidence: Sequence[Evidence]) -> str:
-    """Why there is no figure for the claim: emulated, nested, runtime absent, failed, voided, or not measured yet."""
+    """The reason why the claim has no figure: emulated, nested, no runtime, failed, discarded, or not measured."""
     for one in evidence:
         if why := next(_apart(claim, one), ""):
             return why
@@ -255,13 +255,13 @@ def _skipped(claim: Claim, one: Evidence) -> str:
 
 
 def _lost(claim: Claim, one: Evidence) -> str:
-    """What failed or was voided and left no figure, with the newest reason; failures before voids."""
+    """What failed or was discarded and left no figure, with the newest reason; failures before discards."""
     rows = one.samples[one.samples["workload"].isin([workload for workload, _ in claim.measurements])]
     variants = [name for name in rows["variant"].unique() if any(matches(str(name), word) for word in _cast(claim))]
     rows = rows[rows["variant"].isin(variants) & (rows["phase"] != "warmup")]
     failed = rows[rows["value"].isna()]
-    voided = rows[rows["value"].notna() & ~rows["valid"].astype(bool)]
-    for word, part in (("failed", failed), ("voided", voided)):
+    discarded = rows[rows["value"].notna() & ~rows["valid"].astype(bool)]
+    for word, part in (("failed", failed), ("discarded", discarded)):
         if not part.empty:
             last = part.iloc[-1]
             return f"{word}: {last['workload']} on {last['variant']}: {last['reason'] or 'no reason given'}"

@@ -172,11 +172,11 @@ def _interval(values: Sequence[float], pilot: int, log: bool) -> Callable[[float
 
 
 def _lost(rows: pd.DataFrame, one: Evidence) -> Iterator[tuple[Who, str]]:
-    """Variants whose cases failed or were voided, with the last reason."""
+    """Variants whose cases failed or were discarded, with the last reason."""
     for (variant, accelerator), part in rows[rows["phase"] != "warmup"].groupby(["variant", "accelerator"], sort=False):
         bad = part[part["value"].isna() | ~part["valid"].astype(bool)]
         if not bad.empty:
-            word = "failed" if bad["value"].isna().any() else "voided"
+            word = "failed" if bad["value"].isna().any() else "discarded"
             yield (
                 (str(variant), _apart(str(accelerator), one)),
                 f"{word}: {str(bad.iloc[-1]['reason']).partition(';')[0] or 'no reason given'}",

@@ -19,14 +19,14 @@ class Cases:
     """The cases of one workload's subjects.
 
     `blocks` counts those that left any row. `subjects` are metric, variant, accelerator and runtime in the rows' order,
-    each four once. `arms` and `voided` are by metric and variant, `failed` is by variant: blocks with a row that is
-    void, or without a value.
+    each four once. `arms` and `discarded` are by metric and variant, `failed` is by variant: blocks with a row that is
+    discarded, or without a value.
     """
 
     blocks: int
     subjects: Sequence[tuple[str, str, str, str]]
     arms: Mapping[tuple[str, str], Arm]
-    voided: Mapping[tuple[str, str], AbstractSet[int]]
+    discarded: Mapping[tuple[str, str], AbstractSet[int]]
     failed: Mapping[str, AbstractSet[int]]
 
     def others(self, metric: str, baseline: str) -> list[tuple[str, str, str]]:
@@ -40,13 +40,13 @@ class Cases:
         return [triple for triple in triples if triple[1] or triple[0] not in proved]
 
     def lost(self, metric: str, variants: Sequence[str], paired: AbstractSet[int]) -> list[tuple[str, int]]:
-        """How many blocks of `variants` were voided and how many failed, in that order, of those that are not paired.
+        """Count the blocks of `variants` that are not paired: how many were discarded, then how many failed.
 
         A failed case may name only one of its metrics, and counts for each.
         """
         failed = {block for name in variants for block in self.failed.get(name, ())} - paired
-        voided = {block for name in variants for block in self.voided.get((metric, name), ())} - paired
-        return [("voided", len(voided - failed)), ("failed", len(failed))]
+        discarded = {block for name in variants for block in self.discarded.get((metric, name), ())} - paired
+        return [("discarded", len(discarded - failed)), ("failed", len(failed))]
 
 
 def sorted_out(samples: pd.DataFrame) -> dict[str, Cases]:
@@ -58,12 +58,12 @@ def sorted_out(samples: pd.DataFrame) -> dict[str, Cases]:
 def _cases(rows: pd.DataFrame) -> Cases:
     tried = rows[rows["phase"] != "warmup"]
     empty = pd.to_numeric(tried["value"], errors="coerce").isna()
-    void = tried[~tried["valid"].astype(bool) & ~empty].groupby(["metric", "variant"])["block"]
+    discarded = tried[~tried["valid"].astype(bool) & ~empty].groupby(["metric", "variant"])["block"]
     seen = rows[["metric", "variant", "accelerator", "runtime"]].drop_duplicates().astype(str)
     return Cases(
         blocks=rows["block"].nunique(),
         subjects=list(seen.itertuples(index=False, name=None)),
         arms=arms(rows[rows["phase"] == "measured"]),
-        voided={(str(metric), str(variant)): frozenset(blocks) for (metric, variant), blocks in void},
+        discarded={(str(metric), str(variant)): frozenset(blocks) for (metric, variant), blocks in discarded},
         failed={str(variant): frozenset(blocks) for variant, blocks in tried[empty].groupby("variant")["block"]},
     )

@@ -41,15 +41,15 @@ class Past:
 
 
 def fit_runs(results: Path, fingerprint: str, without: Iterable[str] = ()) -> list[Path]:
-    """Folders of the host's fit runs, newest first: finished, and at most a tenth of the blocks void."""
+    """Folders of the host's fit runs, newest first: finished, and at most a tenth of the blocks discarded."""
     found = []
     for run in reversed(store.runs(results)):
         known = _manifest(run.directory)
-        plan, voids = (len(known.get(key) or ()) for key in ("plan", "voids"))
+        plan, discards = (len(known.get(key) or ()) for key in ("plan", "discards"))
         if (
             known.get("status") == "finished"
             and fact(known, "host", "fingerprint") == fingerprint
-            and voids * 10 <= plan
+            and discards * 10 <= plan
             and str(known.get("run")) not in without
             and (run.directory / "samples.csv").is_file()
         ):

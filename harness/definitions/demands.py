@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 
 from harness.definitions.toml_file import Document, short, suggest
 from harness.errors import bad_input
-from harness.model import Mark, MeasureName, Workload, lifecycle_figures, neighbour
+from harness.model import MeasureName, Milestone, Workload, aggressor_of, lifecycle_figures
 from harness.paths import data
 
 
@@ -71,14 +71,14 @@ class Demands:
 
 RESERVED: Mapping[str, str] = {
     "server": "nothing is served in such a workload",
-    "aggressor": "only an interference workload has a neighbour",
+    "aggressor": "only an interference workload has a aggressor",
     "cache": "only a boot workload launches anew each time",
 }
 """Fields that some measures alone know, and why not all."""
 _DEFAULTS = {one.name: one.default for one in fields(Workload)}
 
 PLACEMENTS = ("apart", "shared")
-"""Where a neighbour runs: on the shape's CPUs, as the victim does, or on those outside."""
+"""Where a aggressor runs: on the shape's CPUs, as the victim does, or on those outside."""
 _COUNTED = ("count", "memory-per-instance", "teardown", "teardown-per-instance")
 _REACHED = re.compile(r"([a-z0-9_]+)-at-([1-9][0-9]{0,5})")
 
@@ -117,16 +117,16 @@ def _check_sources(document: Document, workload: Workload, owner: str, known: Co
 
 
 def _check_spans(document: Document, workload: Workload) -> None:
-    """Boot's metrics are spans between two marks."""
+    """Boot's metrics are spans between two milestones."""
     for index, metric in enumerate(workload.metrics):
         where = document.where(("metrics", index, "source"))
-        marks = metric.source.split("-")
-        if len(marks) != 2:
-            problem = f"{short(metric.source)} is no span between two marks"
-            raise bad_input(where, problem, "write one such as ready-asked")
-        for mark in marks:
-            if mark not in list(Mark):
-                raise bad_input(where, f"{mark} is no mark", suggest(mark, list(Mark)))
+        milestones = metric.source.split("-")
+        if len(milestones) != 2:
+            problem = f"{short(metric.source)} is no span between two milestones"
+            raise bad_input(where, problem, "write one such as ready-requested")
+        for milestone in milestones:
+            if milestone not in list(Milestone):
+                raise bad_input(where, f"{milestone} is no milestone", suggest(milestone, list(Milestone)))
 
 
 def _check_scenario(document: Document, workload: Workload) -> None:
@@ -147,12 +147,12 @@ def _check_counts(document: Document, workload: Workload) -> None:
 
 
 def _check_neighbour(document: Document, workload: Workload) -> None:
-    """Victim and neighbour both serve or neither does; one figure of the victim's, and slowdowns of it."""
+    """Victim and aggressor both serve or neither does; one figure of the victim's, and slowdowns of it."""
     assert workload.aggressor is not None
     if bool(workload.server) != bool(workload.aggressor.server):
         where = document.where(("aggressor", "server") if workload.aggressor.server else ("server",))
-        raise bad_input(where, "only one of victim and neighbour serves", "give both a server, or neither")
-    if sum(not neighbour(metric.source) for metric in workload.metrics) != 1:
+        raise bad_input(where, "only one of victim and aggressor serves", "give both a server, or neither")
+    if sum(not aggressor_of(metric.source) for metric in workload.metrics) != 1:
         raise bad_input(
             document.where(("metrics",)),
             "not exactly one metric is the victim's own figure",

@@ -166,7 +166,7 @@ def _virtualized(facts: HostFacts) -> Iterator[Finding]:
         detail = "the host is dom0, Xen's privileged guest: what runs natively here is not on bare metal"
         yield Finding(severity="note", what="virtualized", detail=detail, fix="boot without Xen to measure bare metal")
     else:
-        detail = f"the host is itself a guest ({kind}): guests here are nested or emulated, and neighbours add noise"
+        detail = f"the host is itself a guest ({kind}): guests here are nested or emulated, and aggressors add noise"
         yield Finding(
             severity="note", what="virtualized", detail=detail, fix="measure on bare metal for guests' real cost"
         )

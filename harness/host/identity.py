@@ -30,7 +30,7 @@ DETECTED: Mapping[str, str] = {"qemu": "tcg", "microsoft": "hyperv", "oracle": "
 HYPERVISOR_LEAF = 0x40000000
 # Where KVM gives its own name when it shows Hyper-V's interface at the usual leaf.
 SECOND_LEAF = 0x40000100
-# void ask(uint32_t leaf, uint32_t out[3]), System V: push rbx; mov eax,edi; xor ecx,ecx; cpuid; mov [rsi],ebx;
+# discarded ask(uint32_t leaf, uint32_t out[3]), System V: push rbx; mov eax,edi; xor ecx,ecx; cpuid; mov [rsi],ebx;
 # mov [rsi+4],ecx; mov [rsi+8],edx; pop rbx; ret
 CPUID_CODE = bytes.fromhex("53 89f8 31c9 0fa2 891e 894e04 895608 5b c3")
 

@@ -1,4 +1,4 @@
-"""The protocols of measuring: what a measure is, and the stage that it finds."""
+"""The protocols of measuring: what a measure is, and the environment that it finds."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -11,7 +11,7 @@ from harness.model import Case, Limits, Role, Sample, Shape, Workload
 from harness.runtimes.base import Copies, Entry, Instance, Prepared, RawOutput
 
 
-class Stage(Protocol):
+class Environment(Protocol):
     """What a measure finds: workloads, fresh instances, the host's meter, and somewhere to put raw output."""
 
     @property
@@ -21,7 +21,7 @@ class Stage(Protocol):
 
     @property
     def limits(self) -> Limits:
-        """Beyond which an iteration or a block is void."""
+        """Beyond which an iteration or a block is discarded."""
         ...
 
     def workload(self, name: str) -> Workload:
@@ -63,7 +63,7 @@ class Stage(Protocol):
         ...
 
     def record(self, case: Case, event: str, **data: object) -> None:
-        """Journal something that is no sample: facts, marks, counters.
+        """Journal something that is no sample: facts, milestones, counters.
 
         What a report is to show of it is recorded as `observed`; see harness.record.derive.
         """
@@ -77,6 +77,6 @@ class Stage(Protocol):
 class Measure(Protocol):
     """A way of measuring."""
 
-    def measure(self, case: Case, stage: Stage, deadline: Deadline) -> Iterator[Sample]:
+    def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
         """Run one case to its end, yielding samples as they come. Raises TareError when the case fails."""
         ...

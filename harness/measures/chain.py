@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 
 from harness.deadline import Deadline
-from harness.measures.base import Stage
+from harness.measures.base import Environment
 from harness.measures.clock import Clock
 from harness.measures.command import READY_SECONDS, iterate, run_in, serve, values_of
-from harness.model import Case, Mark, Role, Sample, Workload
+from harness.model import Case, Milestone, Role, Sample, Workload
 from harness.runtimes.base import Instance
 
 
@@ -22,31 +22,33 @@ class ChainMeasure:
     Which of them answers a request is the request's own business; all run the same server.
     """
 
-    def measure(self, case: Case, stage: Stage, deadline: Deadline) -> Iterator[Sample]:
+    def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
         """Warm-up and measured iterations against one chain; see Measure.measure."""
-        workload = stage.workload(case.workload)
-        values = values_of(workload, stage)
+        workload = environment.workload(case.workload)
+        values = values_of(workload, environment)
         with ExitStack() as stack:
-            chain = _launch(case, stage, workload, stack, deadline)
-            peer = stack.enter_context(stage.launch(case, Role.PEER, "agent", deadline))
-            peer.wait(Mark.READY, deadline.within(READY_SECONDS))
+            chain = _launch(case, environment, workload, stack, deadline)
+            peer = stack.enter_context(environment.launch(case, Role.PEER, "agent", deadline))
+            peer.wait(Milestone.READY, deadline.within(READY_SECONDS))
             values |= _connect(workload, chain, values, deadline)
             if workload.prepare:
                 run_in(peer, workload.prepare, workload, values, deadline)
             clock = Clock()
             for number in range(workload.warmup + workload.iterations):
-                yield from iterate(case, stage, workload, (chain, peer), values, number, clock, deadline)
-            stage.record(case, "clock", runner=peer.name, **clock.facts())
+                yield from iterate(case, environment, workload, (chain, peer), values, number, clock, deadline)
+            environment.record(case, "clock", runner=peer.name, **clock.facts())
 
 
-def _launch(case: Case, stage: Stage, workload: Workload, stack: ExitStack, deadline: Deadline) -> list[Instance]:
+def _launch(
+    case: Case, environment: Environment, workload: Workload, stack: ExitStack, deadline: Deadline
+) -> list[Instance]:
     """The chain's instances, the first one first."""
-    shape = dataclasses.replace(stage.shape, memory_mib=int(workload.parameters["mib"]))
+    shape = dataclasses.replace(environment.shape, memory_mib=int(workload.parameters["mib"]))
     chain: list[Instance] = []
     for _ in range(int(workload.parameters["length"])):
-        chain.append(stack.enter_context(stage.launch(case, Role.SUBJECT, "agent", deadline, shape=shape)))
+        chain.append(stack.enter_context(environment.launch(case, Role.SUBJECT, "agent", deadline, shape=shape)))
     for one in chain:
-        one.wait(Mark.READY, deadline.within(READY_SECONDS))
+        one.wait(Milestone.READY, deadline.within(READY_SECONDS))
         one.wait(one.last, deadline.within(READY_SECONDS))
     return chain
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from harness.deadline import Deadline
 from harness.definitions.workloads import render
 from harness.errors import TareError
-from harness.measures.base import Stage
+from harness.measures.base import Environment
 from harness.measures.command import HOST_COST, sample
 from harness.measures.validity import stolen
-from harness.model import Case, Mark, Metric, Role, Sample, Workload
+from harness.model import Case, Metric, Milestone, Role, Sample, Workload
 from harness.runtimes.base import BESIDE, Command, Entry
 
 SECONDS_IN_A_MINUTE = 60.0
@@ -47,26 +47,26 @@ class ChurnMeasure:
     def __init__(self) -> None:
         self._known: set[str] = set()
 
-    def measure(self, case: Case, stage: Stage, deadline: Deadline) -> Iterator[Sample]:
+    def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
         """Warm-up and measured rounds of at most `jobs` jobs and about `most_s` seconds; see Measure.measure."""
-        workload = stage.workload(case.workload)
+        workload = environment.workload(case.workload)
         if case.variant not in self._known:
-            _acquaint(case, stage, deadline.within(workload.timeout))
+            _acquaint(case, environment, deadline.within(workload.timeout))
             self._known.add(case.variant)
         for number in range(workload.warmup + workload.iterations):
-            meter = stage.meter()
-            jobs = _round(case, stage, workload, deadline)
+            meter = environment.meter()
+            jobs = _round(case, environment, workload, deadline)
             cost = meter.read()
             cpu = cost.cpu + sum(job.beside for job in jobs)
             fields = figures(jobs, int(workload.parameters["together"]))
             if number >= workload.warmup:
                 taken = [round(job.seconds, 6) for job in jobs]
-                stage.record(case, "observed", what="jobs", seconds=taken, elapsed=fields["elapsed"])
+                environment.record(case, "observed", what="jobs", seconds=taken, elapsed=fields["elapsed"])
             exact = dataclasses.replace(cost, elapsed=fields["elapsed"], cpu=cpu)
             found = [(metric, fields[metric.source]) for metric in workload.metrics]
             if cpu > 0:
                 found += [(HOST_COST, cpu), (PER_JOB, cpu / len(jobs))]
-            reason = stolen(cost.steal_share, stage.limits)
+            reason = stolen(cost.steal_share, environment.limits)
             for metric, value in found:
                 yield sample(metric, value, number, workload, exact, reason)
 
@@ -90,15 +90,15 @@ def figures(jobs: Sequence[Job], together: int) -> Mapping[str, float]:
     }
 
 
-def _acquaint(case: Case, stage: Stage, deadline: Deadline) -> None:
+def _acquaint(case: Case, environment: Environment, deadline: Deadline) -> None:
     """Untimed: the facts of an instance; and what a first launch makes is there before threads would each make it."""
-    with stage.launch(case, Role.SUBJECT, "agent", deadline) as instance:
-        instance.wait(Mark.READY, deadline)
-        stage.record(case, "facts", facts=dict(instance.facts(deadline)))
-    _job(case, stage, stage.workload(case.workload), deadline)
+    with environment.launch(case, Role.SUBJECT, "agent", deadline) as instance:
+        instance.wait(Milestone.READY, deadline)
+        environment.record(case, "facts", facts=dict(instance.facts(deadline)))
+    _job(case, environment, environment.workload(case.workload), deadline)
 
 
-def _round(case: Case, stage: Stage, workload: Workload, deadline: Deadline) -> list[Job]:
+def _round(case: Case, environment: Environment, workload: Workload, deadline: Deadline) -> list[Job]:
     """Jobs by as many threads as there are jobs at once. None is begun after the time; each thread has at least one.
 
     The first error ends the round once every thread has ended its job: nothing is left running.
@@ -113,7 +113,7 @@ def _round(case: Case, stage: Stage, workload: Workload, deadline: Deadline) -> 
             if stop.is_set() or number >= most or (number >= together and time.monotonic() > until):
                 break
             try:
-                done.append(_job(case, stage, workload, deadline.within(workload.timeout)))
+                done.append(_job(case, environment, workload, deadline.within(workload.timeout)))
             except BaseException:
                 stop.set()
                 raise
@@ -127,18 +127,22 @@ def _round(case: Case, stage: Stage, workload: Workload, deadline: Deadline) -> 
             stop.set()
 
 
-def _job(case: Case, stage: Stage, workload: Workload, deadline: Deadline) -> Job:
+def _job(case: Case, environment: Environment, workload: Workload, deadline: Deadline) -> Job:
     gone: list[float] = []
     entry: Entry = "agent" if workload.argv else "beacon"
-    with stage.launch(case, Role.SUBJECT, entry, deadline, ended=lambda: gone.append(time.monotonic())) as instance:
-        instance.wait(Mark.READY, deadline)
+    with environment.launch(
+        case, Role.SUBJECT, entry, deadline, ended=lambda: gone.append(time.monotonic())
+    ) as instance:
+        instance.wait(Milestone.READY, deadline)
         if workload.argv:
-            words = render(workload.argv, workload.parameters, {"memory_mib": stage.shape.memory_mib, "threads": 1})
+            words = render(
+                workload.argv, workload.parameters, {"memory_mib": environment.shape.memory_mib, "threads": 1}
+            )
             output = instance.start(Command(argv=words), deadline).wait(deadline)
             if output.status != 0:
                 said = (output.stderr.strip() or output.stdout.strip())[-500:]
                 raise TareError(f"{words[0]} exited {output.status} in {instance.name}", details=said)
-        # Asked of an instance, and not by its `marks`: those may ask its daemon, which would be in the job's time.
-        asked = instance.wait(Mark.ASKED, deadline)
+        # Asked of an instance, and not by its `milestones`: those may ask its daemon, which would be in the job's time.
+        asked = instance.wait(Milestone.REQUESTED, deadline)
         beside = instance.counters().get(BESIDE, 0.0) if instance.accelerator.beside_host else 0.0
     return Job(asked=asked, gone=gone[0], beside=beside)

@@ -35,7 +35,7 @@ class Clock:
         return {"slope": slope, "offset": float(inner[0] - outer[0]), "span": float(outer[-1] - outer[0])}
 
     def wrong(self) -> str:
-        """Why the instance's clock makes what was measured void, or ""."""
+        """Why the instance's clock makes what was measured discarded, or ""."""
         if not self.readings:
             return ""
         for share, (first, last) in (

@@ -9,10 +9,10 @@ from harness.deadline import Deadline
 from harness.definitions.workloads import render
 from harness.errors import TareError
 from harness.host.cost import Cost
-from harness.measures.base import Stage
+from harness.measures.base import Environment
 from harness.measures.clock import Clock
-from harness.measures.validity import void_reason
-from harness.model import Case, Mark, Metric, Role, Sample, Server, Workload
+from harness.measures.validity import discard_reason
+from harness.model import Case, Metric, Milestone, Role, Sample, Server, Workload
 from harness.readers import reader
 from harness.runtimes.base import BESIDE, Command, Instance, RawOutput
 
@@ -25,20 +25,20 @@ HOST_ENERGY = Metric(name="host-energy", source="", unit="J", direction="lower")
 class CommandMeasure:
     """Times a workload's command alike everywhere."""
 
-    def measure(self, case: Case, stage: Stage, deadline: Deadline) -> Iterator[Sample]:
+    def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
         """Warm-up and measured iterations of one instance; see Measure.measure."""
-        workload = stage.workload(case.workload)
+        workload = environment.workload(case.workload)
         with ExitStack() as stack:
-            subject = stack.enter_context(stage.launch(case, Role.SUBJECT, "agent", deadline))
-            subject.wait(Mark.READY, deadline.within(READY_SECONDS))
+            subject = stack.enter_context(environment.launch(case, Role.SUBJECT, "agent", deadline))
+            subject.wait(Milestone.READY, deadline.within(READY_SECONDS))
             # A full system is measured once it has done what it does at boot.
             subject.wait(subject.last, deadline.within(READY_SECONDS))
-            stage.record(case, "facts", facts=dict(subject.facts(deadline)))
-            values = values_of(workload, stage)
+            environment.record(case, "facts", facts=dict(subject.facts(deadline)))
+            values = values_of(workload, environment)
             runner = subject
             if workload.server is not None:
-                runner = stack.enter_context(stage.launch(case, Role.PEER, "agent", deadline))
-                runner.wait(Mark.READY, deadline.within(READY_SECONDS))
+                runner = stack.enter_context(environment.launch(case, Role.PEER, "agent", deadline))
+                runner.wait(Milestone.READY, deadline.within(READY_SECONDS))
                 values |= serve(workload.server, workload, subject, values, deadline)
             if workload.prepare:
                 own = {"address": subject.endpoint().bind} if workload.server else {}
@@ -47,13 +47,13 @@ class CommandMeasure:
             for number in range(workload.warmup + workload.iterations):
                 if number and workload.server is not None and workload.server.one_off:
                     listen(workload.server, workload, subject, values, deadline)
-                yield from iterate(case, stage, workload, ((subject,), runner), values, number, clock, deadline)
-            stage.record(case, "clock", runner=runner.name, **clock.facts())
+                yield from iterate(case, environment, workload, ((subject,), runner), values, number, clock, deadline)
+            environment.record(case, "clock", runner=runner.name, **clock.facts())
 
 
 def iterate(
     case: Case,
-    stage: Stage,
+    environment: Environment,
     workload: Workload,
     cast: tuple[Sequence[Instance], Instance],
     values: Mapping[str, str | int],
@@ -67,14 +67,14 @@ def iterate(
     server's workload the peer's.
     """
     subjects, runner = cast
-    before, meter = _counted(subjects), stage.meter()
+    before, meter = _counted(subjects), environment.meter()
     output = run_in(runner, workload.argv, workload, values, deadline)
     cost, after = meter.read(), _counted(subjects)
     counters = {part: after[part] - before.get(part, 0.0) for part in after}
-    stage.keep(case, number, output, counters)
+    environment.keep(case, number, output, counters)
     fields = reader(workload.reader)(output.stdout, workload.parameters)
     clock.take(output)
-    reason = void_reason(clock, cost.steal_share, counters.get("proxy", 0.0), stage.limits)
+    reason = discard_reason(clock, cost.steal_share, counters.get("proxy", 0.0), environment.limits)
     figures = [(metric, fields[metric.source]) for metric in workload.metrics]
     exact = replace(cost, elapsed=output.end - output.begin, cpu=cost.cpu + counters.get(BESIDE, 0.0))
     for metric, value in (*figures, *host_costs(figures, exact)):
@@ -103,7 +103,7 @@ def host_costs(figures: list[tuple[Metric, float]], cost: Cost) -> list[tuple[Me
 
 
 def sample(metric: Metric, value: float | None, number: int, workload: Workload, cost: Cost, reason: str) -> Sample:
-    """A sample of `metric` in iteration `number` (from 0, warm-ups first); void where there is a reason."""
+    """A sample of `metric` in iteration `number` (from 0, warm-ups first); discarded where there is a reason."""
     return Sample(
         metric=metric.name,
         unit=metric.unit,
@@ -126,10 +126,10 @@ def _counted(instances: Sequence[Instance]) -> Mapping[str, float]:
     return sum((Counter(one.counters()) for one in instances), Counter())
 
 
-def values_of(workload: Workload, stage: Stage) -> dict[str, str | int]:
+def values_of(workload: Workload, environment: Environment) -> dict[str, str | int]:
     """What the harness fills into a workload's words."""
-    threads = stage.shape.vcpus if workload.threads == "all" else 1
-    return {"threads": threads, "memory_mib": stage.shape.memory_mib, "scratch": "/scratch"}
+    threads = environment.shape.vcpus if workload.threads == "all" else 1
+    return {"threads": threads, "memory_mib": environment.shape.memory_mib, "scratch": "/scratch"}
 
 
 def serve(

@@ -2,8 +2,8 @@
 
 One rule admits instances of every variant: a batch is launched, all of it must become ready, then comes the next. It
 ends at the workload's own number, at a floor of available memory, at a limit of the ready latency, before a limit of
-the kernel, or when the case's time is up; which of them it was is recorded. Beside the crowd one instance, the probe,
-runs the workload's command now and then: what the others leave of a CPU.
+the kernel, or when the case's time is up; which of them it was is recorded. Beside the idle instances one more,
+the probe, runs the workload's command now and then: its rate shows what the others leave of a CPU.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +18,11 @@ from harness.definitions.workloads import render
 from harness.errors import DeadlineExceeded, TareError
 from harness.host.ceilings import Ceiling, ceilings, many_open_files, met
 from harness.host.cost import Cost
-from harness.measures.base import Stage
+from harness.measures.base import Environment
 from harness.measures.command import READY_SECONDS, sample
-from harness.measures.idle_instances import Crowd
+from harness.measures.idle_instances import IdleInstances
 from harness.measures.validity import stolen
-from harness.model import Case, Mark, Role, Sample, Shape, Workload
+from harness.model import Case, Milestone, Role, Sample, Shape, Workload
 from harness.readers import reader
 from harness.runtimes.base import Command, Instance
 
@@ -81,36 +81,38 @@ class Point:
 class DensityMeasure:
     """Fills the host with one variant's instances."""
 
-    def measure(self, case: Case, stage: Stage, deadline: Deadline) -> Iterator[Sample]:
+    def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
         """Every iteration fills the host anew; see Measure.measure. A count that was not reached makes no sample."""
-        workload = stage.workload(case.workload)
+        workload = environment.workload(case.workload)
         for number in range(workload.warmup + workload.iterations):
-            fields, cost = _iterate(case, stage, workload, number, deadline)
-            reason = stolen(cost.steal_share, stage.limits)
+            fields, cost = _iterate(case, environment, workload, number, deadline)
+            reason = stolen(cost.steal_share, environment.limits)
             for metric in workload.metrics:
                 if (value := fields.get(metric.source)) is not None:
                     yield sample(metric, value, number, workload, cost, reason)
 
 
-def _iterate(case: Case, stage: Stage, workload: Workload, number: int, deadline: Deadline) -> tuple[Figures, Cost]:
+def _iterate(
+    case: Case, environment: Environment, workload: Workload, number: int, deadline: Deadline
+) -> tuple[Figures, Cost]:
     """Fill the host and empty it again: the workload's fields, and what the host spent filling."""
     wanted = Wanted.of(workload)
-    shape = replace(stage.shape, memory_mib=wanted.instance_mib)
-    launch = partial(stage.launch, case, Role.SUBJECT, shape=shape, connected=False)
+    shape = replace(environment.shape, memory_mib=wanted.instance_mib)
+    launch = partial(environment.launch, case, Role.SUBJECT, shape=shape, connected=False)
     with many_open_files(), launch("agent", deadline.within(READY_SECONDS)) as probe:
-        probe.wait(Mark.READY, deadline.within(READY_SECONDS))
-        stage.record(case, "facts", facts=dict(probe.facts(deadline.within(READY_SECONDS))))
-        filling = Filling(wanted, workload, probe, stage.shape, deadline)
+        probe.wait(Milestone.READY, deadline.within(READY_SECONDS))
+        environment.record(case, "facts", facts=dict(probe.facts(deadline.within(READY_SECONDS))))
+        filling = Filling(wanted, workload, probe, environment.shape, deadline)
         limit, teardown = Limit(kind="interrupted", words="the case was cut short"), None
-        meter = stage.meter()
+        meter = environment.meter()
         try:
-            with Crowd(partial(launch, "beacon"), wanted.batch) as crowd:
-                limit = filling.fill(crowd)
+            with IdleInstances(partial(launch, "beacon"), wanted.batch) as idle_instances:
+                limit = filling.fill(idle_instances)
                 cost = meter.read()
-                teardown = crowd.remove()
+                teardown = idle_instances.remove()
         finally:
             told = {"limit": asdict(limit), "teardown": teardown, "points": [_told(one) for one in filling.points]}
-            stage.record(case, "observed", what="density", iteration=number, wanted=asdict(wanted), **told)
+            environment.record(case, "observed", what="density", iteration=number, wanted=asdict(wanted), **told)
     return fields_of(filling.points, teardown), cost
 
 
@@ -129,12 +131,12 @@ class Filling:
         self._before: list[Ceiling] = []
         self.points: list[Point] = []
 
-    def fill(self, crowd: Crowd) -> Limit:
+    def fill(self, idle_instances: IdleInstances) -> Limit:
         """Launch batches until a limit. Raises TareError when one fails for no limit that is known, or the first."""
         self.points.append(Point(count=0, used=0, probe=self._ask()))
         while (limit := self._limit()) is None:
             size = min(self._wanted.batch, self._wanted.most - self.points[-1].count)
-            batch = crowd.add(size, self._deadline.within(self._workload.timeout))
+            batch = idle_instances.add(size, self._deadline.within(self._workload.timeout))
             if batch.failures:
                 limit = _refused(batch.failures, self._workload.timeout)
                 if limit is None or self.points[-1].count == 0:

@@ -17,7 +17,7 @@ from harness.host import memory
 from harness.host.cgroups import Charged, own_memory
 from harness.host.cost import Cost
 from harness.host.memory import Resident
-from harness.measures.base import Stage
+from harness.measures.base import Environment
 from harness.measures.command import sample
 from harness.measures.held_memory import free, hold
 from harness.model import Case, Role, Sample, Workload
@@ -68,28 +68,28 @@ class Look:
 class FootprintMeasure:
     """Launches instances beside each other and looks at them from the host."""
 
-    def measure(self, case: Case, stage: Stage, deadline: Deadline) -> Iterator[Sample]:
+    def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
         """Every iteration is a set of instances of its own; see Measure.measure. What cannot be seen of a variant makes
         no sample."""
-        workload = stage.workload(case.workload)
+        workload = environment.workload(case.workload)
         wanted = Wanted.of(workload)
         for number in range(workload.warmup + workload.iterations):
-            fields, cost = _iterate(case, stage, wanted, number, deadline.within(workload.timeout))
+            fields, cost = _iterate(case, environment, wanted, number, deadline.within(workload.timeout))
             for metric in workload.metrics:
                 if (value := fields.get(metric.source)) is not None:
                     yield sample(metric, value, number, workload, cost, "")
 
 
 def _iterate(
-    case: Case, stage: Stage, wanted: Wanted, number: int, deadline: Deadline
+    case: Case, environment: Environment, wanted: Wanted, number: int, deadline: Deadline
 ) -> tuple[Mapping[str, float | None], Cost]:
     """One set of instances from launch to end: the workload's fields, and what the host spent meanwhile."""
     time.sleep(wanted.settle_seconds)  # for what the case before freed
-    before, merging, meter = memory.meminfo(), memory.merging(), stage.meter()
+    before, merging, meter = memory.meminfo(), memory.merging(), environment.meter()
     _check_room(wanted, before)
     with ExitStack() as stack:
         instances: list[Instance] = []
-        alone = _launch(case, stage, stack, wanted, instances, deadline)
+        alone = _launch(case, environment, stack, wanted, instances, deadline)
         time.sleep(wanted.settle_seconds)
         busy = _busy(instances, wanted.watch_seconds)
         looks = {"idle": look(instances, wanted.instance_mib)}
@@ -97,7 +97,7 @@ def _iterate(
         if wanted.touch_mib:
             curve = _hold_and_free(instances, wanted, looks, deadline)
         fields = _fields(wanted, before, alone, looks)
-    stage.record(
+    environment.record(
         case,
         "observed",
         what="footprint",
@@ -112,17 +112,22 @@ def _iterate(
 
 
 def _launch(
-    case: Case, stage: Stage, stack: ExitStack, wanted: Wanted, instances: list[Instance], deadline: Deadline
+    case: Case,
+    environment: Environment,
+    stack: ExitStack,
+    wanted: Wanted,
+    instances: list[Instance],
+    deadline: Deadline,
 ) -> int:
     """Fill `instances`, one after another. Returns what the shared daemons had once there was one, in bytes."""
-    shape = replace(stage.shape, memory_mib=wanted.instance_mib)
+    shape = replace(environment.shape, memory_mib=wanted.instance_mib)
     alone = 0
     for _ in range(wanted.instances):
-        one = stack.enter_context(stage.launch(case, Role.SUBJECT, "agent", deadline, shape=shape))
+        one = stack.enter_context(environment.launch(case, Role.SUBJECT, "agent", deadline, shape=shape))
         one.wait(one.last, deadline)
         instances.append(one)
         if len(instances) == 1:
-            stage.record(case, "facts", facts=dict(one.facts(deadline)))
+            environment.record(case, "facts", facts=dict(one.facts(deadline)))
             alone = look(instances, wanted.instance_mib).daemons
     return alone
 

@@ -10,7 +10,7 @@ from typing import Self
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
-from harness.model import Mark
+from harness.model import Milestone
 from harness.runtimes.base import Instance
 
 LANES = 8
@@ -22,13 +22,13 @@ Launch = Callable[[Deadline], AbstractContextManager[Instance]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What came of one batch: seconds from asked to ready of each instance that became so, and what others met."""
+    """What came of one batch: seconds from requested to ready of each instance that became so, and what others met."""
 
     ready: tuple[float, ...]
     failures: tuple[BaseException, ...]
 
 
-class Crowd:
+class IdleInstances:
     """Instances that `launch` makes; leaving its context removes them all, whatever ended it.
 
     The threads that launch live as long as the instances: what was told to end with its parent ends with the thread.
@@ -36,7 +36,7 @@ class Crowd:
 
     def __init__(self, launch: Launch, batch: int) -> None:
         self._launch = launch
-        self._pool = ThreadPoolExecutor(max(batch, LANES), thread_name_prefix="crowd")
+        self._pool = ThreadPoolExecutor(max(batch, LANES), thread_name_prefix="idle_instances")
         self._held: list[AbstractContextManager[Instance]] = []
         self._coming: list[Future[float]] = []
         self._ending = threading.Event()
@@ -81,11 +81,11 @@ class Crowd:
         context = self._launch(deadline)
         instance = context.__enter__()
         self._held.append(context)
-        # Once it is ready, a container's marks are asked of its daemons: only later, and not a thousand times.
-        asked = instance.marks[Mark.ASKED]
+        # Once it is ready, a container's milestones are asked of its daemons: only later, and not a thousand times.
+        asked = instance.milestones[Milestone.REQUESTED]
         while True:
             try:
-                return instance.wait(Mark.READY, deadline.within(SLICE_SECONDS)) - asked
+                return instance.wait(Milestone.READY, deadline.within(SLICE_SECONDS)) - asked
             except DeadlineExceeded:
                 if self._ending.is_set() or deadline.left == 0.0:
                     raise

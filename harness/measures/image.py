@@ -9,10 +9,10 @@ from contextlib import ExitStack, nullcontext
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.images import inventory
-from harness.measures.base import Stage
+from harness.measures.base import Environment
 from harness.measures.command import sample
 from harness.measures.validity import stolen
-from harness.model import Case, Mark, Role, Sample
+from harness.model import Case, Milestone, Role, Sample
 from harness.runtimes.archive import allocated, packing, unpacking
 from harness.runtimes.base import Command, Copies, Instance, Prepared
 
@@ -21,7 +21,7 @@ LEVEL = 3
 """zstd's own default."""
 INSTANCES, WRITE_MIB = 2, 16
 Fields = dict[str, float]
-Step = Callable[[Case, Stage, Copies, Deadline], Fields]
+Step = Callable[[Case, Environment, Copies, Deadline], Fields]
 
 
 class ImageMeasure:
@@ -36,40 +36,40 @@ class ImageMeasure:
     def __init__(self) -> None:
         self._known: set[tuple[str, str]] = set()
 
-    def measure(self, case: Case, stage: Stage, deadline: Deadline) -> Iterator[Sample]:
+    def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
         """Warm-up and measured rounds; see Measure.measure."""
-        workload = stage.workload(case.workload)
+        workload = environment.workload(case.workload)
         wanted = {metric.source for metric in workload.metrics}
         for number in range(workload.warmup + workload.iterations):
             within = deadline.within(workload.timeout)
-            meter = stage.meter()
-            fields: Fields = {"disk": allocated(stage.files(case, within))}
-            with stage.copies(case, within) as copies:
+            meter = environment.meter()
+            fields: Fields = {"disk": allocated(environment.files(case, within))}
+            with environment.copies(case, within) as copies:
                 if copies is not None:
-                    self._describe(case, stage, copies.image)
+                    self._describe(case, environment, copies.image)
                     for step in (step for sources, step in STEPS.items() if sources & wanted):
-                        fields |= step(case, stage, copies, within)
+                        fields |= step(case, environment, copies, within)
             cost = meter.read()
-            reason = stolen(cost.steal_share, stage.limits)
+            reason = stolen(cost.steal_share, environment.limits)
             for metric in workload.metrics:
                 if (value := fields.get(metric.source, 0.0)) > 0:
                     yield sample(metric, value, number, workload, cost, reason)
 
-    def _describe(self, case: Case, stage: Stage, image: Prepared) -> None:
+    def _describe(self, case: Case, environment: Environment, image: Prepared) -> None:
         """What is the same every time is recorded once: the root's packages and the size of its tar."""
         if (case.workload, case.variant) in self._known or not image.root.tar.is_file():
             return
         self._known.add((case.workload, case.variant))
         packages = len(inventory.read(image.root.tar.parent).packages)
-        stage.record(case, "observed", what="root", packages=packages, tar=image.root.tar.stat().st_size)
+        environment.record(case, "observed", what="root", packages=packages, tar=image.root.tar.stat().st_size)
 
 
-def _carry(case: Case, stage: Stage, copies: Copies, deadline: Deadline) -> Fields:
+def _carry(case: Case, environment: Environment, copies: Copies, deadline: Deadline) -> Fields:
     """Make a copy, pack it, let it go, unpack the package and start from that.
 
     The transfer between two hosts is not timed: it is the network's. Nothing is flushed to the disk: as users see it.
     """
-    level = int(stage.workload(case.workload).parameters.get("level", LEVEL))
+    level = int(environment.workload(case.workload).parameters.get("level", LEVEL))
     package, found = copies.folder / PACKAGE, Fields()
     watch = _Watch()
     making = copies.built(deadline)
@@ -86,18 +86,18 @@ def _carry(case: Case, stage: Stage, copies: Copies, deadline: Deadline) -> Fiel
             copy = stack.enter_context(copies.loaded(source, deadline))
         found["import"] = watch.lap()
         package.unlink()
-        found["start"] = _first_start(case, stage, copy, deadline)
+        found["start"] = _first_start(case, environment, copy, deadline)
     return {**found, "deploy": found["import"] + found["start"]}
 
 
-def _first_start(case: Case, stage: Stage, copy: Prepared, deadline: Deadline) -> float:
-    """Seconds from asked until all that the instance starts is there."""
-    with stage.launch(case, Role.SUBJECT, "beacon", deadline, connected=False, image=copy) as instance:
-        instance.wait(Mark.READY, deadline)
-        return instance.wait(instance.last, deadline) - instance.wait(Mark.ASKED, deadline)
+def _first_start(case: Case, environment: Environment, copy: Prepared, deadline: Deadline) -> float:
+    """Seconds from requested until all that the instance starts is there."""
+    with environment.launch(case, Role.SUBJECT, "beacon", deadline, connected=False, image=copy) as instance:
+        instance.wait(Milestone.READY, deadline)
+        return instance.wait(instance.last, deadline) - instance.wait(Milestone.REQUESTED, deadline)
 
 
-def _clone(case: Case, stage: Stage, copies: Copies, deadline: Deadline) -> Fields:
+def _clone(case: Case, environment: Environment, copies: Copies, deadline: Deadline) -> Fields:
     """A clone that keeps only what is written to it, and one that shares nothing."""
     found, watch = Fields(), _Watch()
     if (linking := copies.linked(deadline)) is not None:
@@ -109,18 +109,18 @@ def _clone(case: Case, stage: Stage, copies: Copies, deadline: Deadline) -> Fiel
     return found
 
 
-def _grow(case: Case, stage: Stage, copies: Copies, deadline: Deadline) -> Fields:
+def _grow(case: Case, environment: Environment, copies: Copies, deadline: Deadline) -> Fields:
     """What is each instance's own once it has started, and what a file adds that it writes. None without linked clones:
     such instances write to nothing."""
     if copies.linked(deadline) is None:
         return {}
-    parameters = stage.workload(case.workload).parameters
+    parameters = environment.workload(case.workload).parameters
     count, mib = int(parameters.get("instances", INSTANCES)), int(parameters.get("write_mib", WRITE_MIB))
     with ExitStack() as stack:
-        launching = (stage.launch(case, Role.SUBJECT, "agent", deadline, connected=False) for _ in range(count))
+        launching = (environment.launch(case, Role.SUBJECT, "agent", deadline, connected=False) for _ in range(count))
         instances = [stack.enter_context(one) for one in launching]
         for instance in instances:
-            instance.wait(Mark.READY, deadline)
+            instance.wait(Milestone.READY, deadline)
             instance.wait(instance.last, deadline)
         before = [allocated(instance.files(deadline)) for instance in instances]
         for instance in instances:

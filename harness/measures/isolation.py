@@ -15,9 +15,9 @@ from harness.errors import TareError
 from harness.host import confinement
 from harness.host.cost import Cost
 from harness.host.tracing import Kind, Untraceable, traced
-from harness.measures.base import Stage
+from harness.measures.base import Environment
 from harness.measures.command import READY_SECONDS, run_in, sample, values_of
-from harness.model import Case, Mark, Role, Sample, Workload
+from harness.model import Case, Milestone, Role, Sample, Workload
 from harness.readers import gate
 from harness.runtimes.base import Command, Instance
 
@@ -35,23 +35,23 @@ SHOWN_DEVICES = 12
 class IsolationMeasure:
     """Gathers what separates an instance from its host."""
 
-    def measure(self, case: Case, stage: Stage, deadline: Deadline) -> Iterator[Sample]:
+    def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
         """One instance, asked and traced; see Measure.measure. What cannot be had makes no sample, and its reason is
         recorded."""
-        workload = stage.workload(case.workload)
-        with stage.launch(case, Role.SUBJECT, "agent", deadline) as instance:
-            instance.wait(Mark.READY, deadline.within(READY_SECONDS))
+        workload = environment.workload(case.workload)
+        with environment.launch(case, Role.SUBJECT, "agent", deadline) as instance:
+            instance.wait(Milestone.READY, deadline.within(READY_SECONDS))
             instance.wait(instance.last, deadline.within(READY_SECONDS))
             facts = instance.facts(deadline)
-            stage.record(case, "facts", facts=dict(facts))
-            meter = stage.meter()
+            environment.record(case, "facts", facts=dict(facts))
+            meter = environment.meter()
             seen = _asked(instance, deadline.within(workload.timeout))
             passed = instance.start(Command(argv=GATE), deadline).wait(deadline.within(workload.timeout))
             if passed.status != 0:
                 raise TareError("the gate failed", details=passed.stderr[-500:])
-            stage.keep(case, 0, passed, {})
+            environment.keep(case, 0, passed, {})
             serving = int(facts["pid"]) if facts.get("pid", "").isdigit() else None
-            reached = {kind: _reached(kind, serving, instance, workload, stage, deadline) for kind in KINDS}
+            reached = {kind: _reached(kind, serving, instance, workload, environment, deadline) for kind in KINDS}
             outside, unseen = _outside(serving)
             cost = meter.read()
         shared = seen["boot_id"] == BOOT_ID.read_text().strip()
@@ -60,7 +60,7 @@ class IsolationMeasure:
             counts |= {} if number is None else {f"host-{kind}": number}
             told[f"host {kind} reached"] = words
         told |= {"on the host": unseen} if unseen else {}
-        stage.record(case, "observed", what="isolation", shared_kernel=shared, told=told, counts=counts)
+        environment.record(case, "observed", what="isolation", shared_kernel=shared, told=told, counts=counts)
         yield from _samples(workload, counts, cost)
 
 
@@ -92,12 +92,17 @@ def _outside(serving: int | None) -> tuple[Mapping[str, str], str]:
 
 
 def _reached(
-    kind: Kind, serving: int | None, instance: Instance, workload: Workload, stage: Stage, deadline: Deadline
+    kind: Kind,
+    serving: int | None,
+    instance: Instance,
+    workload: Workload,
+    environment: Environment,
+    deadline: Deadline,
 ) -> tuple[float | None, str]:
     """How many different ones the job reaches in the host's kernel, by all that serve it; None with the reason."""
     if serving is None:
         return None, "unknown: the host cannot see which process serves it"
-    values = values_of(workload, stage)
+    values = values_of(workload, environment)
     try:
         with traced(kind, [serving]) as reached:
             run_in(instance, workload.argv, workload, values, deadline)

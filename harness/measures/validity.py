@@ -1,4 +1,4 @@
-"""The rules by which an iteration or a block is void: declared before any run, and blind to what it measured.
+"""The rules by which an iteration or a block is discarded: declared before any run, and blind to what it measured.
 
 The limits stand in the model (`Limits`), and a suite may declare others.
 """
@@ -15,50 +15,50 @@ CACHED_SHARE = 0.05
 """Most of what the host had cached of a variant's files that may stay so before a launch that is called cold."""
 
 WORK_SHARE = 0.02
-"""Least of one CPU that a neighbour must have used in a window beside it: with less it was no neighbour."""
+"""Least of one CPU that a aggressor must have used in a window beside it: with less it was no aggressor."""
 
 
 def overloaded(busy: float, cpus: int, limits: Limits) -> str:
-    """Why a block is void before it begins, or "": `busy` CPUs of `cpus` had other work."""
+    """Why a block is discarded before it begins, or "": `busy` CPUs of `cpus` had other work."""
     share = busy / cpus
     return f"host load: {share:.0%} of the CPUs were busy (limit {limits.load:.0%})" if share > limits.load else ""
 
 
 def frequency_moved(mhz: Sequence[float], limits: Limits) -> str:
-    """Why a block is void once all its iterations' frequencies are known, or ""."""
+    """Why a block is discarded once all its iterations' frequencies are known, or ""."""
     if not mhz or min(mhz) <= 0 or max(mhz) / min(mhz) - 1 <= limits.frequency:
         return ""
     return f"frequency: from {min(mhz):.0f} to {max(mhz):.0f} MHz within the block (limit {limits.frequency:.0%})"
 
 
 def stolen(share: float, limits: Limits) -> str:
-    """Why an iteration is void by steal, or "": `share` of the shape's CPU time."""
+    """Why an iteration is discarded by steal, or "": `share` of the shape's CPU time."""
     if share <= limits.steal:
         return ""
     return f"steal: {share:.0%} of the CPU's time was taken by the layer below (limit {limits.steal:.0%})"
 
 
 def not_cold(stayed: float) -> str:
-    """Why a launch is void as a cold one, or "": `stayed` is the share of what was cached that could not be dropped."""
+    """Why a cold launch is discarded, or "": `stayed` is the share of the cached bytes that could not be dropped."""
     if stayed <= CACHED_SHARE:
         return ""
     return f"cache: {stayed:.0%} of the variant's cached files stayed in memory (limit {CACHED_SHARE:.0%})"
 
 
 def absent(share: float, *, at_work: bool) -> str:
-    """Why a window beside a neighbour is void, or "": `share` of one CPU that it used meanwhile.
+    """Why a window beside a aggressor is discarded, or "": `share` of one CPU that it used meanwhile.
 
     `at_work` says that its command went on until it was ended, after the last window.
     """
     if not at_work:
-        return "neighbour: its command ended by itself"
+        return "aggressor: its command ended by itself"
     if share < WORK_SHARE:
-        return f"neighbour: it used {share:.1%} of a CPU in the window (least {WORK_SHARE:.0%})"
+        return f"aggressor: it used {share:.1%} of a CPU in the window (least {WORK_SHARE:.0%})"
     return ""
 
 
-def void_reason(clock: Clock, steal: float, proxy: float, limits: Limits) -> str:
-    """Why an iteration is void, or "" where it counts.
+def discard_reason(clock: Clock, steal: float, proxy: float, limits: Limits) -> str:
+    """Why an iteration is discarded, or "" where it counts.
 
     `clock` has the readings of its instance up to its end, `steal` is the share of the shape's CPU time that was
     stolen, `proxy` the CPU seconds of docker-proxy.

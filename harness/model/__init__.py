@@ -10,8 +10,8 @@ from harness.model.names import (
     Argument,
     Argv,
     Direction,
-    Mark,
     MeasureName,
+    Milestone,
     Name,
     Phase,
     Resource,
@@ -19,9 +19,9 @@ from harness.model.names import (
     Scale,
     Summary,
     VariantName,
+    aggressor_of,
     is_name,
     is_variant_name,
-    neighbour,
 )
 from harness.model.root import Available, Leftover, NetworkPlace, RootForms, SystemForm
 from harness.model.workload import Aggressor, Limits, Metric, Server, Stopping, Suite, Variant, Workload
@@ -41,9 +41,9 @@ __all__ = [
     "Direction",
     "Leftover",
     "Limits",
-    "Mark",
     "MeasureName",
     "Metric",
+    "Milestone",
     "Name",
     "NetworkPlace",
     "Phase",
@@ -62,7 +62,7 @@ __all__ = [
     "Variant",
     "VariantName",
     "Workload",
+    "aggressor_of",
     "is_name",
     "is_variant_name",
-    "neighbour",
 ]

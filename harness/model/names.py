@@ -20,7 +20,7 @@ def is_variant_name(text: str) -> bool:
     return VARIANT_NAME.fullmatch(text) is not None
 
 
-def neighbour(source: str) -> str:
+def aggressor_of(source: str) -> str:
     """The variant of a source such as `beside docker/bridge` (the slowdown that it causes); "" of any other source."""
     word, _, variant = source.partition(" ")
     return variant if word == "beside" and is_variant_name(variant) else ""
@@ -67,7 +67,7 @@ SOFTWARE = frozenset({"tcg", "qemu", "emulated"})
 """What a host runs on when it is itself emulated."""
 
 
-class Mark(StrEnum):
+class Milestone(StrEnum):
     """A named moment of an instance on the host's monotonic clock, in the order in which they come.
 
     Only a full system has `loader` (its firmware has started the boot loader), `loaded` (kernel and initramfs are in
@@ -76,7 +76,7 @@ class Mark(StrEnum):
     cgroup, root and a waiting process) and `started` (`runc start` has returned; that may come after `ready`).
     """
 
-    ASKED = "asked"
+    REQUESTED = "requested"
     CREATED = "created"
     NETWORK = "network"
     CONTAINER = "container"

@@ -52,7 +52,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aggressor:
-    """What the neighbour in an interference workload does until it is ended.
+    """What the aggressor in an interference workload does until it is ended.
 
     `argv` runs in it, or with a `server` in it at the peer; `prepare` runs in it beforehand.
     """
@@ -71,7 +71,7 @@ class Workload:
     `one` or `all` (every vCPU of the shape). `timeout` bounds one iteration and `prepare`, in seconds. `scratch_mib` is
     the disk space that the workload writes. `cache` says whether a launch finds its files in the host's page cache
     (`warm`: as the launch before left it; only boot workloads may be `cold`).
-    With an `aggressor` the command is the victim's, and the metrics say what of it is compared (see neighbour).
+    With an `aggressor` the command is the victim's, and the metrics say what of it is compared (see aggressor).
     Of a measure that runs no `argv`, the `parameters` are the measure's own (see harness.definitions.demands.MEASURES).
     """
 
@@ -117,8 +117,11 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Beyond which a block is void, as shares: `steal` of the measured CPUs' time, `load` of all CPUs before the block,
-    `frequency` between the arms of a block (one was throttled)."""
+    """Limits beyond which a block is discarded, as shares.
+
+    `steal` is of the measured CPUs' time, `load` of all CPUs before the block, `frequency` is the difference between
+    the arms of a block (one was throttled).
+    """
 
     steal: Annotated[float, Gt(0), Le(100)] = 0.10
     load: Annotated[float, Gt(0), Le(100)] = 0.75
@@ -130,7 +133,8 @@ class Suite:
     """A list of workloads, the variants for each resource, and the stopping rule (blocks).
 
     In `variants`, `{accelerator}` stands for what guests run on here (`kvm` or `tcg`). `parameters` overrides
-    workload parameters by name, `iterations` and `warmup` every workload's own; `limits` the rules that void a block.
+    workload parameters by name,
+    `iterations` and `warmup` every workload's own. `limits` are the rules that discard a block.
     The `ladder` is of variants that differ from the one before by one knob; they run every workload, beside `variants`.
     """
 

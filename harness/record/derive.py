@@ -86,32 +86,32 @@ def derive(folder: Path) -> None:
 
 
 def rows(events: Iterable[Event]) -> list[Row]:
-    """Every sample; those of a void block, or of an attempt that another replaced, are marked so."""
+    """Every sample; those of a discarded block, or of an attempt that another replaced, are marked so."""
     events = list(events)
     last = {e.data["block"]: e.data["attempt"] for e in events if e.event == "block-opened"}
-    closings = {(e.data["block"], e.data["attempt"]): e.data["void"] for e in events if e.event == "block-closed"}
+    closings = {(e.data["block"], e.data["attempt"]): e.data["discarded"] for e in events if e.event == "block-closed"}
 
     def judged(row: Row) -> Row:
-        void = closings.get((row.block, row.attempt), UNFINISHED)
+        discarded = closings.get((row.block, row.attempt), UNFINISHED)
         if row.attempt != last[row.block]:
-            void = "the block was run again"
-        return replace(row, valid=False, reason=f"block void: {void}") if void and row.valid else row
+            discarded = "the block was run again"
+        return replace(row, valid=False, reason=f"block discarded: {discarded}") if discarded and row.valid else row
 
     return [judged(row) for row in rows_of(events)]
 
 
 def manifest(events: Iterable[Event]) -> dict[str, Any]:
-    """What the report needs beside the samples: the run's opening, facts and marks of instances, voids, the end."""
+    """What the report needs beside the samples: set-up, facts and milestones of instances, discards, the end."""
     events = list(events)
     opened = next((e for e in events if e.event == "run-opened"), None)
     if opened is None:
         raise TareError("the journal has no run-opened event", hint="tare run")
     closed = [e for e in events if e.event == "run-closed"]
     facts = {e.data["variant"]: e.data["facts"] for e in events if e.event == "facts"}
-    voids = [
-        {"block": e.data["block"], "reason": e.data["void"]}
+    discards = [
+        {"block": e.data["block"], "reason": e.data["discarded"]}
         for e in events
-        if e.event == "block-closed" and e.data["void"]
+        if e.event == "block-closed" and e.data["discarded"]
     ]
     failures = [
         {"case": e.data["case"], "reason": e.data["failed"]}
@@ -134,7 +134,7 @@ def manifest(events: Iterable[Event]) -> dict[str, Any]:
         "beacon": _beacons(events),
         "cache": _caches(events),
         "observed": _observed(events),
-        "voids": voids,
+        "discards": discards,
         "failures": failures,
     }
 
@@ -149,7 +149,7 @@ def _clocks(events: Iterable[Event]) -> dict[str, dict[str, float]]:
 
 
 def _beacons(events: Iterable[Event]) -> dict[str, Any]:
-    """By variant: what telling each mark cost, or why that is not known, as it was measured last."""
+    """By variant: what telling each milestone cost, or why that is not known, as it was measured last."""
     return {
         e.data["variant"]: {"costs": e.data["costs"], "failed": e.data["failed"]} for e in events if e.event == "beacon"
     }
@@ -181,19 +181,19 @@ def _caches(events: Iterable[Event]) -> dict[str, dict[str, dict[str, float]]]:
 def _observed(events: Iterable[Event]) -> list[dict[str, Any]]:
     """What measures recorded for the report besides samples, in order; of a block only its last attempt's.
 
-    `void` says why its block is void, "" where it is not: facts outlive that, figures do not.
+    `discarded` says why its block is discarded, "" where it is not: facts outlive that, figures do not.
     """
     events = list(events)
     cases = {e.data["case"]: e.data for e in events if e.event == "case-opened"}
     last = {e.data["block"]: e.data["attempt"] for e in events if e.event == "block-opened"}
-    closings = {(e.data["block"], e.data["attempt"]): e.data["void"] for e in events if e.event == "block-closed"}
+    closings = {(e.data["block"], e.data["attempt"]): e.data["discarded"] for e in events if e.event == "block-closed"}
     found = [(cases[e.data["case"]], e.data) for e in events if e.event == "observed" and e.data["case"] in cases]
     return [
         {
             **data,
             "workload": case["workload"],
             "block": case["block"],
-            "void": closings.get((case["block"], case["attempt"]), UNFINISHED),
+            "discarded": closings.get((case["block"], case["attempt"]), UNFINISHED),
         }
         for case, data in found
         if case["attempt"] == last.get(case["block"])

@@ -31,7 +31,7 @@ class Row:
     """One sample as the CSV has it, in the CSV's order. `elapsed` and `steal` are seconds, `mhz` MHz.
 
     `parameters` is a JSON object as text (`parameters_text` makes it). A failed case has a row whose `value` is None,
-    `valid` False and `reason` says why; a voided one keeps its value.
+    `valid` False and `reason` says why; a discarded one keeps its value.
     """
 
     schema: int = SCHEMA

@@ -20,7 +20,7 @@ def render(run_directory: Path, *, formats: Sequence[str] = FORMATS, confidence:
 
 
 def summary(run_directory: Path, width: int = 100, *, confidence: float = 0.95) -> str:
-    """The overhead table and what was skipped, failed or voided, as text for a terminal `width` columns wide."""
+    """The overhead table and what was skipped, failed or discarded, as text for a terminal `width` columns wide."""
     from harness.report.writing import overview
 
     return overview(run_directory, width, confidence)

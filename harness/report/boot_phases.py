@@ -1,4 +1,4 @@
-"""Boot samples: which metric is which mark, and how long each phase between marks took."""
+"""Boot samples: which metric is which milestone, and how long each phase between milestones took."""
 
 import math
 import re
@@ -7,62 +7,64 @@ from typing import Any
 
 import pandas as pd
 
-from harness.model import Mark
+from harness.model import Milestone
 from harness.report import formatting
 from harness.report.stored_run import Stored
 
-MARKS = tuple(mark.value for mark in Mark)
-NAMED = re.compile(rf"(?:to-|asked-to-|boot-)?({'|'.join(MARKS)})")
+MILESTONES = tuple(milestone.value for milestone in Milestone)
+NAMED = re.compile(rf"(?:to-|requested-to-|boot-)?({'|'.join(MILESTONES)})")
 
 
-def mark_of(stored: Stored, workload: str, metric: str) -> str | None:
-    """The mark that a metric counts to, in seconds since asked; None for any other metric.
+def milestone_of(stored: Stored, workload: str, metric: str) -> str | None:
+    """The milestone that a metric counts to, in seconds since requested; None for any other metric.
 
-    By the metric's source in the manifest (`ready-asked`), without one by its name (`ready`, `to-ready`).
+    By the metric's source in the manifest (`ready-requested`), without one by its name (`ready`, `to-ready`).
     """
     if not workload.startswith("boot."):
         return None
     if source := stored.metric(workload, metric).get("source"):
         last, _, first = str(source).partition("-")
-        return last if first == "asked" and last in MARKS else None
+        return last if first == "requested" and last in MILESTONES else None
     named = NAMED.fullmatch(metric)
     return named[1] if named else None
 
 
 def boot_values(stored: Stored) -> pd.DataFrame:
-    """Block values of the `boot.` workloads' marks in seconds, with a `mark` column, in the marks' order."""
+    """Block values of the `boot.` workloads in seconds, with a `milestone` column, in the order of the milestones."""
     values = stored.values
-    marks = [mark_of(stored, str(workload), str(metric)) for workload, metric in values[["workload", "metric"]].values]
-    rows = values.assign(mark=pd.Series(marks, index=values.index, dtype=object))
-    rows = rows[rows["mark"].notna() & rows["unit"].isin(["s", "ms"])]
+    milestones = [
+        milestone_of(stored, str(workload), str(metric)) for workload, metric in values[["workload", "metric"]].values
+    ]
+    rows = values.assign(milestone=pd.Series(milestones, index=values.index, dtype=object))
+    rows = rows[rows["milestone"].notna() & rows["unit"].isin(["s", "ms"])]
     rows = rows.assign(
-        rank=rows["mark"].map(MARKS.index),
+        rank=rows["milestone"].map(MILESTONES.index),
         value=rows["value"].astype(float).where(rows["unit"] == "s", rows["value"].astype(float) / 1000),
     )
     return rows.sort_values("rank", kind="stable")
 
 
 def phases(rows: pd.DataFrame) -> dict[str, float]:
-    """Seconds from the mark before to each mark, by median block value, for one variant's rows, as time has them.
+    """Seconds from the previous milestone to each milestone, by median block value, for one variant's rows.
 
-    That may not be the marks' own order: a container's daemons say that it has started after its first word.
+    That may not be the milestones' own order: a container's daemons say that it has started after its first word.
     """
-    medians = rows.groupby("mark", sort=False)["value"].median().sort_values(kind="stable")
+    medians = rows.groupby("milestone", sort=False)["value"].median().sort_values(kind="stable")
     return dict(zip(medians.index, medians.diff().fillna(medians).tolist(), strict=True))
 
 
-def last_mark(rows: pd.DataFrame) -> str:
-    """The mark that ends one variant's boot: `service`, else `ready`, else what came last."""
+def last_milestone(rows: pd.DataFrame) -> str:
+    """The milestone that ends one variant's boot: `service`, else `ready`, else what came last."""
     seen = list(phases(rows))
-    return next((mark for mark in ("service", "ready") if mark in seen), seen[-1])
+    return next((milestone for milestone in ("service", "ready") if milestone in seen), seen[-1])
 
 
 def until_last(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows without the marks that came after the one that ends their variant's boot."""
+    """The rows without the milestones that came after the one that ends their variant's boot."""
     kept = []
     for _, own in rows.groupby(["variant", "accelerator"], sort=False):
-        marks = list(phases(own))
-        kept.append(own[own["mark"].isin(marks[: marks.index(last_mark(own)) + 1])])
+        milestones = list(phases(own))
+        kept.append(own[own["milestone"].isin(milestones[: milestones.index(last_milestone(own)) + 1])])
     return pd.concat(kept) if kept else rows
 
 
@@ -92,7 +94,7 @@ def _unheard(stored: Stored) -> Iterator[str]:
     for variant, facts in stored.mapping("instances").items():
         said = facts.get("containerd_events") if isinstance(facts, dict) else None
         if variant in booted and said not in (None, "heard"):
-            yield f"The marks container, task and started of {variant} are not available: {said}."
+            yield f"The milestones container, task and started of {variant} are not available: {said}."
 
 
 def _cold(stored: Stored) -> Iterator[str]:

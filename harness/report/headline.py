@@ -78,7 +78,7 @@ def _dearest(rows: Sequence[Overhead]) -> str:
 
 def _boot(stored: Stored) -> Iterator[str]:
     rows = boot_values(stored)
-    for workload, part in rows[rows["mark"] == "ready"].groupby("workload", sort=False):
+    for workload, part in rows[rows["milestone"] == "ready"].groupby("workload", sort=False):
         said = []
         who = part[["variant", "accelerator"]].drop_duplicates().itertuples(index=False, name=None)
         for variant, accelerator in sorted(who, key=lambda pair: formatting.order(pair[0], pair[1], stored.baseline)):
@@ -87,7 +87,7 @@ def _boot(stored: Stored) -> Iterator[str]:
             if not formatting.emulated(str(accelerator)):
                 said.append(f"{variant} {formatting.estimated(whole, 's')} (n = {whole.n})")
         if said:
-            yield f"{workload}, from asked to ready: {'; '.join(said)}."
+            yield f"{workload}, from requested to ready: {'; '.join(said)}."
 
 
 def _emulated(stored: Stored) -> Iterator[str]:
@@ -114,9 +114,9 @@ def _emulated(stored: Stored) -> Iterator[str]:
 def _gaps(stored: Stored) -> Iterator[str]:
     rows = stored.samples[(stored.samples["role"] == "subject") & (stored.samples["phase"] != "warmup")]
     failed = rows[rows["value"].isna()][["workload", "variant", "block"]].drop_duplicates()
-    void = rows[rows["value"].notna() & ~rows["valid"].astype(bool)][["workload", "block"]].drop_duplicates()
+    discarded = rows[rows["value"].notna() & ~rows["valid"].astype(bool)][["workload", "block"]].drop_duplicates()
     skipped = len(stored.entries("skips"))
-    counts = ((len(failed), "failed cases"), (len(void), "voided blocks"), (skipped, "skips"))
+    counts = ((len(failed), "failed cases"), (len(discarded), "discarded blocks"), (skipped, "skips"))
     said = [f"{what}: {count}" for count, what in counts if count]
     if said:
         yield f"Not all was measured: {'; '.join(said)}. The reasons are below."

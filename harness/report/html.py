@@ -28,7 +28,7 @@ def page(stored: Stored, plots: Sequence[Plot], verdicts: Sequence[Verdict]) -> 
     """The page's text; `verdicts` are those on the run's claims."""
     overhead = run_tables.overhead_table(stored)
     compared = [group.title.split(" · ")[0] for group in overhead.groups]
-    # Where every block was void nothing is compared, and what was observed is still there.
+    # Where every block was discarded nothing is compared, and what was observed is still there.
     resources = list(dict.fromkeys([*compared, *(name for name in CHAPTERS if stored.observed(name))]))
     return (
         environment()
@@ -59,7 +59,7 @@ def page(stored: Stored, plots: Sequence[Plot], verdicts: Sequence[Verdict]) -> 
             parity_notes=run_tables.parity_notes(stored),
             lone=run_tables.parity_table(stored, shared=False),
             skips=run_tables.skips_table(stored),
-            voids=run_tables.voids_table(stored),
+            discards=run_tables.voids_table(stored),
             workloads=run_tables.workloads_table(stored),
             host=run_tables.host_table(stored),
             command=command_line(stored),

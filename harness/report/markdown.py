@@ -72,7 +72,7 @@ def _lines(stored: Stored, plots: Sequence[Plot], verdicts: Sequence[Verdict], p
         ("Efficiency: work for one CPU second of the host", "", efficiency_table(stored)),
         ("Parity: facts that differ between the variants", "parity", run_tables.parity_table(stored)),
         ("Not run here", "", run_tables.skips_table(stored)),
-        ("Failed and voided", "", run_tables.voids_table(stored)),
+        ("Failed and discarded", "", run_tables.voids_table(stored)),
         ("Host and versions", "", run_tables.host_table(stored)),
     ):
         if not one.empty:

@@ -70,9 +70,9 @@ def _all(stored: Stored) -> Iterator[tuple[str, str, str, Figure | None]]:
         )
         alt = f"{resource}: block values and iterations as deviations from each variant's median"
         yield "distribution", resource, alt, spread(f"{resource}: distributions", mine, all_mine, stored.baseline)
-    for workload, marks in boot_values(stored).groupby("workload", sort=False):
-        figure = timeline(str(workload), marks, stored.baseline, stored.confidence)
-        yield "boot", str(workload), f"{workload}: seconds from asked to each mark, per variant", figure
+    for workload, milestones in boot_values(stored).groupby("workload", sort=False):
+        figure = timeline(str(workload), milestones, stored.baseline, stored.confidence)
+        yield "boot", str(workload), f"{workload}: seconds from requested to each milestone, per variant", figure
     for workload, metric, steps in ladder(stored):
         alt = f"{workload} {metric}, knob by knob: {_words([step.whole for step in steps])}"
         yield "ladder", f"{workload}-{metric}", alt, waterfall(workload, metric, steps, stored.confidence)

@@ -9,7 +9,7 @@ import pandas as pd
 from harness.analysis.intervals import geometric
 from harness.analysis.overhead import NO_VERDICT, Overhead
 from harness.report import formatting
-from harness.report.boot_phases import boot_values, mark_of, phases
+from harness.report.boot_phases import boot_values, milestone_of, phases
 from harness.report.stored_run import Stored
 from harness.report.table import Group, Section, Table, plain
 
@@ -83,12 +83,12 @@ def host_cost_table(stored: Stored) -> Table:
 
 
 def _worth_showing(stored: Stored, found: Overhead) -> bool:
-    """A mark that the baseline does not have (a guest's kernel) has no ratio; the boot table shows its seconds. Nor has
-    a size that it does not have (a guest's RAM), which footprint's chapter shows."""
+    """Whether the figure has a ratio: the baseline has no `kernel` milestone (the boot table shows its seconds) and no
+    guest RAM (the footprint chapter shows it)."""
     if found.workload.startswith("footprint."):
         return found.overhead is not None
-    mark = mark_of(stored, found.workload, found.metric)
-    return mark is None or (found.overhead is not None and mark in ("ready", "service"))
+    milestone = milestone_of(stored, found.workload, found.metric)
+    return milestone is None or (found.overhead is not None and milestone in ("ready", "service"))
 
 
 def _grouped(stored: Stored, title: str, shown: Iterable[Overhead]) -> Table:
@@ -139,7 +139,7 @@ def _overhead_row(found: Overhead) -> tuple[str, ...]:
 
 
 def boot_table(stored: Stored) -> Table:
-    """Seconds from asked to each mark (geometric mean of the block values and its interval), per workload."""
+    """Seconds from requested to each milestone (geometric mean of the block values and its interval), per workload."""
     values = boot_values(stored)
     groups = []
     for workload, rows in values.groupby("workload", sort=False):
@@ -147,7 +147,7 @@ def boot_table(stored: Stored) -> Table:
             label = " · emulated (tcg)" if emulated else ""
             sections = tuple(_boot_sections(stored, part))
             groups.append(Group(title=f"{workload}{label}", sections=sections, emulated=bool(emulated)))
-    columns = ("variant", "mark", f"since asked [{100 * stored.confidence:g} %]", "of it, this phase", "n")
+    columns = ("variant", "milestone", f"since requested [{100 * stored.confidence:g} %]", "of it, this phase", "n")
     return Table(title="Boot", columns=columns, numeric=frozenset(columns[2:]), groups=tuple(groups))
 
 
@@ -157,11 +157,11 @@ def _boot_sections(stored: Stored, rows: pd.DataFrame) -> Iterable[Section]:
         own = rows[(rows["variant"] == variant) & (rows["accelerator"] == accelerator)]
         spans = phases(own)
         cells: list[tuple[str, ...]] = []
-        for mark, phase in spans.items():
-            result = geometric(own[own["mark"] == mark]["value"].tolist(), stored.confidence)
+        for milestone, phase in spans.items():
+            result = geometric(own[own["milestone"] == milestone]["value"].tolist(), stored.confidence)
             name = str(variant) if not cells else ""
             n = str(result.n if result else 0)
-            cells.append((name, mark, formatting.estimated(result, "s"), formatting.humane(phase, "s"), n))
+            cells.append((name, milestone, formatting.estimated(result, "s"), formatting.humane(phase, "s"), n))
         yield Section(title="", rows=tuple(cells))
 
 
@@ -198,7 +198,7 @@ def parity_notes(stored: Stored) -> list[str]:
     return [
         f"{WEIGHED} names the control groups around an instance, from the top of the host's hierarchy down, that have "
         "another CPU weight than the kernel's default. CPU time that several groups want is divided by their weights: "
-        "beside a neighbour, or on CPUs that they share, variants of different weights are not compared fairly."
+        "beside a aggressor, or on CPUs that they share, variants of different weights are not compared fairly."
     ]
 
 
@@ -221,18 +221,18 @@ def skips_table(stored: Stored) -> Table:
 
 
 def voids_table(stored: Stored) -> Table:
-    """Failed cases and voided blocks with their reasons, of each block's last attempt; their rows stay in the CSV."""
+    """Failed cases and discarded blocks with their reasons (last attempt of each block); their rows stay in the CSV."""
     samples = stored.samples[stored.samples["role"] == "subject"]
     last = samples.groupby(["workload", "block"])["attempt"].transform("max")
     samples = samples[samples["attempt"].fillna(1) == last.fillna(1)]
     failed = samples[samples["value"].isna() & (samples["phase"] != "warmup")]
     invalid = samples[samples["value"].notna() & ~samples["valid"].astype(bool)]
-    rows = [*_reasons("failed", failed), *_reasons("voided", invalid)]
+    rows = [*_reasons("failed", failed), *_reasons("discarded", invalid)]
     known = {f"{block:g}" for block in invalid["block"]} | {f"{block:g}" for block in failed["block"]}
-    for entry in stored.entries("voids"):
+    for entry in stored.entries("discards"):
         if isinstance(entry, dict) and (block := str(entry.get("block", ""))) not in known:
-            rows.append(("voided", str(entry.get("workload", "")), "all", block, str(entry.get("reason", ""))))
-    return plain("Failed and voided", ("what", "workload", "variant", "blocks", "reason"), rows)
+            rows.append(("discarded", str(entry.get("workload", "")), "all", block, str(entry.get("reason", ""))))
+    return plain("Failed and discarded", ("what", "workload", "variant", "blocks", "reason"), rows)
 
 
 def _reasons(kind: str, rows: pd.DataFrame) -> list[tuple[str, ...]]:

@@ -37,7 +37,7 @@ PHASES = {
     "ready": "#1f4e82",
     "service": "#12304f",
 }
-"""Boot phases by the mark that ends them: one hue, later is darker."""
+"""Boot phases by the milestone that ends them: one hue, later is darker."""
 
 APART = "emulated (tcg): software emulation, says nothing about KVM guests; axis of its own"
 

@@ -1,4 +1,4 @@
-"""Boot marks as a timeline: one bar per variant, a segment per phase, the interval of the last mark as a whisker."""
+"""Boot milestones as a timeline: a bar per variant, a segment per phase, the last milestone's interval as a whisker."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from matplotlib.patheffects import withStroke
 
 from harness.analysis.intervals import geometric
 from harness.report import formatting, style
-from harness.report.boot_phases import last_mark, phases, until_last
+from harness.report.boot_phases import last_milestone, phases, until_last
 
 LINE = 0.42
 LEGEND_COLUMNS, LEGEND_LINE = 6, 0.2
@@ -25,14 +25,14 @@ def timeline(workload: str, rows: pd.DataFrame, baseline: str, confidence: float
     split = ([pair for pair in seen if formatting.emulated(pair[1]) == apart] for apart in (False, True))
     parts = [part for part in split if part]
     rows = until_last(rows)
-    marks = [mark for mark in style.PHASES if mark in set(rows["mark"])]
-    above, axis, top = 0.98 + LEGEND_LINE * ((len(marks) - 1) // LEGEND_COLUMNS), 0.6, 0.32
+    milestones = [milestone for milestone in style.PHASES if milestone in set(rows["milestone"])]
+    above, axis, top = 0.98 + LEGEND_LINE * ((len(milestones) - 1) // LEGEND_COLUMNS), 0.6, 0.32
     apart = [top if formatting.emulated(part[0][1]) else 0.0 for part in parts]
     height = above + sum(len(part) * LINE + axis + extra for part, extra in zip(parts, apart, strict=True))
     figure = Figure(figsize=(style.WIDTH, height))
-    note = f"segments: median phases; whisker: {100 * confidence:g} % interval of the last mark over n blocks"
-    style.head(figure, f"{style.short(workload, 50)}: seconds from asked to each mark", note)
-    _legend(figure, marks, 1 - 0.55 / height)
+    note = f"segments: median phases; whisker: {100 * confidence:g} % interval of the last milestone over n blocks"
+    style.head(figure, f"{style.short(workload, 50)}: seconds from requested to each milestone", note)
+    _legend(figure, milestones, 1 - 0.55 / height)
     left = (0.25 + 0.08 * max(len(style.short(variant, 24)) for variant, _ in seen)) / style.WIDTH
     at = height - above
     for part, extra in zip(parts, apart, strict=True):
@@ -46,8 +46,10 @@ def timeline(workload: str, rows: pd.DataFrame, baseline: str, confidence: float
     return figure
 
 
-def _legend(figure: Figure, marks: list[str], top: float) -> None:
-    patches = [Patch(fc=style.PHASES[mark], ec=style.INK, lw=0.4, label=f"until {mark}") for mark in marks]
+def _legend(figure: Figure, milestones: list[str], top: float) -> None:
+    patches = [
+        Patch(fc=style.PHASES[milestone], ec=style.INK, lw=0.4, label=f"until {milestone}") for milestone in milestones
+    ]
     # A legend fills its columns one by one, and is read line by line.
     patches = [one for column in range(LEGEND_COLUMNS) for one in patches[column::LEGEND_COLUMNS]]
     figure.legend(
@@ -68,11 +70,13 @@ def _bars(axes: Axes, rows: pd.DataFrame, part: list[tuple[str, str]], confidenc
         own = rows[(rows["variant"] == variant) & (rows["accelerator"] == accelerator)]
         begin = 0.0
         hatch = "////" if formatting.emulated(accelerator) else None
-        for mark, seconds in phases(own).items():
+        for milestone, seconds in phases(own).items():
             edge = style.PAPER if hatch else style.INK
-            axes.barh(line, seconds, left=begin, height=0.5, color=style.PHASES[mark], hatch=hatch, ec=edge, lw=0.4)
+            axes.barh(
+                line, seconds, left=begin, height=0.5, color=style.PHASES[milestone], hatch=hatch, ec=edge, lw=0.4
+            )
             begin += seconds
-        last = own[own["mark"] == last_mark(own)]
+        last = own[own["milestone"] == last_milestone(own)]
         whole = geometric(last["value"].astype(float).tolist(), confidence)
         end = whole.high if whole and whole.high is not None else begin
         if whole and whole.low is not None:
@@ -88,5 +92,5 @@ def _bars(axes: Axes, rows: pd.DataFrame, part: list[tuple[str, str]], confidenc
     axes.set_yticks([])
     axes.grid(axis="x", color=style.GRID, lw=0.7)
     axes.set_axisbelow(True)
-    axes.set_xlabel("seconds since asked", color=style.MUTED)
+    axes.set_xlabel("seconds since requested", color=style.MUTED)
     axes.spines[["left", "right", "top"]].set_visible(False)

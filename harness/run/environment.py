@@ -1,4 +1,4 @@
-"""The stage of a run, with daemons, root, rig and runtimes; measures launch their instances on it (see staging)."""
+"""The environment of a run: daemons, root, rig and runtimes; measures launch their instances in it (see run.setup)."""
 
 import contextlib
 import dataclasses
@@ -50,8 +50,8 @@ Say = Callable[[str], None]
 
 
 @dataclass(kw_only=True)
-class Stage:
-    """What measures find; see harness.measures.base.Stage."""
+class Environment:
+    """What measures find; see harness.measures.base.Environment."""
 
     run: str
     folder: Path
@@ -231,7 +231,7 @@ class Stage:
         return HostMeter(self.shape.cpus, self.idle)
 
     def record(self, case: Case, event: str, **data: object) -> None:
-        """Journal something that is no sample: facts, marks."""
+        """Journal something that is no sample: facts, milestones."""
         self.journal.append(event, case=case.id, variant=case.variant, **data)
 
     def keep(self, case: Case, iteration: int, output: RawOutput, counters: Mapping[str, float]) -> None:

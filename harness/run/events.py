@@ -8,16 +8,16 @@ from harness.host.facts import HostFacts
 from harness.model import Case, Sample, Workload
 from harness.record.journal import now
 from harness.record.row import Row, parameters_text
-from harness.run.environment import Stage
+from harness.run.environment import Environment
 from harness.run.plan import Plan
 from harness.run.request import Request
 
 
-def opened(request: Request, facts: HostFacts, stage: Stage, plan: Plan) -> dict[str, object]:
+def opened(request: Request, facts: HostFacts, environment: Environment, plan: Plan) -> dict[str, object]:
     """What the run-opened event says: all that a resume or a reader of the manifest must know."""
     return {
         "tare": __version__,
-        "run": stage.run,
+        "run": environment.run,
         "suite": request.suite.name,
         "workloads_dir": str(request.workloads_dir),
         "variants": request.variants,
@@ -26,20 +26,20 @@ def opened(request: Request, facts: HostFacts, stage: Stage, plan: Plan) -> dict
         "baseline": request.baseline,
         "command_line": request.command_line,
         "host": asdict(facts),
-        "shape": str(stage.shape),
-        "harness_cpus": stage.allotment.harness_cpus,
-        "notes": [*stage.allotment.notes, *stage.daemons.notes, *stage.notes],
-        "root": stage.root.digest,
-        "system": stage.root.system.digest if stage.root.system else "",
-        "versions": stage.versions(),
-        "rig": stage.rig_facts(),
+        "shape": str(environment.shape),
+        "harness_cpus": environment.allotment.harness_cpus,
+        "notes": [*environment.allotment.notes, *environment.daemons.notes, *environment.notes],
+        "root": environment.root.digest,
+        "system": environment.root.system.digest if environment.root.system else "",
+        "versions": environment.versions(),
+        "rig": environment.rig_facts(),
         "plan": [asdict(block) for block in plan.blocks],
         "skips": [asdict(skip) for skip in plan.skips],
         "workloads": {name: asdict(workload) for name, workload in plan.workloads.items()},
         "stopping": asdict(request.stopping),
         "limits": asdict(request.suite.limits),
-        "ladder": request.suite.on(stage.guests_on).ladder,
-        "options": {name: dict(stage.catalog.variants[name].options) for name in _planned(plan)},
+        "ladder": request.suite.on(environment.guests_on).ladder,
+        "options": {name: dict(environment.catalog.variants[name].options) for name in _planned(plan)},
     }
 
 
@@ -75,13 +75,15 @@ def failed(workload: Workload, reason: str) -> Iterator[Sample]:
         )
 
 
-def row(request: Request, facts: HostFacts, stage: Stage, case: Case, workload: Workload, one: Sample) -> Row:
+def row(
+    request: Request, facts: HostFacts, environment: Environment, case: Case, workload: Workload, one: Sample
+) -> Row:
     """A sample with all that the CSV says beside it."""
-    prepared = stage.subjects.get(case.id)
-    shape = prepared.shape if prepared else stage.shape
-    instance = stage.instances.get(case.id)
+    prepared = environment.subjects.get(case.id)
+    shape = prepared.shape if prepared else environment.shape
+    instance = environment.instances.get(case.id)
     return Row(
-        run=stage.run,
+        run=environment.run,
         suite=request.suite.name,
         host=facts.fingerprint,
         host_virtualized=facts.host_virtualized,
@@ -96,7 +98,7 @@ def row(request: Request, facts: HostFacts, stage: Stage, case: Case, workload: 
         instance=instance.name if instance else "",
         role=one.role.value,
         variant=case.variant,
-        runtime=stage.catalog.variants[case.variant].runtime,
+        runtime=environment.catalog.variants[case.variant].runtime,
         accelerator=prepared.accelerator.value if prepared else "",
         image=prepared.image if prepared else "",
         kernel=instance.kernel if instance else "",

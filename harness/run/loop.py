@@ -1,4 +1,4 @@
-"""A run: opens the stage, plans, and is the only loop over blocks and cases; every sample goes to the journal."""
+"""A run: opens the environment, plans, and is the only loop over blocks and cases; every sample goes to the journal."""
 
 import dataclasses
 import re
@@ -27,10 +27,10 @@ from harness.rig.cpus import choose_shape
 from harness.rig.lock import host_lock
 from harness.run import events as entries
 from harness.run import stopping
-from harness.run.environment import ROOT, Stage
+from harness.run.environment import ROOT, Environment
 from harness.run.plan import Plan, case_seconds, extended, make_plan
 from harness.run.request import Request
-from harness.run.setup import open_stage
+from harness.run.setup import open_environment
 from harness.runtimes.catalog import Catalog, load_catalog
 
 IDLE_SECONDS = 0.3
@@ -88,27 +88,33 @@ def execute(request: Request, progress: Progress) -> Outcome:
         stack.callback(paths.give_to_caller, folder)
         journal = stack.enter_context(Journal.reopen(folder) if earlier else Journal.create(folder))
         catalog = _needed(load_catalog(), request)
-        stage = stack.enter_context(open_stage(run, folder, journal, catalog, allotment, progress.say))
-        plan = _planned(request, stage, progress)
-        opened = entries.opened(request, facts, stage, plan)
+        environment = stack.enter_context(open_environment(run, folder, journal, catalog, allotment, progress.say))
+        plan = _planned(request, environment, progress)
+        opened = entries.opened(request, facts, environment, plan)
         if earlier:
             earlier.check(opened)
         progress.plan(plan)
-        stage.workloads, stage.limits = _patient(plan.workloads, facts), request.suite.limits
-        stage.patience = _patience(facts)
+        environment.workloads, environment.limits = _patient(plan.workloads, facts), request.suite.limits
+        environment.patience = _patience(facts)
         if earlier:
             plan = dataclasses.replace(plan, blocks=(*plan.blocks, *earlier.further))
-        return _Loop(request, stage, plan, facts, progress, time.monotonic() - began).run(opened, earlier)
+        return _Loop(request, environment, plan, facts, progress, time.monotonic() - began).run(opened, earlier)
 
 
 class _Loop:
     """The loop over blocks and cases."""
 
     def __init__(
-        self, request: Request, stage: Stage, plan: Plan, facts: HostFacts, progress: Progress, opening: float
+        self,
+        request: Request,
+        environment: Environment,
+        plan: Plan,
+        facts: HostFacts,
+        progress: Progress,
+        opening: float,
     ) -> None:
         self._request = request
-        self._stage = stage
+        self._environment = environment
         self._plan = plan
         self._facts = facts
         self._progress = progress
@@ -122,7 +128,7 @@ class _Loop:
 
     def run(self, opened: Mapping[str, object], earlier: "derive.Earlier | None") -> Outcome:
         """Every block that is not finished yet; what was measured is derived whatever ends the loop."""
-        journal, status = self._stage.journal, "broken"
+        journal, status = self._environment.journal, "broken"
         journal.append("run-resumed" if earlier else "run-opened", **opened)
         try:
             at, stages = 0, earlier.stages if earlier else 0
@@ -140,31 +146,31 @@ class _Loop:
             status = "interrupted"
         finally:
             journal.append("run-closed", status=status, failed=self._failed)
-            derive.derive(self._stage.folder)
-        return Outcome(directory=self._stage.folder, failed=self._failed, interrupted=status == "interrupted")
+            derive.derive(self._environment.folder)
+        return Outcome(directory=self._environment.folder, failed=self._failed, interrupted=status == "interrupted")
 
     def _continue(self, stages: int) -> int:
         """Let the stopping rule speak, and plan what it asks for. Returns how often it has spoken."""
-        events = journals.read(self._stage.folder)
+        events = journals.read(self._environment.folder)
         step = stopping.next_step(self._request.stopping, events, self._request.baseline, stages, spent=self._opening)
         if step is None:
             return stages
         longer = extended(self._plan, step.wanted)
         more = longer.blocks[len(self._plan.blocks) :]
-        self._stage.journal.append("stage-closed", **asdict(step), blocks=[asdict(block) for block in more])
+        self._environment.journal.append("stage-closed", **asdict(step), blocks=[asdict(block) for block in more])
         self._plan = longer
         self._progress.extended(len(longer.blocks), step.why)
         return stages + 1
 
     def _block(self, block: Block, attempt: int) -> None:
-        """Every variant once, adjacent in time; one void case voids the block, since its pairs are lost."""
-        journal = self._stage.journal
-        self._stage.idle = idle_rate(IDLE_SECONDS)
-        journal.append("block-opened", block=block.number, attempt=attempt, load=self._stage.idle)
-        voids: list[str] = []
+        """Every variant once, adjacent in time; one discarded case discards the block, since its pairs are lost."""
+        journal = self._environment.journal
+        self._environment.idle = idle_rate(IDLE_SECONDS)
+        journal.append("block-opened", block=block.number, attempt=attempt, load=self._environment.idle)
+        discards: list[str] = []
         self._mhz = []
-        if reason := overloaded(self._stage.idle, self._facts.logical_cpus, self._stage.limits):
-            voids.append(reason)
+        if reason := overloaded(self._environment.idle, self._facts.logical_cpus, self._environment.limits):
+            discards.append(reason)
         for position, variant in enumerate(block.variants):
             cast = {Role.SUBJECT: variant}
             if self._plan.workloads[block.workload].server:
@@ -177,46 +183,48 @@ class _Loop:
                 cast=cast,
                 seed=self._plan.seed,
             )
-            voids += self._case(case)
-        if reason := frequency_moved(self._mhz, self._stage.limits):
-            voids.append(reason)
-        journal.append("block-closed", block=block.number, attempt=attempt, void="; ".join(dict.fromkeys(voids)))
+            discards += self._case(case)
+        if reason := frequency_moved(self._mhz, self._environment.limits):
+            discards.append(reason)
+        journal.append(
+            "block-closed", block=block.number, attempt=attempt, discarded="; ".join(dict.fromkeys(discards))
+        )
 
     def _case(self, case: Case) -> list[str]:
-        """One case to its end; its failure is recorded and the run goes on. Returns the reasons that void the block."""
+        """Run one case; record its failure and go on. Returns the reasons for which the block is discarded."""
         total = self._plan.cases
         self._progress.case_started(case, self._done, total, self._eta())
         began = time.monotonic()
-        workload = self._stage.workloads[case.workload]
-        self._stage.journal.append("case-opened", case=case.id, **entries.case(case))
-        voids: list[str] = []
+        workload = self._environment.workloads[case.workload]
+        self._environment.journal.append("case-opened", case=case.id, **entries.case(case))
+        discards: list[str] = []
         reason: str | None = None
         try:
             deadline = Deadline.after(self._patience * CASE_SECONDS)
-            for one in self._measures[workload.measure].measure(case, self._stage, deadline):
+            for one in self._measures[workload.measure].measure(case, self._environment, deadline):
                 self._keep(case, workload, one)
                 if one.mhz is not None and one.phase == "measured":
                     self._mhz.append(one.mhz)
                 if not one.valid and one.phase == "measured":
-                    voids.append(f"{case.variant}: {one.reason}")
+                    discards.append(f"{case.variant}: {one.reason}")
         except TareError as error:
             reason = error.brief + (f": {error.details}" if error.details else "")
             self._failed += 1
             for one in entries.failed(workload, reason):
                 self._keep(case, workload, one)
-        self._stage.journal.append("case-closed", case=case.id, failed=reason or "")
+        self._environment.journal.append("case-closed", case=case.id, failed=reason or "")
         self._done += 1
         self._spent += time.monotonic() - began
         self._progress.case_ended(case, reason)
-        return voids
+        return discards
 
     def _keep(self, case: Case, workload: Workload, one: Sample) -> None:
-        row = entries.row(self._request, self._facts, self._stage, case, workload, one)
-        self._stage.journal.append("sample", **asdict(row))
+        row = entries.row(self._request, self._facts, self._environment, case, workload, one)
+        self._environment.journal.append("sample", **asdict(row))
 
     def _eta(self) -> float:
         """Seconds left: the estimate of what remains, corrected by how the estimate did so far."""
-        variants = self._stage.catalog.variants
+        variants = self._environment.catalog.variants
         costs = [
             case_seconds(self._plan.workloads[block.workload], variant, variants)
             for block in self._plan.blocks
@@ -248,35 +256,35 @@ def _needed(catalog: Catalog, request: Request) -> Catalog:
     return dataclasses.replace(catalog, runtimes=kept)
 
 
-def _planned(request: Request, stage: Stage, progress: Progress) -> Plan:
+def _planned(request: Request, environment: Environment, progress: Progress) -> Plan:
     """The plan of the first stage; roots of other recipes and the full system are made once it is known that something
     needs them."""
-    plan = _plan(request, stage)
+    plan = _plan(request, environment)
     recipes = {str(workload.parameters.get("recipe", ROOT)) for workload in plan.workloads.values()} - {ROOT}
     names = {name for block in plan.blocks for name in block.variants}
-    system = any(stage.catalog.variants[name].form == "system" for name in names)
+    system = any(environment.catalog.variants[name].form == "system" for name in names)
     for recipe in sorted(recipes):
-        stage.make_root(recipe, progress.say, system=system)
+        environment.make_root(recipe, progress.say, system=system)
     if system:
-        stage.make_system(progress.say)
-    return _plan(request, stage) if system or recipes else plan
+        environment.make_system(progress.say)
+    return _plan(request, environment) if system or recipes else plan
 
 
-def _plan(request: Request, stage: Stage) -> Plan:
+def _plan(request: Request, environment: Environment) -> Plan:
     """The plan of the first stage for what is available here."""
-    availability = stage.availability()
+    availability = environment.availability()
 
     def plan(blocks: int | None) -> Plan:
         return make_plan(
             request.suite,
             request.workloads,
-            stage.catalog.variants,
+            environment.catalog.variants,
             availability,
-            stage.shape,
-            stage.guests_on,
+            environment.shape,
+            environment.guests_on,
             only_variants=request.variants,
             only_workloads=request.only_workloads,
-            obstacle=stage.obstacle,
+            obstacle=environment.obstacle,
             blocks=blocks,
             seed=request.seed,
         )

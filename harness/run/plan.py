@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from harness.definitions.demands import MEASURES
 from harness.definitions.toml_file import short, suggest
 from harness.errors import bad_input
-from harness.model import Available, Block, Shape, Skip, Suite, Variant, Workload, neighbour
+from harness.model import Available, Block, Shape, Skip, Suite, Variant, Workload, aggressor_of
 
 LAUNCH_SECONDS = {"native": 0.3, "docker": 1.5, "libvirt": 5.0, "uml": 4.0, "fake": 0.01}
 """Launch, settle and end of one instance by runtime, for the estimate only: pictures of size seen on one small host."""
@@ -22,8 +22,8 @@ SECTION_SECONDS = 1.0
 IMAGE_SECONDS = 8.0
 """One of an image that is made, packed, unpacked and started."""
 PREPARE_SECONDS = 1.0
-NEIGHBOUR_SECONDS = 4.0
-"""Launch and end of a neighbour, of whatever variant."""
+AGGRESSOR_SECONDS = 4.0
+"""Launch and end of a aggressor, of whatever variant."""
 ALL_THREADS = "on a shape of one vCPU, all threads are one thread: it would measure its one-thread twin again"
 ALL_THREADS_FIX = "a host with more CPUs gets a larger shape"
 
@@ -74,7 +74,7 @@ def make_plan(
     met: dict[str, Workload] = {}
     variants: dict[str, tuple[str, ...]] = {}
     for workload in chosen:
-        # What meets its neighbour on every CPU of the shape has no one-thread twin.
+        # What meets its aggressor on every CPU of the shape has no one-thread twin.
         if workload.threads == "all" and shape.vcpus == 1 and not workload.aggressor:
             skips.append(Skip(what=workload.name, reason=ALL_THREADS, fix=ALL_THREADS_FIX))
             continue
@@ -217,12 +217,12 @@ def case_seconds(workload: Workload, variant: str, known: Mapping[str, Variant])
 
 
 def _interference_seconds(workload: Workload, launch: float) -> float:
-    """A launch and a prepare of the victim and of each neighbour, and windows alone and beside each."""
-    neighbours = sum(bool(neighbour(metric.source)) for metric in workload.metrics)
+    """A launch and a prepare of the victim and of each aggressor, and windows alone and beside each."""
+    aggressors = sum(bool(aggressor_of(metric.source)) for metric in workload.metrics)
     prepare = PREPARE_SECONDS if workload.prepare else 0.0
     seconds, settle = (float(workload.parameters.get(name, SECTION_SECONDS)) for name in ("seconds", "settle"))
     windows = (workload.warmup + 2 * workload.iterations) * seconds
-    return launch + prepare + neighbours * (NEIGHBOUR_SECONDS + settle + prepare + windows)
+    return launch + prepare + aggressors * (AGGRESSOR_SECONDS + settle + prepare + windows)
 
 
 def _selected(name: str, words: Collection[str], known: Mapping[str, Variant]) -> bool:
@@ -243,8 +243,8 @@ def _unavailable(
 
 
 def _beside(workload: Workload, names: tuple[str, ...]) -> Workload:
-    """An interference workload with those neighbours only that run here themselves."""
-    kept = tuple(one for one in workload.metrics if neighbour(one.source) in ("", *names))
+    """An interference workload with those aggressors only that run here themselves."""
+    kept = tuple(one for one in workload.metrics if aggressor_of(one.source) in ("", *names))
     return replace(workload, metrics=kept)
 
 

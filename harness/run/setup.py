@@ -1,4 +1,4 @@
-"""Opening the stage of a run: watchdog, root, daemons, sweep, network and scratch, in order, undone in reverse."""
+"""Set up the environment of a run: watchdog, root, daemons, sweep, network, scratch, in order; undo it in reverse."""
 
 import contextlib
 import shutil
@@ -21,7 +21,7 @@ from harness.rig.leftovers import RigSweep
 from harness.rig.network import Network, network_missing, open_network
 from harness.rig.scratch import open_scratch
 from harness.run.clean import clean
-from harness.run.environment import NO_ROOT, OPEN_SECONDS, Say, Stage
+from harness.run.environment import NO_ROOT, OPEN_SECONDS, Environment, Say
 from harness.run.watchdog import guarded
 from harness.runtimes.catalog import Catalog
 from harness.runtimes.guests import accel
@@ -30,9 +30,9 @@ NO_NETWORK = Skip(what="network", reason="no chosen runtime can use the bridge")
 
 
 @contextlib.contextmanager
-def open_stage(
+def open_environment(
     run: str, folder: Path, journal: Journal, catalog: Catalog, allotment: Allotment, say: Say
-) -> Iterator[Stage]:
+) -> Iterator[Environment]:
     """Open what the catalog's runtimes need, in order, and undo all of it at the end in reverse.
 
     Raises TareError when something that every variant needs cannot be had; a missing daemon only makes its runtime
@@ -63,7 +63,7 @@ def open_stage(
             network, no_network = _open_network(stack, daemons, run, labels, deadline)
         scratch = stack.enter_context(open_scratch(space, run, beside={"docker": paths.state(), "images": store}))
         stack.enter_context(pin_harness(allotment.harness_cpus))
-        yield Stage(
+        yield Environment(
             run=run,
             folder=folder,
             journal=journal,

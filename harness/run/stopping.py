@@ -132,7 +132,7 @@ def _primary(events: Sequence[Event], baseline: str, done: Mapping[str, int]) ->
 
 
 def _done(events: Iterable[Event]) -> dict[str, int]:
-    """Blocks that are closed, per workload, void ones included: a void block is not made up for."""
+    """Blocks that are closed, per workload, discarded ones included: a discarded block is not made up for."""
     workload_of = {event.data["block"]: event.data["workload"] for event in events if event.event == "case-opened"}
     blocks = {event.data["block"] for event in events if event.event == "block-closed"}
     names = sorted(workload_of[block] for block in blocks if block in workload_of)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Literal, Protocol, Self
 
 from harness.deadline import Deadline
-from harness.model import Accelerator, Available, Leftover, Mark, NetworkPlace, RootForms, Shape, Variant
+from harness.model import Accelerator, Available, Leftover, Milestone, NetworkPlace, RootForms, Shape, Variant
 from harness.runtimes.capabilities import T, Unsupported
 
 __all__ = ["Available", "Leftover", "NetworkPlace", "RootForms"]  # words of the model that this room also hands out
@@ -115,8 +115,8 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BeaconCost:
-    """How much later the host stamps a mark because of the way it is told, in seconds (see agent.signalling).
+class SignallingOverhead:
+    """How much later the host stamps a milestone because of the way it is told, in seconds (see agent.signalling).
 
     `seconds` is the median of `readings`, `low` and `high` the least and the most of them; `method` says how each came
     about: `clock` (one clock on both ends) or `interval` (between lines told one after another).
@@ -143,29 +143,29 @@ class Prepared:
 class Instance(Protocol):
     """One running container, guest or native process tree; a context manager that ends it.
 
-    `last` is the mark after which no other comes: `ready`, or `service` of a full system.
+    `last` is the milestone after which no other comes: `ready`, or `service` of a full system.
     """
 
     name: str
     accelerator: Accelerator
     kernel: str
-    last: Mark
+    last: Milestone
 
     @property
-    def marks(self) -> Mapping[Mark, float]:
-        """The marks so far, on the host's CLOCK_MONOTONIC, in seconds."""
+    def milestones(self) -> Mapping[Milestone, float]:
+        """The milestones so far, on the host's CLOCK_MONOTONIC, in seconds."""
         ...
 
-    def wait(self, mark: Mark, deadline: Deadline) -> float:
-        """The moment of `mark`; raises DeadlineExceeded, or TareError when the instance died first."""
+    def wait(self, milestone: Milestone, deadline: Deadline) -> float:
+        """The moment of `milestone`; raises DeadlineExceeded, or TareError when the instance died first."""
         ...
 
     def start(self, command: Command, deadline: Deadline) -> Job:
         """Start a command through the agent; returns once its START frame came."""
         ...
 
-    def beacon_costs(self, deadline: Deadline) -> Mapping[Mark, BeaconCost]:
-        """What telling costs, by the marks that are told, measured in an instance of entry `agent`.
+    def signalling_overheads(self, deadline: Deadline) -> Mapping[Milestone, SignallingOverhead]:
+        """What telling costs, by the milestones that are told, measured in an instance of entry `agent`.
 
         Raises TareError when that cannot be measured.
         """

@@ -22,7 +22,7 @@ accepts = ["yes"]
 
 [[terms]]
 name = "start"
-means = "from asked to ready"
+means = "from requested to ready"
 factor = "Performance Needs"
 about = "boot.fake:ready"
 """

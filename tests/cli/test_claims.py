@@ -73,7 +73,7 @@ def judged(tare: Tare) -> Tare:
 
 
 def unvoid(path: Path) -> None:
-    """A host that is busy with other tests voids blocks, which is not what these tests are about."""
+    """A host that is busy with other tests discards blocks, which is not what these tests are about."""
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:

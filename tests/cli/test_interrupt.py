@@ -10,7 +10,7 @@ from tests.cli.conftest import Tare
 
 
 def finished(folder: Path) -> list[dict[str, str]]:
-    """The rates of finished blocks; that a busy host voids some of them by its rules is no matter here."""
+    """The rates of finished blocks; that a busy host discards some of them by its rules is no matter here."""
     with (folder / "samples.csv").open(newline="") as file:
         rates = [row for row in csv.DictReader(file) if row["metric"] == "rate" and row["value"]]
     return [row for row in rates if "the block was" not in row["reason"]]

@@ -55,16 +55,16 @@ def test_a_cold_boot_says_what_was_dropped_and_subtracted(tare: Tare) -> None:
     for variant in ("fake/baseline", "fake/slow"):
         assert f"{variant} 100.0 µs (readings from 100.0 µs to 100.0 µs)" in words
     events = tare.events()
-    data = {name: [one["data"] for one in events if one["event"] == name] for name in ("beacon", "cache", "marks")}
+    data = {name: [one["data"] for one in events if one["event"] == name] for name in ("beacon", "cache", "milestones")}
     assert {one["variant"]: one["failed"] for one in data["beacon"]} == {"fake/baseline": "", "fake/slow": ""}
-    assert len(data["beacon"]) == 2 and len(data["cache"]) == len(data["marks"]) == 4
+    assert len(data["beacon"]) == 2 and len(data["cache"]) == len(data["milestones"]) == 4
     assert {(one["before"], one["after"], one["stayed"]) for one in data["cache"]} == {(0, 0, 0.0)}
     with (tare.only_run() / "samples.csv").open(newline="") as file:
         ready = [row for row in csv.DictReader(file) if row["metric"] == "ready"]
     values = {(row["variant"], row["block"]): float(row["value"]) for row in ready}
-    for one in data["marks"]:
+    for one in data["milestones"]:
         block = one["case"].split("_")[2].removeprefix("b").lstrip("0") or "0"
-        stamped = one["marks"]["ready"] - one["marks"]["asked"]
+        stamped = one["milestones"]["ready"] - one["milestones"]["requested"]
         assert math.isclose(values[one["variant"], block], stamped - 1e-4, abs_tol=1e-7)
 
 

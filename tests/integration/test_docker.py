@@ -19,7 +19,7 @@ from harness.host import cache, confinement, memory, tracing
 from harness.host.cgroups import own_memory
 from harness.host.daemons import Daemons, open_daemons
 from harness.images import ensure
-from harness.model import Leftover, Mark, NetworkPlace, RootForms, Shape
+from harness.model import Leftover, Milestone, NetworkPlace, RootForms, Shape
 from harness.readers import gate
 from harness.rig.network import Network, open_network
 from harness.runtimes.archive import allocated, packing, unpacking
@@ -114,8 +114,8 @@ def run(container: instance.Container, *argv: str) -> RawOutput:
 def test_every_variant_runs_a_tool_serves_its_peer_and_goes(bench: Bench, flavour: str) -> None:
     assert bench.runtime.available(VARIANTS[0]).ok
     with bench.launch(flavour, "agent", f"tare-{NAME}-{flavour}") as container:
-        ready = container.wait(Mark.READY, Deadline.after(30))
-        assert container.marks[Mark.ASKED] < ready < time.monotonic()
+        ready = container.wait(Milestone.READY, Deadline.after(30))
+        assert container.milestones[Milestone.REQUESTED] < ready < time.monotonic()
         before = container.counters()["workload"]
         output = run(container, "sysbench", "cpu", "--time=1", "--threads=1", "run")
         assert "events per second" in output.stdout
@@ -148,7 +148,7 @@ def test_every_variant_runs_a_tool_serves_its_peer_and_goes(bench: Bench, flavou
 
 def test_the_hardened_container_is_confined_and_what_it_reaches_is_seen(bench: Bench) -> None:
     with bench.launch("hardened", "agent", f"tare-{NAME}-confined") as container:
-        container.wait(Mark.READY, Deadline.after(30))
+        container.wait(Milestone.READY, Deadline.after(30))
         pid = int(container.facts(Deadline.after(20))["pid"])
         found = confinement.confinement(pid)
         assert (found["capabilities"], found["seccomp"], found["no_new_privs"]) == ("0", "filter", "yes")
@@ -186,7 +186,7 @@ def test_a_copy_of_an_image_is_packed_unpacked_started_and_gone(bench: Bench, tm
     with unpacking(package, deadline) as source, copies.loaded(source, deadline) as copy:
         assert copy.image != image.image
         with bench.launch("bridge", "beacon", f"tare-{NAME}-copy", image=copy) as container:
-            container.wait(Mark.READY, Deadline.after(30))
+            container.wait(Milestone.READY, Deadline.after(30))
             assert 0 < allocated(container.files(deadline)) < 2**20
         bench.network.release(container.name)
     with copies.linked(deadline) as linked, copies.full(deadline) as full:
@@ -201,7 +201,7 @@ def test_a_copy_of_an_image_is_packed_unpacked_started_and_gone(bench: Bench, tm
 
 def test_limits_are_the_shape(bench: Bench) -> None:
     with bench.launch("bridge", "agent", f"tare-{NAME}-limits") as container:
-        container.wait(Mark.READY, Deadline.after(30))
+        container.wait(Milestone.READY, Deadline.after(30))
         host = bench.client.api.inspect_container(container.name)["HostConfig"]
         assert (host["Memory"], host["MemorySwap"]) == (256 * 2**20, 256 * 2**20)
         assert (host["CpusetCpus"], host["PidsLimit"], host["CpuQuota"]) == ("0", 64, 0)
@@ -217,7 +217,7 @@ def test_limits_are_the_shape(bench: Bench) -> None:
 
 def test_a_weight_that_somebody_gave_it_is_a_fact(bench: Bench) -> None:
     with bench.launch("bridge", "agent", f"tare-{NAME}-weight") as container:
-        container.wait(Mark.READY, Deadline.after(30))
+        container.wait(Milestone.READY, Deadline.after(30))
         assert container.facts(Deadline.after(20))["cgroup_cpu_weight"] == "default"
         bench.client.api.update_container(container.name, cpu_shares=4096)
         assert container.facts(Deadline.after(20))["cgroup_cpu_weight"].endswith(" × the default)")
@@ -234,9 +234,11 @@ def test_the_daemon_is_repeated_once(bench: Bench, caplog: pytest.LogCaptureFixt
 
 def test_the_beacon_becomes_ready(bench: Bench) -> None:
     with bench.launch("host", "beacon", f"tare-{NAME}-beacon") as container:
-        marks = container.wait(Mark.READY, Deadline.after(30)), container.marks
-        assert marks[0] == marks[1][Mark.READY] < marks[1][Mark.ASKED] + 10
-        assert marks[1][Mark.CREATED] < marks[1][Mark.USERSPACE] < marks[1][Mark.READY], "its process, by runc"
+        milestones = container.wait(Milestone.READY, Deadline.after(30)), container.milestones
+        assert milestones[0] == milestones[1][Milestone.READY] < milestones[1][Milestone.REQUESTED] + 10
+        assert milestones[1][Milestone.CREATED] < milestones[1][Milestone.USERSPACE] < milestones[1][Milestone.READY], (
+            "its process, by runc"
+        )
     assert bench.ours() == []
 
 
@@ -245,14 +247,22 @@ def test_its_daemons_tell_the_moments_of_a_boot_in_order(bench: Bench, flavour: 
     listeners = set()
     for number in range(2):
         with bench.launch(flavour, "beacon", f"tare-{NAME}-moments-{flavour}-{number}") as container:
-            container.wait(Mark.READY, Deadline.after(30))
-            marks = container.marks
-            print({mark.value: round(1000 * (at - marks[Mark.ASKED]), 1) for mark, at in marks.items()})
-            order = (Mark.ASKED, Mark.CREATED, Mark.NETWORK, Mark.CONTAINER, Mark.TASK)
-            came = [marks[mark] for mark in order]
+            container.wait(Milestone.READY, Deadline.after(30))
+            milestones = container.milestones
+            print(
+                {
+                    milestone.value: round(1000 * (at - milestones[Milestone.REQUESTED]), 1)
+                    for milestone, at in milestones.items()
+                }
+            )
+            order = (Milestone.REQUESTED, Milestone.CREATED, Milestone.NETWORK, Milestone.CONTAINER, Milestone.TASK)
+            came = [milestones[milestone] for milestone in order]
             assert came == sorted(came)
-            assert marks[Mark.TASK] < marks[Mark.READY] and marks[Mark.TASK] < marks[Mark.STARTED]
-            assert container.marks == marks, "asked once"
+            assert (
+                milestones[Milestone.TASK] < milestones[Milestone.READY]
+                and milestones[Milestone.TASK] < milestones[Milestone.STARTED]
+            )
+            assert container.milestones == milestones, "asked once"
         bench.network.release(container.name)
         assert bench.runtime._listener is not None and not bench.runtime._listener.reason
         listeners.add(bench.runtime._listener)
@@ -261,26 +271,30 @@ def test_its_daemons_tell_the_moments_of_a_boot_in_order(bench: Bench, flavour: 
 
 def test_what_works_is_not_listened_to_and_says_whether_a_boot_can_be(bench: Bench) -> None:
     with bench.launch("host", "agent", f"tare-{NAME}-unheard") as container:
-        container.wait(Mark.READY, Deadline.after(30))
-        assert not {Mark.NETWORK, Mark.CONTAINER, Mark.TASK, Mark.STARTED} & set(container.marks)
+        container.wait(Milestone.READY, Deadline.after(30))
+        assert not {Milestone.NETWORK, Milestone.CONTAINER, Milestone.TASK, Milestone.STARTED} & set(
+            container.milestones
+        )
         assert container.facts(Deadline.after(20))["containerd_events"] == "heard"
 
 
 def test_a_wall_clock_that_was_set_leaves_no_moments(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     with bench.launch("host", "beacon", f"tare-{NAME}-stepped") as container:
-        container.wait(Mark.READY, Deadline.after(30))
+        container.wait(Milestone.READY, Deadline.after(30))
         there = daemon_events.WallClock.now().ahead
         monkeypatch.setattr(daemon_events.WallClock, "now", classmethod(lambda cls: cls(there + 10**9)))
-        assert not {Mark.NETWORK, Mark.CONTAINER, Mark.TASK, Mark.STARTED} & set(container.marks)
-        assert Mark.READY in container.marks
+        assert not {Milestone.NETWORK, Milestone.CONTAINER, Milestone.TASK, Milestone.STARTED} & set(
+            container.milestones
+        )
+        assert Milestone.READY in container.milestones
 
 
 def test_telling_costs_something_and_a_container_shares_the_hosts_clock(bench: Bench) -> None:
     with bench.launch("bridge", "agent", f"tare-{NAME}-telling") as container:
-        container.wait(Mark.READY, Deadline.after(30))
-        costs = container.beacon_costs(Deadline.after(30))
-        assert set(costs) == {Mark.READY} and costs[Mark.READY].method == "clock"
-        assert 0 < costs[Mark.READY].low <= costs[Mark.READY].seconds <= costs[Mark.READY].high < 30
+        container.wait(Milestone.READY, Deadline.after(30))
+        costs = container.signalling_overheads(Deadline.after(30))
+        assert set(costs) == {Milestone.READY} and costs[Milestone.READY].method == "clock"
+        assert 0 < costs[Milestone.READY].low <= costs[Milestone.READY].seconds <= costs[Milestone.READY].high < 30
     bench.network.release(container.name)
 
 
@@ -290,7 +304,7 @@ def test_a_container_killed_for_memory_is_reported_in_words(bench: Bench) -> Non
         pytest.raises(TareError) as caught,
         bench.launch("bridge", "agent", f"tare-{NAME}-tight", tight) as container,
     ):
-        container.wait(Mark.READY, Deadline.after(30))
+        container.wait(Milestone.READY, Deadline.after(30))
     # Where the limit strikes before the agent's first line, it is Docker itself that cannot start the container.
     assert "7 MiB of memory" in str(caught.value) or "did not start" in str(caught.value)
     assert bench.ours() == []
@@ -298,7 +312,7 @@ def test_a_container_killed_for_memory_is_reported_in_words(bench: Bench) -> Non
 
 def test_a_container_that_somebody_kills_is_noticed(bench: Bench) -> None:
     with bench.launch("bridge", "agent", f"tare-{NAME}-killed") as container:
-        container.wait(Mark.READY, Deadline.after(30))
+        container.wait(Milestone.READY, Deadline.after(30))
         job = container.start(Command(argv=("sleep", "30")), Deadline.after(10))
         bench.client.containers.get(container.name).kill()
         with pytest.raises(TareError, match="closed its channel") as caught:
@@ -326,7 +340,7 @@ def test_what_is_not_ours_is_left_alone(bench: Bench) -> None:
 
 def test_leftovers_are_found_and_removed(bench: Bench) -> None:
     lost = bench.launch("volume", "agent", f"tare-{NAME}-lost")
-    lost.wait(Mark.READY, Deadline.after(30))
+    lost.wait(Milestone.READY, Deadline.after(30))
     assert {one.kind for one in bench.ours()} == {"docker-container", "docker-volume"}
     for leftover in bench.ours():
         bench.runtime.remove(leftover, Deadline.after(20))
@@ -347,7 +361,7 @@ def test_the_end_is_bounded_while_the_daemon_hangs(bench: Bench, monkeypatch: py
         pytest.skip("this dockerd is not ours to stop")
     monkeypatch.setattr(instance, "DESTROY_SECONDS", 1.0)
     lost = bench.launch("bridge", "agent", f"tare-{NAME}-hung")
-    lost.wait(Mark.READY, Deadline.after(30))
+    lost.wait(Milestone.READY, Deadline.after(30))
     os.kill(bench.daemons.processes["dockerd"], signal.SIGSTOP)
     try:
         before = time.monotonic()
@@ -375,4 +389,4 @@ def test_a_cold_launch_reads_the_images_layers_anew(bench: Bench) -> None:
         assert (dropped.after, dropped.stayed) == (0, 0.0), "nothing of the root is in memory"
         assert number == 0 or dropped.before > 0, "and the launch before had read of it"
         with bench.launch("host", "beacon", f"tare-{NAME}-cold-{number}") as container:
-            container.wait(Mark.READY, Deadline.after(60))
+            container.wait(Milestone.READY, Deadline.after(60))

@@ -12,7 +12,7 @@ import pytest
 from harness import paths, process
 from harness.deadline import Deadline
 from harness.images import ensure
-from harness.model import Mark, RootForms, Shape
+from harness.model import Milestone, RootForms, Shape
 from harness.process import kill_group, spawn
 from harness.rig.network import open_network, remove_namespace
 from harness.runtimes.agent.channel import Channel
@@ -102,7 +102,7 @@ def test_a_guest_of_firecracker_works_and_goes(root: RootForms, folder: Path) ->
             scratch_directory=folder,
         )
         with runtime.launch(prepared, place, LABELS, deadline) as guest:
-            guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+            guest.wait(Milestone.READY, Deadline.after(BOOT_SECONDS))
             assert [one.name for one in runtime.leftovers() if one.run == LABELS["tare.run"]] == [guest.name]
             written = guest.start(Command(argv=("dd", "if=/dev/zero", "of=/scratch/x", "bs=1M", "count=16")), deadline)
             assert written.wait(deadline).status == 0

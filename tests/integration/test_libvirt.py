@@ -25,8 +25,8 @@ from harness.model import (
     Case,
     Leftover,
     Limits,
-    Mark,
     Metric,
+    Milestone,
     Role,
     RootForms,
     Shape,
@@ -38,7 +38,7 @@ from harness.runtimes.archive import allocated, packing, unpacking
 from harness.runtimes.base import VMM, Command, Entry, Place, Prepared
 from harness.runtimes.libvirt import Libvirt
 from harness.runtimes.libvirt.instance import Guest
-from tests.stage import Asked, BaseStage
+from tests.environment import Asked, BaseEnvironment
 
 pytestmark = [
     pytest.mark.integration,
@@ -130,10 +130,15 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 def test_a_guest_boots_to_the_beacon_and_goes(bench: Bench) -> None:
     with bench.launch("beacon", "beacon") as guest:
-        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
-        marks = guest.marks
-        assert marks[Mark.ASKED] < marks[Mark.KERNEL] < marks[Mark.USERSPACE] < marks[Mark.READY]
-        assert marks[Mark.ASKED] < marks[Mark.CREATED]
+        guest.wait(Milestone.READY, Deadline.after(BOOT_SECONDS))
+        milestones = guest.milestones
+        assert (
+            milestones[Milestone.REQUESTED]
+            < milestones[Milestone.KERNEL]
+            < milestones[Milestone.USERSPACE]
+            < milestones[Milestone.READY]
+        )
+        assert milestones[Milestone.REQUESTED] < milestones[Milestone.CREATED]
         ours = [one for one in bench.runtime.leftovers() if one.run == LABELS["tare.run"]]
         assert ours == [Leftover(kind="domain", name=guest.name, run=LABELS["tare.run"])]
         assert guest.accelerator is Accelerator.TCG
@@ -155,7 +160,7 @@ def test_a_guest_starts_from_what_came_out_of_a_package(bench: Bench) -> None:
         copies.loaded(source, deadline) as copy,
         bench.launch("copy", "beacon", image=copy) as guest,
     ):
-        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+        guest.wait(Milestone.READY, Deadline.after(BOOT_SECONDS))
         overlay = process.run(["qemu-img", "info", "-U", bench.folder / "copy/root.qcow2"], deadline).stdout
         assert str(copy.root.disk) in overlay
         assert 0 < allocated(guest.files(deadline)) < allocated([copy.root.disk])
@@ -166,7 +171,7 @@ def test_a_guest_starts_from_what_came_out_of_a_package(bench: Bench) -> None:
 def test_a_guest_works_serves_its_peer_and_has_a_data_disk(bench: Bench, variant: str, form: str) -> None:
     disk = bench.folder / f"tare-{NAME}-{form}.{form}"
     with bench.launch(form, "agent", variant, scratch_mib=96) as guest:
-        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+        guest.wait(Milestone.READY, Deadline.after(BOOT_SECONDS))
         assert (form == "raw") == (disk.stat().st_blocks * 512 >= 96 * 2**20)
 
         def run(*argv: str) -> str:
@@ -198,7 +203,7 @@ def test_a_guest_works_serves_its_peer_and_has_a_data_disk(bench: Bench, variant
 
 def test_memory_that_a_guest_frees_comes_back_if_it_reports_its_free_pages(bench: Bench) -> None:
     with bench.launch("balloon", "agent", "libvirt/tcg-balloon") as guest:
-        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+        guest.wait(Milestone.READY, Deadline.after(BOOT_SECONDS))
         hold(guest, 64, 0, Deadline.after(60))
         held = memory.resident(guest.processes()[VMM]).pss
         free(guest, Deadline.after(30))
@@ -208,7 +213,7 @@ def test_memory_that_a_guest_frees_comes_back_if_it_reports_its_free_pages(bench
         assert within.left, "it did not come back"
 
 
-class Stage(BaseStage):
+class Environment(BaseEnvironment):
     """As much of a run as one case needs: guests of one variant."""
 
     def __init__(self, bench: Bench, variant: Variant) -> None:
@@ -233,10 +238,10 @@ def test_a_case_is_void_when_the_guests_clock_runs_wrong(bench: Bench, name: str
     variant = Variant(
         name="libvirt/tcg-clock", runtime="libvirt", summary="", options={"accelerator": "tcg", "kernel": kernel}
     )
-    stage = Stage(bench, variant)
+    environment = Environment(bench, variant)
     case = Case(block=0, position=0, attempt=1, workload=name, cast={Role.SUBJECT: variant.name})
-    samples = [one for one in CommandMeasure().measure(case, stage, Deadline.after(120)) if one.metric == "x"]
-    slope = stage.said("clock")[-1]["slope"]
+    samples = [one for one in CommandMeasure().measure(case, environment, Deadline.after(120)) if one.metric == "x"]
+    slope = environment.said("clock")[-1]["slope"]
     assert isinstance(slope, float) and len(samples) == 2
     if words:
         assert abs(slope - 1) > 0.05
@@ -263,7 +268,7 @@ def test_the_hosts_own_kernel_boots_with_its_own_modules(bench: Bench, tmp_path:
     assert own.kernel != bench.root.kernel and release in said and own.kernel_release == release
     assert own.initramfs.read_bytes().startswith(bench.root.initramfs.read_bytes())
     with replace(bench, root=own).launch("own", "agent", scratch_mib=16) as guest:
-        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+        guest.wait(Milestone.READY, Deadline.after(BOOT_SECONDS))
         assert guest.kernel == release
 
 
@@ -278,11 +283,18 @@ def systems(bench: Bench) -> Bench:
 def test_a_full_system_is_booted_by_its_firmware_and_is_the_same_root(systems: Bench, firmware: str) -> None:
     variant, deadline = f"libvirt/tcg-system{'-uefi' if firmware == 'uefi' else ''}", Deadline.after(SYSTEM_SECONDS)
     with systems.launch(firmware, "agent", variant, scratch_mib=64) as guest:
-        guest.wait(Mark.READY, deadline)
-        guest.wait(Mark.SERVICE, deadline)
-        marks = guest.marks
-        order = (Mark.ASKED, Mark.LOADER, Mark.LOADED, Mark.KERNEL, Mark.USERSPACE, Mark.SERVICE)
-        moments = [marks[mark] for mark in order]
+        guest.wait(Milestone.READY, deadline)
+        guest.wait(Milestone.SERVICE, deadline)
+        milestones = guest.milestones
+        order = (
+            Milestone.REQUESTED,
+            Milestone.LOADER,
+            Milestone.LOADED,
+            Milestone.KERNEL,
+            Milestone.USERSPACE,
+            Milestone.SERVICE,
+        )
+        moments = [milestones[milestone] for milestone in order]
         assert moments == sorted(moments)
 
         def run(*argv: str) -> str:
@@ -306,8 +318,12 @@ def test_a_full_system_is_booted_by_its_firmware_and_is_the_same_root(systems: B
 def test_a_full_system_starts_the_beacon_before_all_is_up(systems: Bench) -> None:
     deadline = Deadline.after(SYSTEM_SECONDS)
     with systems.launch("beacon-system", "beacon", "libvirt/tcg-system") as guest:
-        guest.wait(Mark.READY, deadline)
-        assert guest.wait(Mark.SERVICE, deadline) > guest.marks[Mark.READY] > guest.marks[Mark.USERSPACE]
+        guest.wait(Milestone.READY, deadline)
+        assert (
+            guest.wait(Milestone.SERVICE, deadline)
+            > guest.milestones[Milestone.READY]
+            > guest.milestones[Milestone.USERSPACE]
+        )
 
 
 def test_a_guest_that_dies_is_quoted(bench: Bench) -> None:
@@ -315,7 +331,7 @@ def test_a_guest_that_dies_is_quoted(bench: Bench) -> None:
     empty.write_bytes(bytes(2**20))
     broken = replace(bench, root=replace(bench.root, disk=empty))
     with broken.launch("dying", "beacon") as guest, pytest.raises(TareError) as caught:
-        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+        guest.wait(Milestone.READY, Deadline.after(BOOT_SECONDS))
     assert "cannot mount /dev/vda" in caught.value.details
 
 

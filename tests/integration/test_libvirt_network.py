@@ -12,7 +12,7 @@ import pytest
 from harness import process
 from harness.deadline import Deadline
 from harness.host.daemons.enclosure import Enclosure
-from harness.model import Mark
+from harness.model import Milestone
 from harness.rig.network import HOST_ADDRESS, NAT_ADDRESS, PEER_ADDRESS, PEER_NAT_ADDRESS
 from harness.runtimes.base import Command
 from harness.runtimes.libvirt.interface import INNER
@@ -111,7 +111,7 @@ def test_peer_and_guest_reach_each_other(bench: Bench, kind: str) -> None:
         pytest.skip(f"{can.reason}: {can.fix}")
     before, deadline, peer = state(), Deadline.after(180), bench.network.peer
     with bench.launch(f"n-{kind}", "agent", name) as guest:
-        guest.wait(Mark.READY, deadline.within(BOOT_SECONDS))
+        guest.wait(Milestone.READY, deadline.within(BOOT_SECONDS))
         assert guest.facts(deadline)["network"] == kind and state()[way.shown] != before[way.shown]
         own, where = bench.network.place(f"n-{kind}").address, guest.endpoint()
         assert (where.address, where.bind) == (way.inward or own, INNER if kind == "user" else own)

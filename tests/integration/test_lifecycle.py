@@ -23,7 +23,7 @@ from harness.runtimes.docker import Docker
 from harness.runtimes.libvirt import Libvirt
 from harness.runtimes.native.runtime import Native
 from harness.runtimes.qemu import Microvm
-from tests.stage import Asked, BaseStage
+from tests.environment import Asked, BaseEnvironment
 
 pytestmark = [
     pytest.mark.integration,
@@ -41,7 +41,7 @@ WORKLOADS = load_workloads(paths.data("workloads"))
 FOLDER = Path(f"/run/{NAME}")
 
 
-class Stage(BaseStage):
+class Environment(BaseEnvironment):
     """As much of a run as a case needs."""
 
     def __init__(self, runtimes: Mapping[str, Runtime], root: RootForms, network: Network) -> None:
@@ -101,7 +101,7 @@ class Stage(BaseStage):
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     deadline = Deadline.after(600)
     root = ensure(paths.data("images") / "root.toml", paths.state() / "images", deadline, print)
     with ExitStack() as stack:
@@ -123,43 +123,43 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         runtimes["libvirt"].connect(daemons.libvirt_uri)
         for one in runtimes.values():
             stack.callback(one.close)
-        yield Stage(runtimes, root, network)
+        yield Environment(runtimes, root, network)
 
 
 ALL_THERE = {"process": True, "its memory": True}
 
 
-def test_a_paused_container_is_silent_and_goes_on(stage: Stage) -> None:
-    assert stage.steps("lifecycle.pause", "docker/bridge") == {"pause and resume": ALL_THERE}
-    assert stage.left() == []
+def test_a_paused_container_is_silent_and_goes_on(environment: Environment) -> None:
+    assert environment.steps("lifecycle.pause", "docker/bridge") == {"pause and resume": ALL_THERE}
+    assert environment.left() == []
 
 
-def test_a_committed_container_comes_back_with_its_files_and_without_its_processes(stage: Stage) -> None:
+def test_a_committed_container_comes_back_with_its_files_and_without_its_processes(environment: Environment) -> None:
     back = {"process": False, "its memory": False, "file as it was then": True}
-    assert stage.steps("lifecycle.snapshot", "docker/bridge") == {"snapshot and return": back}
-    assert stage.left() == []
+    assert environment.steps("lifecycle.snapshot", "docker/bridge") == {"snapshot and return": back}
+    assert environment.left() == []
 
 
-def test_a_volume_outlives_the_container_and_its_layer_does_not(stage: Stage) -> None:
-    steps = stage.steps("lifecycle.persist", "docker/volume")
+def test_a_volume_outlives_the_container_and_its_layer_does_not(environment: Environment) -> None:
+    steps = environment.steps("lifecycle.persist", "docker/volume")
     kept = {"file: volume": True, "file: container layer": True, "file: tmpfs": False}
     assert steps["stop and start"] == steps["kill and start"] == kept
     assert steps["made anew"] == {**kept, "file: container layer": False}
-    assert stage.left() == []
+    assert environment.left() == []
 
 
-def test_a_guest_goes_back_to_a_snapshot_with_all_that_it_held(stage: Stage) -> None:
-    steps = stage.steps("lifecycle.snapshot", "libvirt/tcg")
+def test_a_guest_goes_back_to_a_snapshot_with_all_that_it_held(environment: Environment) -> None:
+    steps = environment.steps("lifecycle.snapshot", "libvirt/tcg")
     assert steps == {"snapshot and return": {**ALL_THERE, "file as it was then": True}}
-    assert stage.left() == []
+    assert environment.left() == []
 
 
 @pytest.mark.parametrize("variant", ["libvirt/tcg", "qemu/microvm-tcg"])
-def test_a_guest_is_saved_and_restored_with_all_that_it_held(stage: Stage, variant: str) -> None:
-    assert stage.steps("lifecycle.save", variant) == {"save and restore": {**ALL_THERE, "file": True}}
-    assert stage.left() == []
+def test_a_guest_is_saved_and_restored_with_all_that_it_held(environment: Environment, variant: str) -> None:
+    assert environment.steps("lifecycle.save", variant) == {"save and restore": {**ALL_THERE, "file": True}}
+    assert environment.left() == []
 
 
-def test_a_guest_moves_to_a_second_libvirtd_with_all_that_it_holds(stage: Stage) -> None:
-    assert stage.steps("lifecycle.migrate", "libvirt/tcg") == {"migration": {**ALL_THERE, "file": True}}
-    assert stage.left() == []
+def test_a_guest_moves_to_a_second_libvirtd_with_all_that_it_holds(environment: Environment) -> None:
+    assert environment.steps("lifecycle.migrate", "libvirt/tcg") == {"migration": {**ALL_THERE, "file": True}}
+    assert environment.left() == []

@@ -14,7 +14,7 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host import cache
 from harness.images import ensure
-from harness.model import Accelerator, Leftover, Mark, RootForms, Shape
+from harness.model import Accelerator, Leftover, Milestone, RootForms, Shape
 from harness.rig.leftovers import RigSweep
 from harness.rig.links import ip_json
 from harness.rig.network import Network, open_network, remove_namespace
@@ -92,11 +92,16 @@ def bench() -> Iterator[Bench]:
 
 def test_a_microvm_boots_to_the_beacon_and_goes(bench: Bench) -> None:
     with bench.launch("beacon", "beacon") as guest:
-        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
-        marks = guest.marks
-        print({mark.value: round(at - marks[Mark.ASKED], 3) for mark, at in marks.items()})
-        assert marks[Mark.ASKED] < marks[Mark.KERNEL] < marks[Mark.USERSPACE] < marks[Mark.READY]
-        assert marks[Mark.ASKED] < marks[Mark.CREATED]
+        guest.wait(Milestone.READY, Deadline.after(BOOT_SECONDS))
+        milestones = guest.milestones
+        print({milestone.value: round(at - milestones[Milestone.REQUESTED], 3) for milestone, at in milestones.items()})
+        assert (
+            milestones[Milestone.REQUESTED]
+            < milestones[Milestone.KERNEL]
+            < milestones[Milestone.USERSPACE]
+            < milestones[Milestone.READY]
+        )
+        assert milestones[Milestone.REQUESTED] < milestones[Milestone.CREATED]
         assert bench.leftovers() == [Leftover(kind="microvm", name=guest.name, run=LABELS["tare.run"])]
         assert guest.accelerator is Accelerator.TCG
         assert len(bench.taps()) == 2, "the peer's leg and the guest's tap"
@@ -108,7 +113,7 @@ def test_a_microvm_boots_to_the_beacon_and_goes(bench: Bench) -> None:
 def test_a_microvm_works_serves_its_peer_and_has_a_data_disk(bench: Bench) -> None:
     disk = bench.folder / f"tare-{NAME}-agent.raw"
     with bench.launch("agent", "agent", scratch_mib=96) as guest:
-        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+        guest.wait(Milestone.READY, Deadline.after(BOOT_SECONDS))
         assert disk.stat().st_blocks * 512 >= 96 * 2**20
 
         def run(*argv: str) -> str:
@@ -138,9 +143,9 @@ def test_a_microvm_works_serves_its_peer_and_has_a_data_disk(bench: Bench) -> No
 
 def test_telling_costs_something_over_channel_and_serial_port(bench: Bench) -> None:
     with bench.launch("telling", "agent") as guest:
-        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
-        costs = guest.beacon_costs(Deadline.after(60))
-        assert set(costs) == {Mark.READY, Mark.KERNEL, Mark.USERSPACE, Mark.SERVICE}
+        guest.wait(Milestone.READY, Deadline.after(BOOT_SECONDS))
+        costs = guest.signalling_overheads(Deadline.after(60))
+        assert set(costs) == {Milestone.READY, Milestone.KERNEL, Milestone.USERSPACE, Milestone.SERVICE}
         assert {one.method for one in costs.values()} == {"interval"}, "its clock is its own"
         assert all(0 < one.seconds < 1 and one.low <= one.seconds <= one.high for one in costs.values())
 
@@ -154,13 +159,13 @@ def test_a_cold_launch_reads_disk_kernel_and_initramfs_anew(bench: Bench) -> Non
         assert (dropped.after, dropped.stayed) == (0, 0.0)
         assert number == 0 or dropped.before > 2**20, "the launch before had read of it"
         with bench.launch(f"cold-{number}", "beacon") as guest:
-            guest.wait(Mark.READY, Deadline.after(2 * BOOT_SECONDS))
+            guest.wait(Milestone.READY, Deadline.after(2 * BOOT_SECONDS))
 
 
 def test_all_of_qemu_stays_on_the_shapes_cpus(bench: Bench) -> None:
     cpus = tuple(sorted(os.sched_getaffinity(0))[-2:])
     with bench.launch("pinned", "beacon", shape=Shape(cpus=cpus, memory_mib=512)) as guest:
-        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+        guest.wait(Milestone.READY, Deadline.after(BOOT_SECONDS))
         process_of = guest._find()
         assert isinstance(process_of, Qemu)
         tasks = Path(f"/proc/{process_of.pid}/task")
@@ -176,7 +181,7 @@ def test_a_microvm_that_dies_is_quoted(bench: Bench) -> None:
     empty.write_bytes(bytes(2**20))
     broken = replace(bench, root=replace(bench.root, disk=empty))
     with broken.launch("dying", "beacon") as guest, pytest.raises(TareError) as caught:
-        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+        guest.wait(Milestone.READY, Deadline.after(BOOT_SECONDS))
     assert "cannot mount /dev/vda" in caught.value.details
 
 
@@ -192,7 +197,7 @@ def test_a_qemu_that_refuses_says_why_and_leaves_nothing(bench: Bench) -> None:
 def test_what_a_killed_run_would_leave_is_found_and_removed_by_label(bench: Bench) -> None:
     rig = RigSweep(netns=NAME, scratch=bench.folder / "none", peer=PEER)
     with bench.launch("left", "beacon") as guest:
-        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+        guest.wait(Milestone.READY, Deadline.after(BOOT_SECONDS))
         (left,) = bench.leftovers()
         bench.runtime.remove(left, Deadline.after(10))
         bench.runtime.remove(left, Deadline.after(10))  # gone already is fine

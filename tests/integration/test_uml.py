@@ -20,7 +20,7 @@ from harness import paths, process
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.images import ensure
-from harness.model import Accelerator, Leftover, Mark, RootForms, Shape
+from harness.model import Accelerator, Leftover, Milestone, RootForms, Shape
 from harness.rig.links import ip_json, namespaces
 from harness.rig.network import Network, open_network, remove_namespace
 from harness.runtimes.base import Command, Entry, Place
@@ -59,7 +59,7 @@ LAUNCH_AND_HANG = """
 import time
 from tests.integration import test_uml
 with test_uml.opened_bench(network=False) as bench, bench.launch("orphan", "beacon") as guest:
-    guest.wait(test_uml.Mark.READY, test_uml.Deadline.after(60))
+    guest.wait(test_uml.Milestone.READY, test_uml.Deadline.after(60))
     print("ready", flush=True)
     time.sleep(600)
 """
@@ -130,10 +130,15 @@ def bench() -> Iterator[Bench]:
 
 def test_a_guest_boots_to_the_beacon_and_goes(bench: Bench) -> None:
     with bench.launch("beacon", "beacon") as guest:
-        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
-        marks = guest.marks
-        assert marks[Mark.ASKED] < marks[Mark.KERNEL] < marks[Mark.USERSPACE] < marks[Mark.READY]
-        assert marks[Mark.ASKED] < marks[Mark.CREATED]
+        guest.wait(Milestone.READY, Deadline.after(BOOT_SECONDS))
+        milestones = guest.milestones
+        assert (
+            milestones[Milestone.REQUESTED]
+            < milestones[Milestone.KERNEL]
+            < milestones[Milestone.USERSPACE]
+            < milestones[Milestone.READY]
+        )
+        assert milestones[Milestone.REQUESTED] < milestones[Milestone.CREATED]
         ours = [one for one in bench.runtime.leftovers() if one.run == LABELS["tare.run"]]
         assert ours == [Leftover(kind="uml", name=guest.name, run=LABELS["tare.run"])]
         assert guest.accelerator is Accelerator.NONE
@@ -143,7 +148,7 @@ def test_a_guest_boots_to_the_beacon_and_goes(bench: Bench) -> None:
 def test_a_guest_works_serves_its_peer_and_has_a_data_disk(bench: Bench) -> None:
     disk = bench.folder / f"tare-{NAME}-agent.raw"
     with bench.launch("agent", "agent", scratch_mib=96) as guest:
-        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+        guest.wait(Milestone.READY, Deadline.after(BOOT_SECONDS))
         assert disk.stat().st_blocks * 512 >= 96 * 2**20
         pid = next(one.pid for one in psutil.process_iter(["cmdline"]) if _is_of(one, guest.name))
         assert os.sched_getaffinity(pid) == set(SHAPE.cpus)
@@ -170,16 +175,16 @@ def test_a_guest_works_serves_its_peer_and_has_a_data_disk(bench: Bench) -> None
 
 def test_telling_costs_something_over_both_serial_lines(bench: Bench) -> None:
     with bench.launch("telling", "agent") as guest:
-        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
-        costs = guest.beacon_costs(Deadline.after(60))
-        assert set(costs) == {Mark.READY, Mark.KERNEL, Mark.USERSPACE, Mark.SERVICE}
+        guest.wait(Milestone.READY, Deadline.after(BOOT_SECONDS))
+        costs = guest.signalling_overheads(Deadline.after(60))
+        assert set(costs) == {Milestone.READY, Milestone.KERNEL, Milestone.USERSPACE, Milestone.SERVICE}
         assert {one.method for one in costs.values()} == {"interval"}, "its clock is its own"
         assert all(0 <= one.low <= one.seconds <= one.high < 1 and one.high > 0 for one in costs.values())
 
 
 def test_much_output_comes_intact_and_the_clocks_agree(bench: Bench) -> None:
     with bench.launch("output", "agent") as guest:
-        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+        guest.wait(Milestone.READY, Deadline.after(BOOT_SECONDS))
         output = guest.start(Command(argv=("python3", "-c", PRINT)), Deadline.after(30)).wait(Deadline.after(60))
         assert len(output.stdout) == OUTPUT_BYTES
         assert output.stdout == base64.b64encode(random.Random(7).randbytes(4_500_000)).decode()
@@ -195,7 +200,7 @@ def test_a_guest_that_dies_is_quoted(bench: Bench) -> None:
     empty.write_bytes(bytes(2**20))
     broken = replace(bench, root=replace(bench.root, disk=empty))
     with broken.launch("dying", "beacon") as guest, pytest.raises(TareError) as caught:
-        guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+        guest.wait(Milestone.READY, Deadline.after(BOOT_SECONDS))
     assert "Unable to mount root fs" in caught.value.details
     empty.unlink()
     assert bench.remains() == []
@@ -205,7 +210,7 @@ def test_a_leftover_is_removed_and_what_is_not_ours_is_not(bench: Bench) -> None
     foreign = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", f"umid=tare-{NAME}-foreign"])
     try:
         with bench.launch("left", "beacon") as guest:
-            guest.wait(Mark.READY, Deadline.after(BOOT_SECONDS))
+            guest.wait(Milestone.READY, Deadline.after(BOOT_SECONDS))
             (left,) = [one for one in bench.runtime.leftovers() if one.run == LABELS["tare.run"]]
             bench.runtime.remove(left, Deadline.after(20))
             bench.runtime.remove(left, Deadline.after(20))  # gone already is fine

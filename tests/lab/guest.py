@@ -16,7 +16,7 @@ from harness import images, paths
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.host.daemons import open_daemons
-from harness.model import Mark, RootForms, Shape, Variant
+from harness.model import Milestone, RootForms, Shape, Variant
 from harness.runtimes.base import Command, Instance, Place, RawOutput
 from harness.runtimes.libvirt import Libvirt
 from harness.runtimes.libvirt.knobs import Knobs
@@ -186,7 +186,7 @@ def lab(kind: Kind, image: RootForms, payload: Path) -> Iterator[Lab]:
         prepared = runtime.prepare(variant, shape, image, deadline)
         place = Place(name=name, directory=folder, entry="agent", shape=shape, media=(payload,))
         guest = stack.enter_context(runtime.launch(prepared, place, labels, deadline))
-        guest.wait(Mark.READY, deadline)
+        guest.wait(Milestone.READY, deadline)
         found = Lab(guest)
         found.shell("mount -o ro /dev/vdb /payload", seconds=60)
         yield found

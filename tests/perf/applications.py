@@ -20,9 +20,9 @@ from harness.readers import reader
 from harness.runtimes.base import ENVIRONMENT, Entry, Instance, Place, Prepared
 from harness.runtimes.docker import Docker
 from harness.runtimes.native.runtime import Native
+from tests.environment import Asked, BaseEnvironment
 from tests.perf.bench import LABELS, NAME, Bench
 from tests.perf.pairs import Times, alternate, interval
-from tests.stage import Asked, BaseStage
 
 WORKLOADS = ("app.redis", "app.pgbench")
 CASE_SECONDS = 300.0
@@ -31,8 +31,8 @@ CLIENT_SECONDS = 5
 """What `seconds` is here: more than in a run, since a client's noise would hide what the harness does."""
 
 
-class Trial(BaseStage):
-    """One workload on one variant of the bench; also the stage that the measure finds."""
+class Trial(BaseEnvironment):
+    """One workload on one variant of the bench; also the environment that the measure finds."""
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import time
 
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.model import Mark
+from harness.model import Milestone
 from harness.process import kill_group, spawn
 from harness.runtimes.agent.channel import Channel
 from harness.runtimes.base import ENTRY_ARGV, ENVIRONMENT, Place, Prepared
@@ -40,7 +40,7 @@ def _by_tare(bench: Bench, runtime: Docker, prepared: Prepared) -> Times:
     with bench.place() as place:
         begin = time.monotonic()
         with runtime.launch(prepared, place, LABELS, deadline) as instance:
-            ready = instance.wait(Mark.READY, deadline)
+            ready = instance.wait(Milestone.READY, deadline)
         return {"ready": ready - begin, "gone": time.monotonic() - begin}
 
 

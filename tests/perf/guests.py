@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from harness.deadline import Deadline
-from harness.model import Accelerator, Mark
+from harness.model import Accelerator, Milestone
 from harness.process import kill_group, run, spawn
 from harness.runtimes.agent.channel import Channel
 from harness.runtimes.base import Place, Prepared, Runtime
@@ -63,8 +63,8 @@ def _by_tare(bench: Bench, subject: Subject) -> Times:
     with bench.place() as place:
         begin = time.monotonic()
         with subject.runtime.launch(subject.prepared, place, LABELS, deadline) as guest:
-            ready = guest.wait(Mark.READY, deadline)
-            early = guest.marks[Mark.USERSPACE]
+            ready = guest.wait(Milestone.READY, deadline)
+            early = guest.milestones[Milestone.USERSPACE]
         return {"userspace": early - begin, "ready": ready - begin, "gone": time.monotonic() - begin}
 
 

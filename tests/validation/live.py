@@ -89,7 +89,7 @@ def judge(found: Measured, extent: Extent, seed: int) -> Iterator[Result]:
         return
     chosen, how = _chosen(rows, extent, seed)
     results = [compare(window, "one") for window in chosen]
-    noise = f"{lost} rounds void or failed; sd of d {spread(results):.1%}; {found.seconds_per_case:.2f} s a case"
+    noise = f"{lost} rounds discarded or failed; sd of d {spread(results):.1%}; {found.seconds_per_case:.2f} s a case"
     n, alarms = len(results), sum(map(rejects, results))
     yield Check(
         name=f"false alarms, A/A live, {found.variant}",
@@ -116,7 +116,7 @@ def too_few(samples: pd.DataFrame, name: str, rounds: int, wanted: int) -> Absen
 def _chosen(rows: pd.DataFrame, extent: Extent, seed: int) -> tuple[Sequence[pd.DataFrame], str]:
     """The comparisons, and in words how they were made."""
     rounds = rows["block"].nunique()
-    # A few rounds lost to voids cost a few comparisons; the number allowed follows.
+    # A few rounds lost to discards cost a few comparisons; the number allowed follows.
     if rounds >= 0.9 * extent.comparisons * extent.size:
         return list(windows(rows, extent.size))[: extent.comparisons], f"{extent.size} rounds each, disjoint"
     chosen = list(drawn(rows, extent.size, extent.comparisons, np.random.default_rng(seed)))

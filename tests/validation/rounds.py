@@ -23,7 +23,7 @@ def paired(samples: pd.DataFrame, metric: str, arms: Mapping[str, str]) -> pd.Da
     """The rows of `metric` with the workload as variant (its arm's name) and the round as block.
 
     Each round holds each workload once, so that the blocks `k·w` to `k·w + w − 1` are round k. Rounds in which an arm
-    is missing, failed or void are left out whole, and the others numbered from 0 in the order of time.
+    is missing, failed or discarded are left out whole, and the others numbered from 0 in the order of time.
     """
     rows = samples[(samples["metric"] == metric) & samples["workload"].isin(list(arms))].copy()
     rows["variant"] = rows["workload"].map(dict(arms))

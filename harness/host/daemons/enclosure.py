@@ -2,7 +2,7 @@
 
 Whatever runs there is ours by that alone, so that a dead run's processes are found without trusting pid files: a
 process is proven ours when its network namespace is the enclosure's, or its control group is below the enclosure's.
-The namespace carries its owner's mark as the alias of its loopback device; one of the same name without the mark is
+The namespace carries its owner's label as the alias of its loopback device; one of the same name without the label is
 never touched.
 """
 
@@ -47,19 +47,19 @@ class Enclosure:
             owner = self.owner(deadline)
             raise TareError(
                 f"the network namespace {self.name} exists already",
-                details="it carries no mark of ours" if owner is None else f"process {owner.split()[0]} made it",
+                details="it carries no label of ours" if owner is None else f"process {owner.split()[0]} made it",
                 hint=f"ip netns delete {self.name}, if nothing needs it" if owner is None else "tare clean",
             )
         run(["ip", "netns", "add", self.name], deadline)
-        mark = f"{MARK} {os.getpid()} {_started(os.getpid())}"
+        label = f"{MARK} {os.getpid()} {_started(os.getpid())}"
         try:
-            run(["ip", "-n", self.name, "link", "set", "lo", "alias", mark, "up"], deadline)
+            run(["ip", "-n", self.name, "link", "set", "lo", "alias", label, "up"], deadline)
         except BaseException:
             run(["ip", "netns", "delete", self.name], Deadline.after(5.0), check=False)
             raise
 
     def owner(self, deadline: Deadline) -> str | None:
-        """Who made the network namespace, if it is there and carries our mark: process id and start time."""
+        """Who made the network namespace, if it is there and carries our label: process id and start time."""
         if not self.handle.exists():
             return None
         shown = run(["ip", "-n", self.name, "-j", "link", "show", "dev", "lo"], deadline, check=False)
@@ -89,7 +89,7 @@ class Enclosure:
     def remove(self, deadline: Deadline) -> None:
         """End every process of the enclosure, then remove its control groups and its network namespace.
 
-        The caller is its owner or knows that the owner is dead. Without our mark on the namespace nothing is done.
+        The caller is its owner or knows that the owner is dead. Without our label on the namespace nothing is done.
         """
         there = self.handle.exists()
         if there and self.owner(deadline) is None:

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from harness.deadline import Deadline
-from harness.measures.base import Stage
+from harness.measures.base import Environment
 from harness.measures.command import READY_SECONDS, sample
 from harness.measures.lifecycle.scenarios import SCENARIOS
 from harness.measures.lifecycle.scene import Lacking, Scene
 from harness.measures.validity import stolen
-from harness.model import Case, Mark, Role, Sample
+from harness.model import Case, Milestone, Role, Sample
 
 __all__ = ["LifecycleMeasure"]
 
@@ -18,30 +18,34 @@ __all__ = ["LifecycleMeasure"]
 class LifecycleMeasure:
     """Puts one instance through a scenario, again and again."""
 
-    def measure(self, case: Case, stage: Stage, deadline: Deadline) -> Iterator[Sample]:
+    def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
         """A scenario's figures; none, but its reason as `observed`, where the instance has no such capability.
 
         Raises TareError when an operation fails, or when what must survive it did not.
         """
-        workload = stage.workload(case.workload)
+        workload = environment.workload(case.workload)
         scenario = SCENARIOS[str(workload.parameters["scenario"])]
         with ExitStack() as stack:
-            subject = stack.enter_context(stage.launch(case, Role.SUBJECT, "agent", deadline))
-            subject.wait(Mark.READY, deadline.within(READY_SECONDS))
+            subject = stack.enter_context(environment.launch(case, Role.SUBJECT, "agent", deadline))
+            subject.wait(Milestone.READY, deadline.within(READY_SECONDS))
             subject.wait(subject.last, deadline.within(READY_SECONDS))
-            stage.record(case, "facts", facts=dict(subject.facts(deadline)))
-            scene = Scene(case, stage, stack, subject, deadline)
+            environment.record(case, "facts", facts=dict(subject.facts(deadline)))
+            scene = Scene(case, environment, stack, subject, deadline)
             for number in range(workload.warmup + workload.iterations):
                 scene.begin(deadline.within(workload.timeout))
-                meter = stage.meter()
+                meter = environment.meter()
                 try:
                     figures = scenario(scene)
                 except Lacking as lacking:
-                    stage.record(case, "observed", what="unsupported", operation=lacking.kind, reason=lacking.reason)
+                    environment.record(
+                        case, "observed", what="unsupported", operation=lacking.kind, reason=lacking.reason
+                    )
                     return
                 cost = meter.read()
-                stage.record(case, "observed", what="survival", iteration=number, how=scene.how, steps=scene.survived)
-                reason = stolen(cost.steal_share, stage.limits)
+                environment.record(
+                    case, "observed", what="survival", iteration=number, how=scene.how, steps=scene.survived
+                )
+                reason = stolen(cost.steal_share, environment.limits)
                 for metric in workload.metrics:
                     if metric.source in figures:
                         seconds = dataclasses.replace(cost, elapsed=figures[metric.source])

@@ -146,7 +146,7 @@ def persist(scene: Scene) -> Figures:
 
 
 def clone(scene: Scene) -> Figures:
-    """A template, and new instances from it in each way: from asked to ready."""
+    """A template, and new instances from it in each way: from requested to ready."""
     able, ends = scene.able(Clonable), scene.able(Stoppable)
     kept, _ = scene.write()
     scene.timed(ends.stop)

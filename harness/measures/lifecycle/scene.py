@@ -1,4 +1,4 @@
-"""What a scenario has at hand: the instance, a witness of its state in it, and a client outside that notices."""
+"""What a scenario has at hand: the instance, a state probe of its state in it, and a client outside that notices."""
 
 import contextlib
 import time
@@ -13,9 +13,9 @@ from harness import inside
 from harness.deadline import Deadline
 from harness.definitions.workloads import render
 from harness.errors import TareError
-from harness.measures.base import Stage
+from harness.measures.base import Environment
 from harness.measures.command import READY_SECONDS
-from harness.model import Case, Mark, Role
+from harness.model import Case, Milestone, Role
 from harness.runtimes.base import Command, Instance, Job
 from harness.runtimes.capabilities import Operation, Unsupported
 
@@ -69,7 +69,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the witness says: which process it is, and its memory's digest."""
+    """What the state probe says: which process it is, and its memory's digest."""
 
     identity: str
     memory: str
@@ -81,13 +81,15 @@ class Scene:
     `how` says what does each operation.
     """
 
-    def __init__(self, case: Case, stage: Stage, stack: ExitStack, subject: Instance, deadline: Deadline) -> None:
+    def __init__(
+        self, case: Case, environment: Environment, stack: ExitStack, subject: Instance, deadline: Deadline
+    ) -> None:
         self.subject, self.deadline = subject, deadline
         self.survived: dict[str, dict[str, bool]] = {}
         self.how: dict[str, str] = {}
-        self._case, self._stage, self._stack = case, stage, stack
-        self._workload = stage.workload(case.workload)
-        self._witness: Job | None = None
+        self._case, self._environment, self._stack = case, environment, stack
+        self._workload = environment.workload(case.workload)
+        self._state_probe: Job | None = None
         self._client: Instance | None = None
 
     def begin(self, deadline: Deadline) -> None:
@@ -116,10 +118,10 @@ class Scene:
 
     def started(self, operation: Operation) -> Span:
         """Do what begins the instance anew, and wait until it is ready. Raises TareError."""
-        self._witness = None
+        self._state_probe = None
         begin = time.monotonic()
         operation(self.deadline)
-        self.subject.wait(Mark.READY, self.deadline.within(READY_SECONDS))
+        self.subject.wait(Milestone.READY, self.deadline.within(READY_SECONDS))
         return Span(begin, self.subject.wait(self.subject.last, self.deadline.within(READY_SECONDS)))
 
     def settle(self) -> None:
@@ -127,23 +129,23 @@ class Scene:
         time.sleep(self.number("settle_ms") * MS)
 
     def hold(self) -> State:
-        """A witness with fresh memory in the subject, in place of the last."""
+        """A state probe with fresh memory in the subject, in place of the last."""
         self.release()
         server, endpoint = self._workload.server, self.subject.endpoint()
         assert server is not None
         words = render(server.argv, self._workload.parameters, {"address": endpoint.bind, "port": endpoint.port})
         command = Command(argv=_argv(*words), listen=endpoint.port)
-        self._witness = self.subject.start(command, self.deadline)
+        self._state_probe = self.subject.start(command, self.deadline)
         return self.asked()
 
     def release(self) -> None:
-        """End the witness."""
-        if self._witness is not None:
-            self._witness.stop(self.deadline)
-            self._witness = None
+        """End the state probe."""
+        if self._state_probe is not None:
+            self._state_probe.stop(self.deadline)
+            self._state_probe = None
 
     def asked(self) -> State:
-        """What the witness says now, asked from outside. Raises TareError when it is not there."""
+        """What the state probe says now, asked from outside. Raises TareError when it is not there."""
         endpoint = self.subject.endpoint()
         identity, memory = self._said(self._peer(), "ask", endpoint.address, str(endpoint.port)).split()
         return State(identity, memory)
@@ -176,7 +178,7 @@ class Scene:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[Seen]:
-        """A client outside, which asks the witness all the time; its answers are known afterwards."""
+        """A client outside, which asks the state probe all the time; its answers are known afterwards."""
         endpoint, seen = self.subject.endpoint(), Seen()
         values = {"address": endpoint.address, "port": endpoint.port}
         words = render(self._workload.argv, self._workload.parameters, values)
@@ -192,16 +194,16 @@ class Scene:
     def _peer(self) -> Instance:
         """The client's place, launched at its first use and ended with the case."""
         if self._client is None:
-            launching = self._stage.launch(self._case, Role.PEER, "agent", self.deadline)
+            launching = self._environment.launch(self._case, Role.PEER, "agent", self.deadline)
             self._client = self._stack.enter_context(launching)
-            self._client.wait(Mark.READY, self.deadline.within(READY_SECONDS))
+            self._client.wait(Milestone.READY, self.deadline.within(READY_SECONDS))
         return self._client
 
     def _said(self, place: Instance, *words: str) -> str:
-        done = place.start(Command(argv=_argv("witness", *words)), self.deadline).wait(self.deadline)
+        done = place.start(Command(argv=_argv("state-probe", *words)), self.deadline).wait(self.deadline)
         if done.status != 0:
             said = done.stderr.strip()[-500:]
-            raise TareError(f"the witness of {self.subject.name} failed to {words[0]}", details=said)
+            raise TareError(f"the state probe of {self.subject.name} failed to {words[0]}", details=said)
         return done.stdout
 
 
@@ -212,4 +214,4 @@ def _argv(program: str, *words: str) -> tuple[str, ...]:
 
 @cache
 def _source(program: str) -> str:
-    return (Path(inside.__path__[0]) / f"{program}.py").read_text()
+    return (Path(inside.__path__[0]) / (program.replace("-", "_") + ".py")).read_text()

@@ -113,7 +113,7 @@ def curves(stored: Stored) -> list[Curve]:
         limit, listed = one.get("limit"), one.get("points")
         points = tuple(point for item in (listed if isinstance(listed, list) else ()) if (point := _point(item)))
         variant = str(one.get("variant"))
-        if one.get("what") != "density" or one.get("void") or not isinstance(limit, dict) or variant not in known:
+        if one.get("what") != "density" or one.get("discarded") or not isinstance(limit, dict) or variant not in known:
             continue
         if points and points[-1].count:
             runtime, accelerator = known[variant]

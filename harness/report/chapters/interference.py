@@ -1,4 +1,4 @@
-"""Interference in the report: how many times worse each victim fares beside each neighbour, as heat maps."""
+"""Interference in the report: how many times worse each victim fares beside each aggressor, as heat maps."""
 
 import math
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from harness.analysis.intervals import Estimate, geometric
-from harness.model import neighbour
+from harness.model import aggressor_of
 from harness.report import formatting, style
 from harness.report.chapters.base import Chapter, Drawing
 from harness.report.stored_run import Stored
@@ -33,11 +33,11 @@ PLACEMENTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """One victim beside one neighbour: the slowdown over the blocks; `emulated` where either of them is."""
+    """One victim beside one aggressor: the slowdown over the blocks; `emulated` where either of them is."""
 
     workload: str
     victim: str
-    neighbour: str
+    aggressor: str
     slowdown: Estimate
     emulated: bool
 
@@ -48,13 +48,13 @@ class Interference(Chapter):
     def drawings(self, stored: Stored) -> Iterator[Drawing]:
         """One map for each workload."""
         for workload, found in _by_workload(pairs(stored)).items():
-            words = "; ".join(f"{one.victim} beside {one.neighbour}: {said(one)}" for one in found)
+            words = "; ".join(f"{one.victim} beside {one.aggressor}: {said(one)}" for one in found)
             figure = heat_map(workload, found, stored.confidence)
             yield Drawing(topic=workload, alt=f"{workload}, slowdown: {words}", figure=figure)
 
     def tables(self, stored: Stored) -> Iterator[Table]:
         """Slowdowns with their intervals; pairs with an emulated guest are groups of their own."""
-        columns = ("victim", "neighbour", f"slowdown [{100 * stored.confidence:g} %]", "n")
+        columns = ("victim", "aggressor", f"slowdown [{100 * stored.confidence:g} %]", "n")
         groups = []
         for workload, found in _by_workload(pairs(stored)).items():
             for emulated in (False, True):
@@ -63,60 +63,60 @@ class Interference(Chapter):
                 if rows:
                     section = Section(title="", rows=rows)
                     groups.append(Group(title=label, sections=(section,), emulated=emulated))
-        title = "Slowdown beside a neighbour"
+        title = "Slowdown beside a aggressor"
         yield Table(title=title, columns=columns, numeric=frozenset(columns[2:]), groups=tuple(groups))
 
     def notes(self, stored: Stored) -> Iterator[str]:
-        """Where neighbours ran, that they were at work, and what a slowdown is."""
-        seen = [one for one in stored.observed(RESOURCE) if one.get("what") == "neighbour"]
+        """Where aggressors ran, that they were at work, and what a slowdown is."""
+        seen = [one for one in stored.observed(RESOURCE) if one.get("what") == "aggressor"]
         if not seen:
             return
         yield (
-            "A slowdown is how many times worse the victim's own figure is beside a neighbour than alone, right before "
-            "or after, in the same instance; 1 is none. Each neighbour was proven to be at work during every window "
+            "A slowdown is how many times worse the victim's own figure is beside a aggressor than alone, right before "
+            "or after, in the same instance; 1 is none. Each aggressor was proven to be at work during every window "
             "that counts: its command ended only when it was ended, and the host counted its CPU time."
         )
         for workload in dict.fromkeys(str(one.get("workload")) for one in seen):
             own = [one for one in seen if one.get("workload") == workload]
             places = {PLACEMENTS.get(str(one.get("placement")), "?") for one in own}
             cpus = ", ".join(sorted({str(one.get("cpus")) for one in own}))
-            yield f"{workload}: the neighbour ran {' or '.join(sorted(places))} (CPU {cpus}). {_shares(own)}"
+            yield f"{workload}: the aggressor ran {' or '.join(sorted(places))} (CPU {cpus}). {_shares(own)}"
 
 
 def pairs(stored: Stored) -> list[Pair]:
-    """Every victim and neighbour with a figure, in the run's order of workloads, emulated ones last."""
+    """Every victim and aggressor with a figure, in the run's order of workloads, emulated ones last."""
     values = stored.values
     rows = values[values["workload"].str.startswith(f"{RESOURCE}.")]
     kinds = dict(rows[["variant", "accelerator"]].drop_duplicates().itertuples(index=False, name=None))
     found = []
     for (workload, metric, victim), own in rows.groupby(["workload", "metric", "variant"], sort=False):
-        other = neighbour(str(stored.metric(str(workload), str(metric)).get("source", "")))
+        other = aggressor_of(str(stored.metric(str(workload), str(metric)).get("source", "")))
         result = geometric(own["value"].astype(float).tolist(), stored.confidence)
         if other and result:
             emulated = any(
                 formatting.emulated(str(kinds.get(one, ""))) or "/tcg" in one for one in (str(victim), other)
             )
-            pair = Pair(workload=str(workload), victim=str(victim), neighbour=other, slowdown=result, emulated=emulated)
+            pair = Pair(workload=str(workload), victim=str(victim), aggressor=other, slowdown=result, emulated=emulated)
             found.append(pair)
     workloads = list(dict.fromkeys(one.workload for one in found))
     return sorted(
-        found, key=lambda one: (workloads.index(one.workload), _rank(one.victim, stored), _rank(one.neighbour, stored))
+        found, key=lambda one: (workloads.index(one.workload), _rank(one.victim, stored), _rank(one.aggressor, stored))
     )
 
 
 def heat_map(workload: str, found: list[Pair], confidence: float) -> Figure:
-    """Victims as rows, neighbours as columns; a pair with an emulated guest is hatched and not on the scale."""
+    """Victims as rows, aggressors as columns; a pair with an emulated guest is hatched and not on the scale."""
     victims, others = (
-        list(dict.fromkeys(names)) for names in zip(*((p.victim, p.neighbour) for p in found), strict=True)
+        list(dict.fromkeys(names)) for names in zip(*((p.victim, p.aggressor) for p in found), strict=True)
     )
     height = 0.95 + CELL * len(victims) + 0.15
     figure = Figure(figsize=(style.WIDTH, height))
-    note = f"slowdown beside a neighbour [{100 * confidence:g} %]; 1 is none, hatched: with an emulated guest (tcg)"
+    note = f"slowdown beside a aggressor [{100 * confidence:g} %]; 1 is none, hatched: with an emulated guest (tcg)"
     style.head(figure, workload, note)
     left = (0.45 + 0.078 * max(len(style.short(name, 24)) for name in victims)) / style.WIDTH
     axes = figure.add_axes((left, 0.15 / height, 0.97 - left, CELL * len(victims) / height))
     for one in found:
-        _cell(axes, one, others.index(one.neighbour), victims.index(one.victim))
+        _cell(axes, one, others.index(one.aggressor), victims.index(one.victim))
     axes.set_xlim(0, len(others))
     axes.set_ylim(len(victims), 0)
     axes.xaxis.tick_top()
@@ -152,18 +152,18 @@ def _cell(axes: Axes, one: Pair, column: int, row: int) -> None:
 
 
 def _row(one: Pair) -> tuple[str, ...]:
-    return one.victim, one.neighbour, said(one), str(one.slowdown.n)
+    return one.victim, one.aggressor, said(one), str(one.slowdown.n)
 
 
 def _shares(seen: list[dict[str, object]]) -> str:
-    """The CPU time that each neighbour used, as a share of one CPU."""
+    """The CPU time that each aggressor used, as a share of one CPU."""
     found: dict[str, list[float]] = {}
     for one in seen:
         shares = one.get("shares")
         numbers = [float(x) for x in shares if isinstance(x, int | float)] if isinstance(shares, list) else []
-        found.setdefault(str(one.get("neighbour")), []).extend(numbers)
+        found.setdefault(str(one.get("aggressor")), []).extend(numbers)
     words = [f"{name} {100 * median(shares):.0f} %" for name, shares in found.items() if shares]
-    return f"CPU time that the neighbour had, of one CPU (median): {', '.join(words)}." if words else ""
+    return f"CPU time that the aggressor had, of one CPU (median): {', '.join(words)}." if words else ""
 
 
 def _by_workload(found: list[Pair]) -> dict[str, list[Pair]]:

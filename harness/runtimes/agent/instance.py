@@ -8,58 +8,58 @@ from typing import Self
 
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.model import Accelerator, Mark
+from harness.model import Accelerator, Milestone
 from harness.runtimes.agent.channel import AgentJob, Channel
-from harness.runtimes.agent.signalling import beacon_cost
-from harness.runtimes.base import BeaconCost, Command, Counters, Endpoint, Processes
+from harness.runtimes.agent.signalling import signalling_overhead
+from harness.runtimes.base import Command, Counters, Endpoint, Processes, SignallingOverhead
 from harness.runtimes.capabilities import T, Unsupported, choose
 
-EARLY = (Mark.KERNEL, Mark.USERSPACE, Mark.SERVICE)
+EARLY = (Milestone.KERNEL, Milestone.USERSPACE, Milestone.SERVICE)
 """What the beacon tells over a serial port: `kernel` is counted back from `userspace`."""
 
 
 class AgentInstance(ABC):
-    """Marks by the channel, jobs by the agent, an end."""
+    """Milestones by the channel, jobs by the agent, an end."""
 
-    last: Mark = Mark.READY
+    last: Milestone = Milestone.READY
     early: tuple[str, str] | None = None
-    """The device inside, and the watched socket where it ends, by which EARLY marks are told where there is one."""
+    """The device inside and the watched socket where it ends, by which EARLY milestones are signalled; else None."""
 
-    def __init__(self, name: str, channel: Channel, accelerator: Accelerator, kernel: str, asked: float) -> None:
+    def __init__(self, name: str, channel: Channel, accelerator: Accelerator, kernel: str, requested: float) -> None:
         self.name = name
         self.accelerator = accelerator
         self.kernel = kernel
         self._channel = channel
-        self._marks: dict[Mark, float] = {Mark.ASKED: asked}
+        self._milestones: dict[Milestone, float] = {Milestone.REQUESTED: requested}
 
     @property
-    def marks(self) -> Mapping[Mark, float]:
-        """The marks so far, on the host's CLOCK_MONOTONIC, in seconds."""
-        return dict(self._marks)
+    def milestones(self) -> Mapping[Milestone, float]:
+        """The milestones so far, on the host's CLOCK_MONOTONIC, in seconds."""
+        return dict(self._milestones)
 
-    def wait(self, mark: Mark, deadline: Deadline) -> float:
-        """The moment of `mark`; everything but `ready` and the `last` one has come by then or never comes."""
-        if mark not in self._marks and Mark.READY not in self._marks:
-            self._marks[Mark.READY] = self._channel.wait_ready(deadline, self._dead)
-            self._marks |= self._read_stamps(self._channel.stamps)
-        if mark not in self._marks and mark is self.last:
-            self._channel.wait_stamp(mark.value, deadline, self._dead)
-            self._marks |= self._read_stamps(self._channel.stamps)
-        if mark not in self._marks:
-            raise TareError(f"{self.name} has no mark {mark}")
-        return self._marks[mark]
+    def wait(self, milestone: Milestone, deadline: Deadline) -> float:
+        """The moment of `milestone`; everything but `ready` and the `last` one has come by then or never comes."""
+        if milestone not in self._milestones and Milestone.READY not in self._milestones:
+            self._milestones[Milestone.READY] = self._channel.wait_ready(deadline, self._dead)
+            self._milestones |= self._read_stamps(self._channel.stamps)
+        if milestone not in self._milestones and milestone is self.last:
+            self._channel.wait_stamp(milestone.value, deadline, self._dead)
+            self._milestones |= self._read_stamps(self._channel.stamps)
+        if milestone not in self._milestones:
+            raise TareError(f"{self.name} has no milestone {milestone}")
+        return self._milestones[milestone]
 
     def start(self, command: Command, deadline: Deadline) -> AgentJob:
         """Start a command through the agent; returns once its START frame came."""
         return self._channel.start(command, deadline)
 
-    def beacon_costs(self, deadline: Deadline) -> Mapping[Mark, BeaconCost]:
-        """What telling costs, by the marks that are told. Raises TareError when that cannot be measured."""
-        costs = {Mark.READY: beacon_cost(self._channel, deadline)}
+    def signalling_overheads(self, deadline: Deadline) -> Mapping[Milestone, SignallingOverhead]:
+        """What telling costs, by the milestones that are told. Raises TareError when that cannot be measured."""
+        costs = {Milestone.READY: signalling_overhead(self._channel, deadline)}
         if self.early is None:
             return costs
         device, watched = self.early
-        early = beacon_cost(self._channel, deadline, device=device, watched=watched)
+        early = signalling_overhead(self._channel, deadline, device=device, watched=watched)
         return {**dict.fromkeys(EARLY, early), **costs}
 
     def files(self, deadline: Deadline) -> Iterable[Path]:
@@ -83,8 +83,8 @@ class AgentInstance(ABC):
         finally:
             self._channel.close()
 
-    def _read_stamps(self, stamps: Mapping[str, tuple[float, str]]) -> dict[Mark, float]:
-        """Marks from watched sockets; a runtime that watches some overrides this."""
+    def _read_stamps(self, stamps: Mapping[str, tuple[float, str]]) -> dict[Milestone, float]:
+        """Milestones from watched sockets; a runtime that watches some overrides this."""
         return {}
 
     def _offers(self) -> Mapping[type, object]:
@@ -92,9 +92,9 @@ class AgentInstance(ABC):
         return {}
 
     def _begin(self) -> None:
-        """Before it is started again: channel and marks begin anew."""
+        """Before it is started again: channel and milestones begin anew."""
         self._channel.begin()
-        self._marks = {Mark.ASKED: time.monotonic()}
+        self._milestones = {Milestone.REQUESTED: time.monotonic()}
 
     @abstractmethod
     def _dead(self) -> str | None:

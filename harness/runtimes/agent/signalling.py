@@ -1,4 +1,4 @@
-"""What it costs to tell a mark: how much later the host stamps a line because of the way it travels.
+"""What it costs to tell a milestone: how much later the host stamps a line because of the way it travels.
 
 Where instance and host share one clock (native, containers: the same boot of the same kernel), a line's stamp less the
 clock read just before its write is the cost itself; lines are told one by one, with a pause, as the beacon's are.
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from harness.deadline import Deadline
-from harness.runtimes.base import BeaconCost
+from harness.runtimes.base import SignallingOverhead
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 LINES = 20
@@ -44,7 +44,9 @@ class Teller(Protocol):
         ...
 
 
-def beacon_cost(channel: Teller, deadline: Deadline, *, device: str = "", watched: str = "") -> BeaconCost:
+def signalling_overhead(
+    channel: Teller, deadline: Deadline, *, device: str = "", watched: str = ""
+) -> SignallingOverhead:
     """What telling costs over an agent's channel, or over a `device` inside that ends in the socket `watched`.
 
     Raises TareError when the agent cannot tell, DeadlineExceeded when its lines do not come.
@@ -63,6 +65,8 @@ def interval(told: Told) -> float:
     return max(0.0, (told.stamps[-1] - told.stamps[0] - sum(outside)) / gaps)
 
 
-def _cost(readings: list[float], method: Literal["clock", "interval"]) -> BeaconCost:
+def _cost(readings: list[float], method: Literal["clock", "interval"]) -> SignallingOverhead:
     middle = statistics.median(readings)
-    return BeaconCost(seconds=middle, low=min(readings), high=max(readings), readings=len(readings), method=method)
+    return SignallingOverhead(
+        seconds=middle, low=min(readings), high=max(readings), readings=len(readings), method=method
+    )

@@ -128,16 +128,16 @@ def own_files(daemon: Daemon, container: str, deadline: Deadline) -> tuple[Path,
     return Path(upper), notes
 
 
-def _marked(tar: Path, mark: str, deadline: Deadline) -> Iterator[bytes]:
+def _marked(tar: Path, milestone: str, deadline: Deadline) -> Iterator[bytes]:
     with tar.open("rb") as stream:
-        yield from _prefixed(_chunks(stream, deadline), mark, deadline)
+        yield from _prefixed(_chunks(stream, deadline), milestone, deadline)
 
 
-def _prefixed(chunks: Iterator[bytes], mark: str, deadline: Deadline) -> Iterator[bytes]:
-    """A tar with one more file before all others, whose content is `mark`."""
+def _prefixed(chunks: Iterator[bytes], milestone: str, deadline: Deadline) -> Iterator[bytes]:
+    """A tar with one more file before all others, whose content is `milestone`."""
     entry = tarfile.TarInfo(MARK)
-    entry.size = len(mark)
-    yield entry.tobuf(tarfile.GNU_FORMAT) + mark.encode().ljust(tarfile.BLOCKSIZE, b"\0")
+    entry.size = len(milestone)
+    yield entry.tobuf(tarfile.GNU_FORMAT) + milestone.encode().ljust(tarfile.BLOCKSIZE, b"\0")
     for chunk in chunks:
         deadline.check("the import of a copy into Docker")
         yield chunk

@@ -19,11 +19,11 @@ from typing import Any
 
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.model import Mark
+from harness.model import Milestone
 from harness.process import have, kill_group, spawn
 from harness.runtimes.docker.daemon import UNIX, Daemon
 
-TOPICS = {"/containers/create": Mark.CONTAINER, "/tasks/create": Mark.TASK, "/tasks/start": Mark.STARTED}
+TOPICS = {"/containers/create": Milestone.CONTAINER, "/tasks/create": Milestone.TASK, "/tasks/start": Milestone.STARTED}
 """containerd's events: the record is there; `runc create` is done; `runc start` is done."""
 EVENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?:\.(\d{1,9}))? \+0000 UTC \S+ (/\S+) (\{.*\})")
 """A line of `ctr events`: time, namespace, topic, and the event as JSON."""
@@ -71,13 +71,13 @@ class Listener:
         if not self.reason and containerd is not None:
             self._listen(containerd)
 
-    def of(self, container: str) -> dict[Mark, int]:
+    def of(self, container: str) -> dict[Milestone, int]:
         """Wall-clock nanoseconds of each moment that containerd has told of a container; waits briefly for the last."""
         until = time.monotonic() + ARRIVING_SECONDS
         while True:
             found = heard(self._text().splitlines(), container)
             alive = self._child is not None and self._child.poll() is None
-            if Mark.STARTED in found or not alive or time.monotonic() > until:
+            if Milestone.STARTED in found or not alive or time.monotonic() > until:
                 return found
             time.sleep(LOOK_SECONDS)
 
@@ -113,20 +113,20 @@ class Moments:
         self._listener = listener
         self._clock = WallClock.now()
 
-    def of(self, container: str, asked: float, deadline: Deadline) -> dict[Mark, float]:
-        """The marks that were told of a ready container, in seconds of CLOCK_MONOTONIC.
+    def of(self, container: str, requested: float, deadline: Deadline) -> dict[Milestone, float]:
+        """The milestones that were told of a ready container, in seconds of CLOCK_MONOTONIC.
 
         There are none where the wall clock was set meanwhile: when they were cannot be said then.
         """
         told = self._listener.of(container)
         with contextlib.suppress(TareError):
-            since = self._clock.ahead + int(asked * 1e9)
+            since = self._clock.ahead + int(requested * 1e9)
             if (at := network_connected(self._daemon, container, since, deadline)) is not None:
-                told[Mark.NETWORK] = at
+                told[Milestone.NETWORK] = at
         if not self._clock.agrees(WallClock.now()):
             return {}
-        marks = {mark: self._clock.monotonic(wall) for mark, wall in told.items()}
-        return {mark: at for mark, at in marks.items() if asked <= at <= time.monotonic()}
+        milestones = {milestone: self._clock.monotonic(wall) for milestone, wall in told.items()}
+        return {milestone: at for milestone, at in milestones.items() if requested <= at <= time.monotonic()}
 
 
 def containerd_of(daemon: Daemon, deadline: Deadline) -> Path | None:
@@ -152,9 +152,9 @@ def unheard(containerd: Path | None) -> str:
     return ""
 
 
-def heard(lines: Iterable[str], container: str) -> dict[Mark, int]:
+def heard(lines: Iterable[str], container: str) -> dict[Milestone, int]:
     """The moments of one container among lines of `ctr events`, in nanoseconds of the wall clock."""
-    found: dict[Mark, int] = {}
+    found: dict[Milestone, int] = {}
     for line in lines:
         if container not in line or not (event := EVENT.fullmatch(line)) or event[3] not in TOPICS:
             continue

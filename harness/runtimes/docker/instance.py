@@ -15,7 +15,7 @@ from typing import Any
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.host.cgroups import Cgroup, cgroup_of, cpu_weight
-from harness.model import Accelerator, Mark
+from harness.model import Accelerator, Milestone
 from harness.runtimes.agent.channel import Channel
 from harness.runtimes.agent.instance import AgentInstance
 from harness.runtimes.base import Counters, Endpoint, Place, Prepared, Processes
@@ -43,10 +43,10 @@ class Container(AgentInstance):
         prepared: Prepared,
         place: Place,
         channel: Channel,
-        asked: float,
+        requested: float,
         moments: Moments | None = None,
     ) -> None:
-        super().__init__(place.name, channel, Accelerator.NONE, platform.release(), asked)
+        super().__init__(place.name, channel, Accelerator.NONE, platform.release(), requested)
         self._daemon = daemon
         self._moments = moments
         self._prepared = prepared
@@ -72,7 +72,7 @@ class Container(AgentInstance):
         self._listener.start()
         with self._daemon.call(f"create {self.name}", deadline) as api:
             made = api.create_container_from_config(config, self.name)
-        self._marks[Mark.CREATED] = time.monotonic()
+        self._milestones[Milestone.CREATED] = time.monotonic()
         self.handle = str(made["Id"])
         self._daemon.warn(self.name, made.get("Warnings") or ())
         self._start(deadline)
@@ -103,28 +103,30 @@ class Container(AgentInstance):
         return threading.Thread(target=self._listen, name=f"{self.name}-ready", daemon=True)
 
     @property
-    def marks(self) -> Mapping[Mark, float]:
-        """The marks so far; once it is ready also `userspace`, when runc made its first process, to 10 ms, and in a
-        boot those that its daemons tell.
+    def milestones(self) -> Mapping[Milestone, float]:
+        """The milestones so far; once it is ready also `userspace` (when runc made its first process, to 10 ms) and,
+        in a boot workload, those of its daemons.
 
         The daemons are asked only here, so that what is timed pays nothing for it.
         """
-        if Mark.READY in self._marks and Mark.USERSPACE not in self._marks:
+        if Milestone.READY in self._milestones and Milestone.USERSPACE not in self._milestones:
             with contextlib.suppress(TareError, OSError):
                 pid = int(self._inspect(Deadline.after(CALL_SECONDS))["State"]["Pid"])
-                self._marks[Mark.USERSPACE] = began(pid)
+                self._milestones[Milestone.USERSPACE] = began(pid)
             if self._moments is not None:
-                self._marks |= self._moments.of(self.handle, self._marks[Mark.ASKED], Deadline.after(CALL_SECONDS))
-        return super().marks
+                self._milestones |= self._moments.of(
+                    self.handle, self._milestones[Milestone.REQUESTED], Deadline.after(CALL_SECONDS)
+                )
+        return super().milestones
 
-    def wait(self, mark: Mark, deadline: Deadline) -> float:
-        """The moment of `mark`; `created` is the daemon's answer to the create call, before the start."""
-        if mark not in self._marks and Mark.READY not in self._marks:
+    def wait(self, milestone: Milestone, deadline: Deadline) -> float:
+        """The moment of `milestone`; `created` is the daemon's answer to the create call, before the start."""
+        if milestone not in self._milestones and Milestone.READY not in self._milestones:
             try:
-                self._marks[Mark.READY] = self._ready.result(timeout=deadline.left)
+                self._milestones[Milestone.READY] = self._ready.result(timeout=deadline.left)
             except TimeoutError:
                 raise DeadlineExceeded(f"{self.name} did not become ready in time") from None
-        return super().wait(mark, deadline)
+        return super().wait(milestone, deadline)
 
     def counters(self) -> Counters:
         """CPU seconds: `workload` of the container's cgroup; `dockerd`, `containerd`, `shim`, `proxy` are details."""

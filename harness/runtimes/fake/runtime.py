@@ -9,14 +9,14 @@ from typing import Self
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
-from harness.model import Accelerator, Available, Leftover, Mark, RootForms, Shape, Variant
-from harness.runtimes.base import BeaconCost, Command, Counters, Endpoint, Place, Prepared, Processes, RawOutput
+from harness.model import Accelerator, Available, Leftover, Milestone, RootForms, Shape, Variant
+from harness.runtimes.base import Command, Counters, Endpoint, Place, Prepared, Processes, RawOutput, SignallingOverhead
 from harness.runtimes.capabilities import T, Unsupported
 
 SLOW_FACTOR = 1.25
 """What `fake/slow` costs: rates are divided by it, times multiplied."""
-BOOT_SECONDS: Mapping[Mark, float] = {Mark.CREATED: 0.01, Mark.USERSPACE: 0.05, Mark.READY: 0.1}
-"""When the baseline's marks come after `asked`."""
+BOOT_SECONDS: Mapping[Milestone, float] = {Milestone.CREATED: 0.01, Milestone.USERSPACE: 0.05, Milestone.READY: 0.1}
+"""When the baseline's milestones come after `requested`."""
 
 VARIANTS = (
     Variant(name="fake/baseline", runtime="fake", summary="an interpreter that prints seeded numbers"),
@@ -85,26 +85,28 @@ class FakeInstance:
         self.name = place.name
         self.accelerator = Accelerator.NONE
         self.kernel = "fake"
-        self.last = Mark.READY
+        self.last = Milestone.READY
         self._place = place
         self._factor = factor
         run, _, number = place.name.rpartition("-")
         self._generator = random.Random(f"{os.environ.get('TARE_FAKE_SEED', run)}-{number}")
         self._used = 0.0
-        asked = time.monotonic()
+        requested = time.monotonic()
         pace = factor * self._generator.lognormvariate(0, 0.01)
-        self._marks = {Mark.ASKED: asked} | {mark: asked + after * pace for mark, after in BOOT_SECONDS.items()}
+        self._milestones = {Milestone.REQUESTED: requested} | {
+            milestone: requested + after * pace for milestone, after in BOOT_SECONDS.items()
+        }
 
     @property
-    def marks(self) -> Mapping[Mark, float]:
-        """The marks, on the host's CLOCK_MONOTONIC, in seconds; none is waited for."""
-        return dict(self._marks)
+    def milestones(self) -> Mapping[Milestone, float]:
+        """The milestones, on the host's CLOCK_MONOTONIC, in seconds; none is waited for."""
+        return dict(self._milestones)
 
-    def wait(self, mark: Mark, deadline: Deadline) -> float:
-        """The moment of `mark`."""
-        if mark not in self._marks:
-            raise TareError(f"{self.name} has no mark {mark}")
-        return self._marks[mark]
+    def wait(self, milestone: Milestone, deadline: Deadline) -> float:
+        """The moment of `milestone`."""
+        if milestone not in self._milestones:
+            raise TareError(f"{self.name} has no milestone {milestone}")
+        return self._milestones[milestone]
 
     def start(self, command: Command, deadline: Deadline) -> "FakeJob":
         """Start `fake NAME=NUMBER…`; raises TareError for any other command."""
@@ -112,10 +114,10 @@ class FakeInstance:
             raise TareError(f"{command.argv[0]} cannot be started in an instance", details="only `fake` is there")
         return FakeJob(self, _words(command.argv[1:]))
 
-    def beacon_costs(self, deadline: Deadline) -> Mapping[Mark, BeaconCost]:
+    def signalling_overheads(self, deadline: Deadline) -> Mapping[Milestone, SignallingOverhead]:
         """A tenth of a millisecond."""
-        cost = BeaconCost(seconds=1e-4, low=1e-4, high=1e-4, readings=1, method="clock")
-        return {Mark.READY: cost}
+        cost = SignallingOverhead(seconds=1e-4, low=1e-4, high=1e-4, readings=1, method="clock")
+        return {Milestone.READY: cost}
 
     def counters(self) -> Counters:
         """Seconds that jobs have taken so far."""

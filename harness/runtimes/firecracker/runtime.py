@@ -78,7 +78,7 @@ class Firecracker:
         return DiskCopies(prepared, folder)
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> ChildGuest:
-        """Start one guest. The data disk is made before `asked`; the tap belongs to the launch."""
+        """Start one guest. The data disk is made before `requested`; the tap belongs to the launch."""
         api = place.directory / specification.API
         with ExitStack() as undo:
             begun = begin(place, labels, deadline, undo)

@@ -1,10 +1,10 @@
-"""What a guest is told: kernel and first script on the command line, a full system by its firmware. Its first marks."""
+"""Arguments of a guest: on the kernel's command line, or for a full system by its firmware; its first milestones."""
 
 import re
 import uuid
 
 from harness.errors import TareError
-from harness.model import Mark
+from harness.model import Milestone
 from harness.runtimes.base import Entry, NetworkPlace
 
 CLEAN_ARGUMENT = re.compile(r"[\x21-\x7e]+")
@@ -68,15 +68,15 @@ def clean(*words: str) -> list[str]:
     return list(words)
 
 
-def first_marks(name: str, stamp: tuple[float, str]) -> dict[Mark, float]:
+def first_milestones(name: str, stamp: tuple[float, str]) -> dict[Milestone, float]:
     """`userspace` as the host stamped the beacon's first line; `kernel` is that less the guest's clock, which began
     with it. Raises TareError when the line tells no time."""
     at, line = stamp
     try:
         age = float(line.split()[1])
     except (IndexError, ValueError):
-        raise TareError(f"{name} sent no userspace mark", details=line[:200]) from None
-    return {Mark.USERSPACE: at, Mark.KERNEL: at - age}
+        raise TareError(f"{name} sent no userspace milestone", details=line[:200]) from None
+    return {Milestone.USERSPACE: at, Milestone.KERNEL: at - age}
 
 
 def mac_of(identity: str) -> str:

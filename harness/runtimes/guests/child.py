@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.cgroups import cpu_weight
-from harness.model import Accelerator, Mark
+from harness.model import Accelerator, Milestone
 from harness.process import kill_group, spawn
 from harness.runtimes.agent.channel import Channel
 from harness.runtimes.agent.instance import AgentInstance
@@ -33,14 +33,14 @@ class Begun:
 
     identity: str
     channel: Channel
-    asked: float
+    requested: float
     tap: str
 
 
 def begin(place: Place, labels: Mapping[str, str], deadline: Deadline, undo: ExitStack) -> Begun:
     """Make what the guest's process needs; `undo` takes it away again.
 
-    The data disk is made before `asked`; the tap belongs to the launch. Raises TareError.
+    The data disk is made before `requested`; the tap belongs to the launch. Raises TareError.
     """
     identity = str(uuid.uuid4())
     channel = Channel(place.directory)
@@ -48,8 +48,8 @@ def begin(place: Place, labels: Mapping[str, str], deadline: Deadline, undo: Exi
     if place.scratch_mib:
         undo.callback(data_disk(place).unlink, missing_ok=True)
         make_data(data_disk(place), place.scratch_mib, "raw", deadline)
-    asked = time.monotonic()
-    return Begun(identity, channel, asked, undo.enter_context(open_tap(identity, place.network, labels, deadline)))
+    requested = time.monotonic()
+    return Begun(identity, channel, requested, undo.enter_context(open_tap(identity, place.network, labels, deadline)))
 
 
 def start(
@@ -70,8 +70,8 @@ def start(
 class ChildGuest(AgentInstance):
     """A running guest; leaving it closes `resources`, in which the process and all that it used are held.
 
-    `program` is what a person calls it. There are no marks `kernel` and `userspace`: init would need a second port to
-    speak first.
+    `program` is its name in messages. It has no milestones `kernel` and `userspace`: init would need a second port
+    for them.
     """
 
     def __init__(
@@ -85,8 +85,8 @@ class ChildGuest(AgentInstance):
         known: Mapping[str, str],
         resources: ExitStack,
     ) -> None:
-        super().__init__(place.name, begun.channel, accelerator, kernel, begun.asked)
-        self._marks[Mark.CREATED] = time.monotonic()
+        super().__init__(place.name, begun.channel, accelerator, kernel, begun.requested)
+        self._milestones[Milestone.CREATED] = time.monotonic()
         self._program = program
         self._place = place
         self._child = child

@@ -1,4 +1,4 @@
-"""One guest behind a QEMU process, however that was started: its marks, its counters, its end and its last words."""
+"""One guest of a QEMU process, however that was started: its milestones, counters, end and last output."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -8,17 +8,17 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.host.cgroups import cpu_weight
-from harness.model import Accelerator, Mark
+from harness.model import Accelerator, Milestone
 from harness.runtimes.agent.channel import Channel
 from harness.runtimes.agent.instance import AgentInstance
 from harness.runtimes.base import VMM, Counters, Endpoint, Place, Processes
 from harness.runtimes.guests.accel import nested_paging
-from harness.runtimes.guests.boot_arguments import EARLY_DEVICE, first_marks
+from harness.runtimes.guests.boot_arguments import EARLY_DEVICE, first_milestones
 from harness.runtimes.guests.qemu_process import Qemu
 
 MOMENTS = "moments"
 """The socket, beside the channel, on which each moment of the guest's start has a line."""
-STAMPED = (Mark.LOADER, Mark.LOADED, Mark.SERVICE)
+STAMPED = (Milestone.LOADER, Milestone.LOADED, Milestone.SERVICE)
 """Those that a full system has besides its first userspace byte."""
 CONSOLE = "console"
 """The file that the guest's kernel and init write."""
@@ -28,17 +28,17 @@ TAIL_BYTES = 1500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launched:
-    """What a launch settled: `asked` and `created` on the host's monotonic clock, what is known of the guest for the
-    parity table, and its last mark."""
+    """What a launch settled: `requested` and `created` on the host's monotonic clock, the guest's facts for the parity
+    table, and its last milestone."""
 
     place: Place
     channel: Channel
     accelerator: Accelerator
     kernel: str
-    asked: float
+    requested: float
     created: float
     known: Mapping[str, str]
-    last: Mark = Mark.READY
+    last: Milestone = Milestone.READY
 
 
 class QemuGuest(AgentInstance):
@@ -47,8 +47,10 @@ class QemuGuest(AgentInstance):
     early = (EARLY_DEVICE, MOMENTS)
 
     def __init__(self, launched: Launched) -> None:
-        super().__init__(launched.place.name, launched.channel, launched.accelerator, launched.kernel, launched.asked)
-        self._marks[Mark.CREATED] = launched.created
+        super().__init__(
+            launched.place.name, launched.channel, launched.accelerator, launched.kernel, launched.requested
+        )
+        self._milestones[Milestone.CREATED] = launched.created
         self._place = launched.place
         self._known = launched.known
         self._qemu: Qemu | None = None
@@ -66,19 +68,19 @@ class QemuGuest(AgentInstance):
     def _end(self) -> None:
         """End QEMU, with its disks; one that is gone already is fine."""
 
-    def wait(self, mark: Mark, deadline: Deadline) -> float:
-        """The moment of `mark`; a guest that died or never came gets the end of its console quoted.
+    def wait(self, milestone: Milestone, deadline: Deadline) -> float:
+        """The moment of `milestone`; a guest that died or never came gets the end of its console quoted.
 
         Once ready, QEMU itself is asked whether KVM runs the guest: raises TareError when it is called otherwise.
         """
-        new = Mark.READY not in self._marks
+        new = Milestone.READY not in self._milestones
         try:
-            moment = super().wait(mark, deadline)
+            moment = super().wait(milestone, deadline)
         except DeadlineExceeded as late:
             raise DeadlineExceeded(late.brief, details=f"{late.details}\n{self._tail()}") from late
         except TareError as error:
             raise TareError(error.brief, details=self._obituary() or error.details, hint=error.hint) from error
-        if new and Mark.READY in self._marks:
+        if new and Milestone.READY in self._milestones:
             self._prove()
         return moment
 
@@ -103,10 +105,10 @@ class QemuGuest(AgentInstance):
             raise TareError(f"{self.name} has no network place")
         return Endpoint(address=self._place.network.address, port=self._place.port, bind=self._place.network.address)
 
-    def _read_stamps(self, stamps: Mapping[str, tuple[float, str]]) -> dict[Mark, float]:
-        found = {mark: stamps[mark.value][0] for mark in STAMPED if mark.value in stamps}
-        early = stamps.get(Mark.USERSPACE.value)
-        return {**found, **(first_marks(self.name, early) if early else {})}
+    def _read_stamps(self, stamps: Mapping[str, tuple[float, str]]) -> dict[Milestone, float]:
+        found = {milestone: stamps[milestone.value][0] for milestone in STAMPED if milestone.value in stamps}
+        early = stamps.get(Milestone.USERSPACE.value)
+        return {**found, **(first_milestones(self.name, early) if early else {})}
 
     def _process(self) -> Qemu | None:
         if self._qemu is None:

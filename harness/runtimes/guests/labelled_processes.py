@@ -26,7 +26,7 @@ class Labelled:
 
 
 def labels_for(name: str, labels: Mapping[str, str]) -> dict[str, str]:
-    """The environment that marks a process as the instance `name` of a run."""
+    """The environment that milestones a process as the instance `name` of a run."""
     return {**labels, NAME: name}
 
 

@@ -65,7 +65,7 @@ class Krun:
         return TreeCopies(prepared, folder)
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> ChildGuest:
-        """Start one guest. The data disk is made before `asked`; the tap belongs to the launch."""
+        """Start one guest. The data disk is made before `requested`; the tap belongs to the launch."""
         with ExitStack() as undo:
             begun = begin(place, labels, deadline, undo)
             argv = specification.command(prepared, place, begun.identity, begun.tap)

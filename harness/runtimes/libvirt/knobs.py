@@ -1,4 +1,4 @@
-"""The knobs of a libvirt guest, and its variants: each differs from its neighbour by one knob."""
+"""The knobs of a libvirt guest, and its variants: each differs from its aggressor by one knob."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace

@@ -11,7 +11,7 @@ import libvirt
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.daemons.reach import LIBVIRT_NAMED
-from harness.model import Accelerator, Leftover, Mark, Shape, Variant
+from harness.model import Accelerator, Leftover, Milestone, Shape, Variant
 from harness.process import have
 from harness.runtimes.agent.channel import Channel
 from harness.runtimes.base import Available, Place, Prepared, RootForms
@@ -110,7 +110,7 @@ class Libvirt:
         return DiskCopies(prepared, folder)
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Guest:
-        """Start one guest. The data disk is made before `asked`; overlay and network belong to the launch.
+        """Start one guest. The data disk is made before `requested`; overlay and network belong to the launch.
 
         Under Xen it is the guest's side that listens: the domain is made paused, and goes on once it is heard.
         """
@@ -131,7 +131,7 @@ class Libvirt:
             for disk in data:
                 _passable(disk.path)
                 make_data(disk.path, place.scratch_mib, disk.format, deadline)
-            asked = time.monotonic()
+            requested = time.monotonic()
             assert root.base is not None
             make_overlay(root.base, root.path, deadline)
             undo.enter_context(attached(network, domain, place, self.uri or "", deadline))
@@ -147,10 +147,10 @@ class Libvirt:
                 channel=channel,
                 accelerator=prepared.accelerator,
                 kernel=kernel_of(prepared),
-                asked=asked,
+                requested=requested,
                 created=created,
                 known=facts(domain, prepared),
-                last=Mark.READY if domain.boot.firmware == "none" else Mark.SERVICE,
+                last=Milestone.READY if domain.boot.firmware == "none" else Milestone.SERVICE,
             )
             if xen:
                 return XenGuest(launched, handle, undo.pop_all())

@@ -19,7 +19,7 @@ import psutil
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.host.cgroups import cpu_weight
-from harness.model import Accelerator, Mark, Shape, Variant
+from harness.model import Accelerator, Milestone, Shape, Variant
 from harness.process import have, kill_group, spawn
 from harness.runtimes.agent.channel import Channel
 from harness.runtimes.agent.instance import AgentInstance
@@ -94,7 +94,7 @@ class Native:
         """Start the agent or the beacon in the root."""
         scratch = _scratch(place)
         channel = Channel(place.directory)
-        asked = time.monotonic()
+        requested = time.monotonic()
         argv = _argv(prepared, place, scratch)
 
         def spawned() -> "subprocess.Popen[bytes]":
@@ -105,7 +105,7 @@ class Native:
         except BaseException:
             channel.close()
             raise
-        return Process(place, channel, child, asked, scratch, spawned)
+        return Process(place, channel, child, requested, scratch, spawned)
 
     def leftovers(self) -> Iterable[Leftover]:
         """None: bubblewrap and the agent end with the harness."""
@@ -127,22 +127,22 @@ class Process(AgentInstance):
         place: Place,
         channel: Channel,
         child: "subprocess.Popen[bytes]",
-        asked: float,
+        requested: float,
         scratch: Path | None,
         spawned: Callable[[], "subprocess.Popen[bytes]"],
     ) -> None:
-        super().__init__(place.name, channel, Accelerator.NONE, platform.release(), asked)
+        super().__init__(place.name, channel, Accelerator.NONE, platform.release(), requested)
         self._place = place
         self._child = child
         self._scratch = scratch
         self._spawned = spawned
-        self._marks[Mark.CREATED] = time.monotonic()
+        self._milestones[Milestone.CREATED] = time.monotonic()
 
-    def wait(self, mark: Mark, deadline: Deadline) -> float:
-        """The moment of `mark`; once ready, a tree that is to work is moved to the root cgroup."""
-        moment = super().wait(mark, deadline)
+    def wait(self, milestone: Milestone, deadline: Deadline) -> float:
+        """The moment of `milestone`; once ready, a tree that is to work is moved to the root cgroup."""
+        moment = super().wait(milestone, deadline)
         # A beacon has done its work by now, and to move it may take the kernel longer than that work.
-        if mark is Mark.READY and self._place.entry == "agent":
+        if milestone is Milestone.READY and self._place.entry == "agent":
             _enter_root_cgroup([process.pid for process in self._tree()])
         return moment
 

@@ -1,4 +1,4 @@
-"""One microvm: what it is asked, and its end."""
+"""One microvm: what it is requested, and its end."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack

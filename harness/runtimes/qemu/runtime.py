@@ -85,7 +85,7 @@ class Microvm:
         return DiskCopies(prepared, folder)
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Guest:
-        """Start one guest. The data disk is made before `asked`; overlay and tap belong to the launch.
+        """Start one guest. The data disk is made before `requested`; overlay and tap belong to the launch.
 
         It runs while its vCPUs are being pinned: until then they keep to the shape's CPUs, as all of QEMU does.
         """
@@ -99,7 +99,7 @@ class Microvm:
                 undo.callback(disk.unlink, missing_ok=True)
             for disk in disks[1:]:
                 make_data(disk, place.scratch_mib, "raw", deadline)
-            asked = time.monotonic()
+            requested = time.monotonic()
             make_overlay(prepared.root.disk, disks[0], deadline)
             box = Box(prepared, place, labels, identity)
             undo.callback(box.close)
@@ -109,7 +109,7 @@ class Microvm:
                 channel=channel,
                 accelerator=prepared.accelerator,
                 kernel=prepared.root.kernel_release,
-                asked=asked,
+                requested=requested,
                 created=time.monotonic(),
                 known=specification.facts(prepared, place),
             )

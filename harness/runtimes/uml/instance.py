@@ -1,4 +1,4 @@
-"""One guest of User Mode Linux: its marks, what its processes cost the host, and its end."""
+"""One guest of User Mode Linux: its milestones, what its processes cost the host, and its end."""
 
 import contextlib
 import subprocess
@@ -10,12 +10,12 @@ import psutil
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.host.cgroups import cpu_weight
-from harness.model import Accelerator, Mark
+from harness.model import Accelerator, Milestone
 from harness.process import kill_group
 from harness.runtimes.agent.channel import Channel
 from harness.runtimes.agent.instance import AgentInstance
 from harness.runtimes.base import VMM, Counters, Endpoint, Place, Processes
-from harness.runtimes.guests.boot_arguments import EARLY_DEVICE, first_marks
+from harness.runtimes.guests.boot_arguments import EARLY_DEVICE, first_milestones
 
 USERSPACE = "userspace"
 CONSOLE = "console"
@@ -35,22 +35,22 @@ class Guest(AgentInstance):
         channel: Channel,
         child: "subprocess.Popen[bytes]",
         kernel: str,
-        marks: tuple[float, float],
+        milestones: tuple[float, float],
         known: Mapping[str, str],
         undo: Callable[[], None],
     ) -> None:
-        asked, created = marks
-        super().__init__(place.name, channel, Accelerator.NONE, kernel, asked)
-        self._marks[Mark.CREATED] = created
+        requested, created = milestones
+        super().__init__(place.name, channel, Accelerator.NONE, kernel, requested)
+        self._milestones[Milestone.CREATED] = created
         self._place = place
         self._child = child
         self._known = known
         self._undo = undo
 
-    def wait(self, mark: Mark, deadline: Deadline) -> float:
-        """The moment of `mark`; a guest that died or never came gets the end of its console quoted."""
+    def wait(self, milestone: Milestone, deadline: Deadline) -> float:
+        """The moment of `milestone`; a guest that died or never came gets the end of its console quoted."""
         try:
-            return super().wait(mark, deadline)
+            return super().wait(milestone, deadline)
         except DeadlineExceeded as late:
             raise DeadlineExceeded(late.brief, details=f"{late.details}\n{self._tail()}") from late
         except TareError as error:
@@ -93,8 +93,8 @@ class Guest(AgentInstance):
             raise TareError(f"{self.name} has no network place")
         return Endpoint(address=self._place.network.address, port=self._place.port, bind=self._place.network.address)
 
-    def _read_stamps(self, stamps: Mapping[str, tuple[float, str]]) -> dict[Mark, float]:
-        return first_marks(self.name, stamps[USERSPACE]) if USERSPACE in stamps else {}
+    def _read_stamps(self, stamps: Mapping[str, tuple[float, str]]) -> dict[Milestone, float]:
+        return first_milestones(self.name, stamps[USERSPACE]) if USERSPACE in stamps else {}
 
     def _dead(self) -> str | None:
         if self._child.poll() is None:

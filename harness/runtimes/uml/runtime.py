@@ -85,7 +85,7 @@ class Uml:
         return DiskCopies(prepared, folder, boots=())
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Guest:
-        """Start one guest. The data disk and the tap are made before `asked`; the kernel makes its COW file itself."""
+        """Start one guest. Data disk and tap are made before `requested`; the kernel makes its COW file itself."""
         guest = describe(prepared, place)
         release = release_of(guest.kernel, deadline.within(VERSION_SECONDS))
         with ExitStack() as undo:
@@ -102,12 +102,12 @@ class Uml:
             if place.network is not None:
                 undo.callback(remove_interface, place.network.netns, guest.tap)
                 _make_tap(guest, place.network.netns, place.network.bridge, labels["tare.run"], deadline)
-            asked = time.monotonic()
+            requested = time.monotonic()
             child = _start(guest, channel.path, userspace, labels)
             undo.callback(end, child)
-            marks = (asked, time.monotonic())
+            milestones = (requested, time.monotonic())
             kept = undo.pop_all()
-        return Guest(place, channel, child, release, marks, _facts(guest, prepared), kept.close)
+        return Guest(place, channel, child, release, milestones, _facts(guest, prepared), kept.close)
 
     def leftovers(self) -> Iterable[Leftover]:
         """Guests whose processes carry our labels, of any run."""

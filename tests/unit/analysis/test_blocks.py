@@ -1,4 +1,4 @@
-"""Which rows count, by the statements for DuckDB: attempts, failures, voids, and the declared summaries."""
+"""Which rows count, by the statements for DuckDB: attempts, failures, discards, and the declared summaries."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -39,7 +39,7 @@ def test_a_block_s_value_is_the_declared_summary(summary: str, value: float) -> 
     [
         replace(NATIVE, iteration=0, phase="warmup", value=9.0),
         replace(NATIVE, iteration=2, role="peer", value=9.0),
-        replace(NATIVE, iteration=2, valid=False, reason="void", value=9.0),
+        replace(NATIVE, iteration=2, valid=False, reason="discarded", value=9.0),
         failed(replace(NATIVE, phase="warmup")),
         failed(replace(NATIVE, role="peer")),
         failed(replace(NATIVE, attempt=2)),

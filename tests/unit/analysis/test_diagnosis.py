@@ -61,7 +61,10 @@ def arm(**columns: object) -> Arm:
 @pytest.mark.parametrize(
     ("own", "said"),
     [
-        ({"reason": "block void: native: clock: 1.0 s by the host's clock"}, "clock mismatch in 4 of 8 iterations"),
+        (
+            {"reason": "block discarded: native: clock: 1.0 s by the host's clock"},
+            "clock mismatch in 4 of 8 iterations",
+        ),
         ({"steal": 0.05}, "steal 5.0% of the variant's CPU time"),
         ({"mhz": 2200.0}, "frequency differs: 2000 MHz and 2200 MHz"),
     ],

@@ -84,11 +84,11 @@ def test_what_failed_says_why() -> None:
 def test_what_was_voided_says_why() -> None:
     busy = run({"native": around(100.0), "docker/bridge": around(99.0)})
     busy.samples["valid"] = False
-    busy.samples["reason"] = "block void: host load"
+    busy.samples["reason"] = "block discarded: host load"
     found = word_of(claim(), busy)
     assert (found.word, found.reason) == (
         "not measured here",
-        "voided: cpu.x on docker/bridge: block void: host load",
+        "discarded: cpu.x on docker/bridge: block discarded: host load",
     )
 
 

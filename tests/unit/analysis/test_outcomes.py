@@ -35,17 +35,17 @@ def test_an_accelerator_unknown_in_failure_is_that_of_the_other_cases() -> None:
 
 def test_a_block_is_lost_once_and_a_failure_counts_for_every_metric() -> None:
     both = ("native", "libvirt/kvm")
-    void, failed = {"block": 2, "valid": False}, kvm(block=3, metric="latency", value=None, valid=False)
-    found = cases({}, void, kvm(block=2, valid=False), failed, kvm(block=3, valid=False))
+    discarded, failed = {"block": 2, "valid": False}, kvm(block=3, metric="latency", value=None, valid=False)
+    found = cases({}, discarded, kvm(block=2, valid=False), failed, kvm(block=3, valid=False))
     assert found.blocks == 3
-    assert found.lost("rate", both, frozenset({1})) == [("voided", 1), ("failed", 1)]
-    assert found.lost("latency", both, frozenset({1})) == [("voided", 0), ("failed", 1)]
-    assert found.lost("rate", both, frozenset({1, 2, 3})) == [("voided", 0), ("failed", 0)]
+    assert found.lost("rate", both, frozenset({1})) == [("discarded", 1), ("failed", 1)]
+    assert found.lost("latency", both, frozenset({1})) == [("discarded", 0), ("failed", 1)]
+    assert found.lost("rate", both, frozenset({1, 2, 3})) == [("discarded", 0), ("failed", 0)]
 
 
 def test_a_warm_up_loses_no_block() -> None:
     found = cases({}, {"block": 2, "phase": "warmup", "value": None, "valid": False})
-    assert found.lost("rate", ("native",), frozenset({1})) == [("voided", 0), ("failed", 0)]
+    assert found.lost("rate", ("native",), frozenset({1})) == [("discarded", 0), ("failed", 0)]
 
 
 def test_rows_of_a_peer_are_no_cases() -> None:

@@ -88,7 +88,9 @@ def test_missing_blocks_are_counted_by_cause_and_end_the_verdict() -> None:
     samples.loc[samples["block"] == 2, "valid"] = False
     found = only(samples)
     assert (found.n, found.planned, found.verdict) == (4, 6, False)
-    assert {"voided 1 of 6", "failed 1 of 6", "more than a tenth of the blocks missing: no verdict"} <= set(found.flags)
+    assert {"discarded 1 of 6", "failed 1 of 6", "more than a tenth of the blocks missing: no verdict"} <= set(
+        found.flags
+    )
 
 
 def test_one_of_ten_missing_keeps_the_verdict() -> None:

@@ -132,7 +132,7 @@ measure = "boot"
 cache = "cold"
 [[metrics]]
 name = "ready"
-source = "ready-asked"
+source = "ready-requested"
 unit = "s"
 direction = "lower"
 primary = true
@@ -149,9 +149,9 @@ def test_a_boot_may_be_cold(tmp_path: Path) -> None:
     [
         ('cache = "cold"', 'cache = "hot"', ":4: cache", "'warm' or 'cold'"),
         ('cache = "cold"', "cache = true", ":4: cache", "'warm' or 'cold'"),
-        ("ready-asked", "ready", ":7: metrics[0].source", "no span between two marks"),
-        ("ready-asked", "ready-asked-created", ":7: metrics[0].source", "no span between two marks"),
-        ("ready-asked", "redy-asked", ":7: metrics[0].source", "redy is no mark"),
+        ("ready-requested", "ready", ":7: metrics[0].source", "no span between two milestones"),
+        ("ready-requested", "ready-requested-created", ":7: metrics[0].source", "no span between two milestones"),
+        ("ready-requested", "redy-requested", ":7: metrics[0].source", "redy is no milestone"),
         ('measure = "boot"', 'argv = ["x"]\nreader = "fio"', ":5: cache", "only a boot workload"),
         ("[[metrics]]", f"{SERVER}[[metrics]]", ":5: server", "nothing is served"),
     ],
@@ -350,7 +350,7 @@ argv = ["sysbench"]
             'argv = ["sysbench"]',
             'argv = ["x"]\n[aggressor.server]\nargv = ["y"]\nport = 5202',
             ": aggressor.server",
-            "only one of victim and neighbour serves",
+            "only one of victim and aggressor serves",
         ),
         ('measure = "interference"', "", ": aggressor", "only an interference workload"),
     ],

@@ -10,9 +10,9 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.measures.chain import ChainMeasure
-from harness.model import Case, Mark, Role, Shape
+from harness.model import Case, Milestone, Role, Shape
 from harness.runtimes.base import Command, Endpoint, Instance, RawOutput
-from tests.stage import Asked, BaseStage
+from tests.environment import Asked, BaseEnvironment
 
 WRK = (Path(__file__).parent.parent / "readers/golden/app.chain.txt").read_text()
 CASE = Case(block=1, position=0, attempt=1, workload="app.chain", cast={Role.SUBJECT: "native", Role.PEER: "native"})
@@ -21,12 +21,12 @@ CASE = Case(block=1, position=0, attempt=1, workload="app.chain", cast={Role.SUB
 class Member:
     """An instance that notes what it is asked to run, and answers as wrk does."""
 
-    last = Mark.READY
+    last = Milestone.READY
 
     def __init__(self, number: int, started: list[tuple[int, Command]]) -> None:
         self.number, self.name, self._started = number, f"tare-{number}", started
 
-    def wait(self, mark: Mark, deadline: Deadline) -> float:
+    def wait(self, milestone: Milestone, deadline: Deadline) -> float:
         return 0.0
 
     def counters(self) -> dict[str, float]:
@@ -56,8 +56,8 @@ class Member:
         return SimpleNamespace(wait=lambda _: output)
 
 
-class Rig(BaseStage):
-    """A stage whose instances are numbered as they are launched."""
+class Rig(BaseEnvironment):
+    """A environment whose instances are numbered as they are launched."""
 
     def __init__(self) -> None:
         super().__init__(Shape(cpus=(0,), memory_mib=2048))

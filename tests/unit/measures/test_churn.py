@@ -17,13 +17,13 @@ from harness.model import Case, Role, Workload
 from harness.paths import data
 from harness.runtimes.base import Entry
 from harness.runtimes.fake.runtime import FakeInstance
-from tests.stage import Asked, BaseStage
+from tests.environment import Asked, BaseEnvironment
 
 CASE = Case(block=0, position=0, attempt=1, workload="churn.four", cast={Role.SUBJECT: "fake/baseline"})
 
 
-class Launches(BaseStage):
-    """A stage that counts how many instances there are, and were at once."""
+class Launches(BaseEnvironment):
+    """A environment that counts how many instances there are, and were at once."""
 
     def __init__(self, *, fails_at: int = 0, together: int | None = None, **parameters: int) -> None:
         super().__init__()
@@ -54,17 +54,17 @@ class Launches(BaseStage):
             asked.ended()
 
 
-def measured(stage: Launches) -> Mapping[str, float | None]:
-    samples = ChurnMeasure().measure(CASE, stage, Deadline.after(60))
+def measured(environment: Launches) -> Mapping[str, float | None]:
+    samples = ChurnMeasure().measure(CASE, environment, Deadline.after(60))
     return {one.metric: one.value for one in samples}
 
 
 def test_four_jobs_are_there_at_once_and_no_more() -> None:
-    stage = Launches(together=4, jobs=8)
-    found = measured(stage)
-    assert stage.most == 4
-    assert len(stage.said()[0]["seconds"]) == 8
-    assert stage.entries == ["agent", *["beacon"] * 9], "its facts, one job untimed, and the eight that count"
+    environment = Launches(together=4, jobs=8)
+    found = measured(environment)
+    assert environment.most == 4
+    assert len(environment.said()[0]["seconds"]) == 8
+    assert environment.entries == ["agent", *["beacon"] * 9], "its facts, one job untimed, and the eight that count"
     assert {"rate", "latency-p50", "latency-p95"} <= found.keys()
 
 
@@ -72,17 +72,17 @@ def test_after_its_time_no_job_is_begun_but_each_thread_has_had_one(monkeypatch:
     moments = iter(range(0, 10**6, 100))
     clock = SimpleNamespace(monotonic=lambda: float(next(moments)))
     monkeypatch.setattr("harness.measures.churn.time", clock)
-    stage = Launches(jobs=1000, most_s=1)
-    measured(stage)
-    assert len(stage.said()[0]["seconds"]) == 4
+    environment = Launches(jobs=1000, most_s=1)
+    measured(environment)
+    assert len(environment.said()[0]["seconds"]) == 4
 
 
 def test_an_error_ends_the_round_and_leaves_no_instance() -> None:
-    stage = Launches(fails_at=5, jobs=1000)
+    environment = Launches(fails_at=5, jobs=1000)
     with pytest.raises(TareError, match="cannot be launched"):
-        measured(stage)
-    assert stage.there == 0
-    assert stage.made < 20
+        measured(environment)
+    assert environment.there == 0
+    assert environment.made < 20
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from harness.measures.command import CommandMeasure, host_costs
 from harness.model import Case, Metric, Role, Server, Workload
 from harness.runtimes.base import Command, Endpoint, Instance, Place
 from harness.runtimes.fake.runtime import FakeInstance, FakeJob
-from tests.stage import Asked, BaseStage
+from tests.environment import Asked, BaseEnvironment
 
 RATE = Metric(name="throughput", source="x", unit="events/s", direction="higher", primary=True)
 LATENCY = Metric(name="latency", source="y", unit="s", direction="lower", primary=True)
@@ -72,7 +72,7 @@ class Served(FakeInstance):
         return FakeJob(self, {"x": 1.0})
 
 
-class Stage(BaseStage):
+class Environment(BaseEnvironment):
     """Its one workload has a server."""
 
     def __init__(self, *, one_off: bool) -> None:
@@ -92,9 +92,9 @@ class Stage(BaseStage):
 
 @pytest.mark.parametrize(("one_off", "starts"), [(False, 1), (True, 4)])
 def test_a_server_that_ends_after_one_client_is_started_for_each_iteration(one_off: bool, starts: int) -> None:
-    stage = Stage(one_off=one_off)
+    environment = Environment(one_off=one_off)
     cast = {Role.SUBJECT: "native", Role.PEER: "native"}
     case = Case(block=0, position=0, attempt=1, workload="n.s", cast=cast)
-    samples = list(CommandMeasure().measure(case, stage, Deadline.after(60)))
+    samples = list(CommandMeasure().measure(case, environment, Deadline.after(60)))
     assert len([one for one in samples if one.metric == "throughput"]) == 4
-    assert len(stage.servers) == starts
+    assert len(environment.servers) == starts

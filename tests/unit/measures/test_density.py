@@ -1,4 +1,4 @@
-"""What the density measure does with a crowd: one rule, the limit that ended it by name, and nobody left in it."""
+"""The density measure: one admission rule, the limit that ended it by name, and no instance left behind."""
 
 import contextlib
 import errno
@@ -18,11 +18,11 @@ from harness.errors import DeadlineExceeded, TareError
 from harness.host.ceilings import Ceiling, ceilings, many_open_files, met
 from harness.measures import density
 from harness.measures.density import DensityMeasure, Point, fields_of, is_step
-from harness.measures.idle_instances import Crowd
-from harness.model import Case, Mark, Role, Shape, Workload
+from harness.measures.idle_instances import IdleInstances
+from harness.model import Case, Milestone, Role, Shape, Workload
 from harness.runtimes.base import Command, Instance, Place, RawOutput
 from harness.runtimes.fake.runtime import FakeInstance
-from tests.stage import Asked, BaseStage
+from tests.environment import Asked, BaseEnvironment
 
 SHAPE = Shape(cpus=(0,), memory_mib=64)
 CASE = Case(block=1, position=0, attempt=1, workload="density.launch", cast={Role.SUBJECT: "fake/baseline"})
@@ -34,7 +34,7 @@ class Busy(FakeInstance):
 
     def __init__(self, place: Place, slow: Mapping[str, float]) -> None:
         super().__init__(place, 1.0)
-        self._marks[Mark.READY] = self._marks[Mark.ASKED] + slow.get(place.name, 0.1)
+        self._milestones[Milestone.READY] = self._milestones[Milestone.REQUESTED] + slow.get(place.name, 0.1)
 
     def start(self, command: Command, deadline: Deadline) -> Any:
         return self
@@ -42,15 +42,15 @@ class Busy(FakeInstance):
     def stop(self, deadline: Deadline) -> RawOutput:
         raise AssertionError("it ends by itself")
 
-    def wait(self, mark: Any, deadline: Deadline | None = None) -> Any:
-        if isinstance(mark, Deadline):
-            output = super().run({}, 0.0, mark)
+    def wait(self, milestone: Any, deadline: Deadline | None = None) -> Any:
+        if isinstance(milestone, Deadline):
+            output = super().run({}, 0.0, milestone)
             return replace(output, stdout=GOLDEN.read_text())
         assert deadline is not None
-        return super().wait(mark, deadline)
+        return super().wait(milestone, deadline)
 
 
-class Stage(BaseStage):
+class Environment(BaseEnvironment):
     """It counts its instances; `refuse` may raise for the number of one."""
 
     def __init__(self, refuse: Callable[[int], None] = lambda _: None, **parameters: float) -> None:
@@ -86,17 +86,17 @@ class Stage(BaseStage):
         return found
 
 
-def run(stage: Stage) -> dict[str, float | None]:
-    samples = list(DensityMeasure().measure(CASE, stage, Deadline.after(1800)))
-    assert not stage.living and not stage.kept
-    assert {shape.memory_mib for shape in stage.shapes if shape} == {128}
+def run(environment: Environment) -> dict[str, float | None]:
+    samples = list(DensityMeasure().measure(CASE, environment, Deadline.after(1800)))
+    assert not environment.living and not environment.kept
+    assert {shape.memory_mib for shape in environment.shapes if shape} == {128}
     return {one.metric: one.value for one in samples}
 
 
 def test_it_ends_at_the_workloads_own_number_and_all_are_removed() -> None:
-    stage = Stage()
-    values = run(stage)
-    told = stage.told()
+    environment = Environment()
+    values = run(environment)
+    told = environment.told()
     assert told["limit"]["kind"] == "most"
     assert [point[0] for point in told["points"]] == [0, 5, 10, 15, 20]
     assert values["ready-at-5"] == values["ready-at-20"] == pytest.approx(0.1)
@@ -106,11 +106,11 @@ def test_it_ends_at_the_workloads_own_number_and_all_are_removed() -> None:
 
 
 def test_a_slow_batch_is_the_last_one() -> None:
-    stage = Stage(latency_seconds=1)
-    stage.slow = {f"x-{number}": 2.0 for number in range(6, 12)}
-    values = run(stage)
-    assert stage.told()["limit"]["kind"] == "latency"
-    assert stage.told()["points"][-1][0] == 10
+    environment = Environment(latency_seconds=1)
+    environment.slow = {f"x-{number}": 2.0 for number in range(6, 12)}
+    values = run(environment)
+    assert environment.told()["limit"]["kind"] == "latency"
+    assert environment.told()["points"][-1][0] == 10
     assert "ready-at-20" not in values, "a count that was not reached makes no sample"
 
 
@@ -118,10 +118,10 @@ def test_memory_below_the_floor_ends_it(monkeypatch: pytest.MonkeyPatch) -> None
     left = iter([100, 100, 40, 40, 10] + [10] * 9)
     memory = type("Memory", (), {"total": 200, "available": property(lambda _: next(left))})
     monkeypatch.setattr(psutil, "virtual_memory", memory)
-    stage = Stage(floor_share=0.1)
-    run(stage)
-    assert stage.told()["limit"]["kind"] == "memory"
-    assert stage.told()["points"][-1][0] == 5, "one more batch would go below the floor"
+    environment = Environment(floor_share=0.1)
+    run(environment)
+    assert environment.told()["limit"]["kind"] == "memory"
+    assert environment.told()["points"][-1][0] == 5, "one more batch would go below the floor"
 
 
 @pytest.mark.parametrize(
@@ -137,11 +137,11 @@ def test_what_the_kernel_refuses_is_a_limit_and_is_named(error: Exception, words
         if number > 12:
             raise error
 
-    stage = Stage(refuse)
-    run(stage)
-    assert stage.told()["limit"]["kind"] == "kernel"
-    assert stage.told()["limit"]["words"].startswith(words)
-    assert stage.told()["points"][-1][0] == 10
+    environment = Environment(refuse)
+    run(environment)
+    assert environment.told()["limit"]["kind"] == "kernel"
+    assert environment.told()["limit"]["words"].startswith(words)
+    assert environment.told()["points"][-1][0] == 10
 
 
 def test_any_other_failure_fails_the_case_and_keeps_the_curve() -> None:
@@ -149,20 +149,20 @@ def test_any_other_failure_fails_the_case_and_keeps_the_curve() -> None:
         if number > 12:
             raise TareError("its image is gone")
 
-    stage = Stage(refuse)
+    environment = Environment(refuse)
     with pytest.raises(TareError, match="beside 10 others failed: its image is gone"):
-        run(stage)
-    assert not stage.living
-    assert [point[0] for point in stage.told()["points"]] == [0, 5, 10]
-    assert stage.told()["limit"]["kind"] == "interrupted"
+        run(environment)
+    assert not environment.living
+    assert [point[0] for point in environment.told()["points"]] == [0, 5, 10]
+    assert environment.told()["limit"]["kind"] == "interrupted"
 
 
 def test_a_shared_limit_of_the_kernel_is_not_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
     used = iter([100, 400, 700, 1000])
     monkeypatch.setattr(density, "ceilings", lambda: [Ceiling(name="threads", used=next(used), most=1000)])
-    stage = Stage()
-    run(stage)
-    assert stage.told()["limit"] == {"kind": "kernel", "words": "threads: 700 of 1,000 are in use"}
+    environment = Environment()
+    run(environment)
+    assert environment.told()["limit"] == {"kind": "kernel", "words": "threads: 700 of 1,000 are in use"}
 
 
 def test_memory_each_is_the_slope_that_one_neighbour_does_not_bend() -> None:
@@ -179,7 +179,7 @@ def test_a_crowd_that_is_interrupted_is_removed_with_those_that_were_still_comin
     gone = threading.Semaphore(0)
 
     class Never(Busy):
-        def wait(self, mark: Any, deadline: Deadline | None = None) -> Any:
+        def wait(self, milestone: Any, deadline: Deadline | None = None) -> Any:
             raise DeadlineExceeded("not yet")
 
     @contextmanager
@@ -187,9 +187,9 @@ def test_a_crowd_that_is_interrupted_is_removed_with_those_that_were_still_comin
         yield Never(Place(name="x-1", directory=Path(), entry="beacon", shape=SHAPE), {})
         gone.release()
 
-    with contextlib.suppress(KeyboardInterrupt), Crowd(launch, 3) as crowd:
-        threading.Thread(target=crowd.add, args=(3, Deadline.after(60)), daemon=True).start()
-        while len(crowd._held) < 3:
+    with contextlib.suppress(KeyboardInterrupt), IdleInstances(launch, 3) as idle_instances:
+        threading.Thread(target=idle_instances.add, args=(3, Deadline.after(60)), daemon=True).start()
+        while len(idle_instances._held) < 3:
             pass
         raise KeyboardInterrupt
     assert all(gone.acquire(blocking=False) for _ in range(3))
@@ -206,10 +206,10 @@ def test_one_that_cannot_be_removed_does_not_keep_the_others_and_is_said() -> No
         if len(ended) == 2:
             raise TareError("it is held")
 
-    crowd = Crowd(launch, 4)
-    assert len(crowd.add(4, Deadline.after(5)).ready) == 4
+    idle_instances = IdleInstances(launch, 4)
+    assert len(idle_instances.add(4, Deadline.after(5)).ready) == 4
     with pytest.raises(TareError, match="1 of 4 instances could not be removed"):
-        crowd.remove()
+        idle_instances.remove()
     assert len(ended) == 4
 
 

@@ -18,7 +18,7 @@ from harness.measures.footprint import FootprintMeasure
 from harness.model import Case, Role, Shape, Workload
 from harness.runtimes.base import Command, Instance, Place, Processes, RawOutput
 from harness.runtimes.fake.runtime import FakeInstance
-from tests.stage import Asked, BaseStage
+from tests.environment import Asked, BaseEnvironment
 
 MIB = 2**20
 SHAPE = Shape(cpus=(0,), memory_mib=1024)
@@ -63,7 +63,7 @@ class Done:
         return RawOutput(**{**figures, **texts})  # type: ignore[arg-type]
 
 
-class Stage(BaseStage):
+class Environment(BaseEnvironment):
     """Instances of a kind, and parameters of the test's choice."""
 
     def __init__(self, kind: Callable[[Place], FakeInstance], **parameters: Any) -> None:
@@ -83,11 +83,11 @@ class Stage(BaseStage):
             yield instance
 
 
-def measured(stage: Stage, workload: str = "footprint.loaded") -> dict[str, float]:
+def measured(environment: Environment, workload: str = "footprint.loaded") -> dict[str, float]:
     case = replace(CASE, workload=workload)
-    samples = list(FootprintMeasure().measure(case, stage, Deadline.after(120)))
+    samples = list(FootprintMeasure().measure(case, environment, Deadline.after(120)))
     assert {(one.phase, one.iteration, one.valid) for one in samples} == {("measured", 0, True)}
-    assert stage.kept == [], "nothing is timed"
+    assert environment.kept == [], "nothing is timed"
     return {one.metric: one.value for one in samples if one.value is not None}
 
 
@@ -95,12 +95,12 @@ def test_memory_that_is_held_is_seen_and_comes_back_when_it_is_freed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(held_memory, "FILE", str(tmp_path / "holder"))
-    stage = Stage(Local, instances=1, touch_mib=48)
-    found = measured(stage)
+    environment = Environment(Local, instances=1, touch_mib=48)
+    found = measured(environment)
     assert found["pss"] >= 48 * MIB
     assert found["returned"] == pytest.approx(1.0, abs=0.1)
     assert "vmm" not in found and "cgroup" not in found, "it has neither, and what is not there is no zero"
-    (seen,) = stage.said()
+    (seen,) = environment.said()
     idle, held, freed = (seen["looks"][name]["resident"]["pss"] for name in ("idle", "held", "freed"))
     assert held - idle >= 48 * MIB
     assert held - freed >= 0.9 * 48 * MIB
@@ -108,26 +108,26 @@ def test_memory_that_is_held_is_seen_and_comes_back_when_it_is_freed(
 
 
 def test_instances_get_the_cases_own_memory_and_an_idle_one_costs_no_cpu_time() -> None:
-    stage = Stage(Local, instances=2)
-    found = measured(stage, "footprint.idle")
-    assert stage.shapes == [Shape(cpus=(0,), memory_mib=64)] * 2
+    environment = Environment(Local, instances=2)
+    found = measured(environment, "footprint.idle")
+    assert environment.shapes == [Shape(cpus=(0,), memory_mib=64)] * 2
     assert 0.0 <= found["idle-cpu"] < 0.01
     assert "daemons" not in found, "it has none"
 
 
 def test_of_what_the_host_cannot_see_there_is_only_the_hosts_own_view() -> None:
-    stage = Stage(lambda place: FakeInstance(place, 1.0), instances=1)
-    assert set(measured(stage, "footprint.idle")) == {"available"}
+    environment = Environment(lambda place: FakeInstance(place, 1.0), instances=1)
+    assert set(measured(environment, "footprint.idle")) == {"available"}
 
 
 def test_more_memory_than_the_host_has_is_refused_before_anything_is_launched() -> None:
-    stage = Stage(Local, instances=100, instance_mib=10**6)
+    environment = Environment(Local, instances=100, instance_mib=10**6)
     with pytest.raises(TareError, match="too little memory"):
-        measured(stage)
-    assert stage.shapes == []
+        measured(environment)
+    assert environment.shapes == []
 
 
 def test_a_holder_that_cannot_hold_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(held_memory, "FILE", str(tmp_path / "missing" / "holder"))
     with pytest.raises(TareError, match="could not hold and free memory"):
-        measured(Stage(Local, instances=1, touch_mib=1))
+        measured(Environment(Local, instances=1, touch_mib=1))

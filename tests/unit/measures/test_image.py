@@ -18,14 +18,14 @@ from harness.run.environment import NO_ROOT
 from harness.runtimes.archive import TreeCopies, allocated
 from harness.runtimes.base import Copies, Prepared
 from harness.runtimes.fake.runtime import FakeInstance
-from tests.stage import ONE_CPU, Asked, BaseStage
+from tests.environment import ONE_CPU, Asked, BaseEnvironment
 
 VARIANT = Variant(name="native", runtime="native", summary="")
 KIB = 2**10
 
 
-class Weighed(BaseStage):
-    """A stage whose subjects start from a directory."""
+class Weighed(BaseEnvironment):
+    """A environment whose subjects start from a directory."""
 
     def __init__(self, folder: Path, *, copies: bool = True, broken: bool = False) -> None:
         super().__init__()
@@ -62,32 +62,32 @@ class Weighed(BaseStage):
 
 @pytest.fixture(autouse=True)
 def _no_build(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.measures.image.manifest.read", lambda _: type("Made", (), {"packages": {"a": "1"}}))
+    monkeypatch.setattr("harness.measures.image.inventory.read", lambda _: type("Made", (), {"packages": {"a": "1"}}))
 
 
-def measured(stage: Weighed, workload: str) -> dict[str, float | None]:
+def measured(environment: Weighed, workload: str) -> dict[str, float | None]:
     case = Case(block=0, position=0, attempt=1, workload=workload, cast={Role.SUBJECT: "native"})
-    values = {one.metric: one.value for one in ImageMeasure().measure(case, stage, Deadline.after(60))}
-    assert all(fields["what"] == "root" for _, fields in stage.events) and stage.kept == []
+    values = {one.metric: one.value for one in ImageMeasure().measure(case, environment, Deadline.after(60))}
+    assert all(fields["what"] == "root" for _, fields in environment.events) and environment.kept == []
     return values
 
 
 def test_a_package_is_made_carried_and_started_from(tmp_path: Path) -> None:
-    stage = Weighed(tmp_path)
-    found = measured(stage, "image.size")
+    environment = Weighed(tmp_path)
+    found = measured(environment, "image.size")
     assert found.keys() == {"disk", "transfer", "build", "export", "import", "first-start", "deploy"}
     assert found["disk"] == allocated([tmp_path / "root"]) >= 400 * KIB
     assert 0 < (found["transfer"] or 0) < 40 * KIB, "zeros compress"
     assert found["deploy"] == pytest.approx((found["import"] or 0) + (found["first-start"] or 0))
-    assert stage.started == [stage.folder / "tree/root"]
-    assert stage.left == []
+    assert environment.started == [environment.folder / "tree/root"]
+    assert environment.left == []
 
 
 def test_clones_are_made_only_where_asked_for_and_native_has_no_linked_one(tmp_path: Path) -> None:
-    stage = Weighed(tmp_path)
-    assert measured(stage, "image.clone").keys() == {"full", "full-disk"}
-    assert measured(stage, "image.growth") == {}
-    assert (stage.started, stage.left) == ([], [])
+    environment = Weighed(tmp_path)
+    assert measured(environment, "image.clone").keys() == {"full", "full-disk"}
+    assert measured(environment, "image.growth") == {}
+    assert (environment.started, environment.left) == ([], [])
 
 
 def test_without_copies_an_image_is_weighed_all_the_same(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the interference measure does: alone and beside adjacent, who is the cause, neighbours that were not at work."""
+"""What the interference measure does: alone and beside adjacent, who is the cause, aggressors that were not at work."""
 
 import signal
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from harness.measures.interference import InterferenceMeasure, placed, slowdown
 from harness.model import Aggressor, Case, Metric, Role, Sample, Shape, Workload
 from harness.runtimes.base import Command, Counters, Instance, Place, RawOutput
 from harness.runtimes.fake.runtime import FakeInstance, FakeJob
-from tests.stage import Asked, BaseStage
+from tests.environment import Asked, BaseEnvironment
 
 SHAPE = Shape(cpus=(1,), memory_mib=64)
 OTHERS = ("native", "docker/bridge")
@@ -43,7 +43,7 @@ WORKLOAD = Workload(
 
 
 class Ended(FakeJob):
-    """A neighbour's job, whose exit status is the test's choice."""
+    """A aggressor's job, whose exit status is the test's choice."""
 
     status = -signal.SIGKILL
 
@@ -52,25 +52,25 @@ class Ended(FakeJob):
 
 
 class Tenant(FakeInstance):
-    """Its rate is what the neighbour of the moment leaves it; at work, it uses CPU time."""
+    """Its rate is what the aggressor of the moment leaves it; at work, it uses CPU time."""
 
-    def __init__(self, place: Place, stage: "Stage", busy: float) -> None:
+    def __init__(self, place: Place, environment: "Environment", busy: float) -> None:
         super().__init__(place, 1.0)
-        self.stage, self.busy, self.seconds = stage, busy, 0.0
+        self.environment, self.busy, self.seconds = environment, busy, 0.0
 
     def start(self, command: Command, deadline: Deadline) -> FakeJob:
         if command.argv[1] == "rate=9":
-            return self.stage.job(self, {})
-        self.stage.windows.append(self.stage.beside)
-        return FakeJob(self, {"rate": BESIDE.get(self.stage.beside, ALONE)})
+            return self.environment.job(self, {})
+        self.environment.windows.append(self.environment.beside)
+        return FakeJob(self, {"rate": BESIDE.get(self.environment.beside, ALONE)})
 
     def counters(self) -> Counters:
         self.seconds += self.busy
         return {"workload": self.seconds, "dockerd": 100 * self.seconds}
 
 
-class Stage(BaseStage):
-    """It knows whose neighbour there is at the moment."""
+class Environment(BaseEnvironment):
+    """It knows whose aggressor there is at the moment."""
 
     def __init__(self, busy: float = 1.0, job: type[FakeJob] = Ended) -> None:
         super().__init__(SHAPE)
@@ -99,32 +99,37 @@ def harness_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interference, "outside", lambda: frozenset({0}))
 
 
-def measured(stage: Stage, block: int = 1) -> list[Sample]:
+def measured(environment: Environment, block: int = 1) -> list[Sample]:
     cast = {Role.SUBJECT: "native"}
     case = Case(block=block, position=0, attempt=1, workload=WORKLOAD.name, cast=cast, seed=7)
-    return list(InterferenceMeasure().measure(case, stage, Deadline.after(60)))
+    return list(InterferenceMeasure().measure(case, environment, Deadline.after(60)))
 
 
 def test_each_neighbour_has_its_slowdown_and_windows_alone_beside_it() -> None:
-    stage = Stage()
-    samples = [one for one in measured(stage) if one.phase == "measured"]
+    environment = Environment()
+    samples = [one for one in measured(environment) if one.phase == "measured"]
     found = {name: [one.value for one in samples if one.metric == name] for name in ("slowdown.0", "slowdown.1")}
     assert found["slowdown.0"] == pytest.approx([2.0, 2.0])
     assert found["slowdown.1"] == pytest.approx([3.0, 3.0])
     assert len([one for one in samples if one.metric == "alone"]) == 4
     assert all(one.valid for one in samples)
-    assert stage.windows.count("native") == stage.windows.count("docker/bridge") == 3, "warm-up beside it too"
+    assert environment.windows.count("native") == environment.windows.count("docker/bridge") == 3, (
+        "warm-up beside it too"
+    )
     assert len({(one.metric, one.iteration) for one in samples}) == len(samples)
     for one in OTHERS:
-        at = stage.windows.index(one)
-        assert stage.windows[max(at - 2, 0) : at].count("") == 2 or stage.windows[at + 3 : at + 5].count("") == 2
-    assert {str(one["neighbour"]) for one in stage.said()} == set(OTHERS)
+        at = environment.windows.index(one)
+        assert (
+            environment.windows[max(at - 2, 0) : at].count("") == 2
+            or environment.windows[at + 3 : at + 5].count("") == 2
+        )
+    assert {str(one["aggressor"]) for one in environment.said()} == set(OTHERS)
 
 
 def test_the_seed_decides_the_order_and_blocks_differ() -> None:
     orders = []
     for block in range(8):
-        first, again = Stage(), Stage()
+        first, again = Environment(), Environment()
         measured(first, block)
         measured(again, block)
         assert first.windows == again.windows
@@ -136,11 +141,11 @@ def test_a_neighbour_that_was_not_at_work_voids_its_windows_and_no_other() -> No
     class Failed(Ended):
         status = 0
 
-    for stage, reason in (
-        (Stage(job=Failed), "neighbour: its command ended by itself"),
-        (Stage(busy=1e-9), "neighbour: it used 0.0% of a CPU in the window (least 2%)"),
+    for environment, reason in (
+        (Environment(job=Failed), "aggressor: its command ended by itself"),
+        (Environment(busy=1e-9), "aggressor: it used 0.0% of a CPU in the window (least 2%)"),
     ):
-        samples = measured(stage)
+        samples = measured(environment)
         assert {one.reason for one in samples if one.metric != "alone"} == {reason}
         assert all(one.valid for one in samples if one.metric == "alone")
 
@@ -151,9 +156,9 @@ def test_a_neighbour_is_apart_only_where_there_is_room() -> None:
     assert placed(SHAPE, (0,), "shared") == (SHAPE, "shared")
     two = Shape(cpus=(2, 3), memory_mib=64)
     assert placed(two, (0,), "apart") == (two, "shared")
-    stage = Stage()
-    measured(stage)
-    assert stage.shapes == [replace(SHAPE, cpus=(0,))] * 2
+    environment = Environment()
+    measured(environment)
+    assert environment.shapes == [replace(SHAPE, cpus=(0,))] * 2
 
 
 def test_a_slowdown_is_above_one_where_the_victim_suffers() -> None:

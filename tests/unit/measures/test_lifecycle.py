@@ -1,4 +1,4 @@
-"""The lifecycle measure on instances of the test's choice, with a real witness and a real client on loopback."""
+"""The lifecycle measure on instances of the test's choice, with a real state probe and a real client on loopback."""
 
 import contextlib
 import socket
@@ -20,7 +20,7 @@ from harness.model import Case, Role, Sample, Shape, Workload
 from harness.runtimes.base import Command, Endpoint, Instance, Job, Place, RawOutput
 from harness.runtimes.capabilities import Pausable, Persistent, Stoppable, T, Unsupported, choose
 from harness.runtimes.fake.runtime import FakeInstance
-from tests.stage import Asked, BaseStage
+from tests.environment import Asked, BaseEnvironment
 
 SHAPE = Shape(cpus=(0,), memory_mib=64)
 OUTPUT = {name: 0 for name in RawOutput.__dataclass_fields__ if name not in ("status", "stdout", "stderr")}
@@ -67,7 +67,7 @@ class Living(FakeInstance):
         self.served[-1].child.send_signal(number)
 
 
-class Stage(BaseStage):
+class Environment(BaseEnvironment):
     """One instance, for the subject and for the peer."""
 
     def __init__(self, folder: Path) -> None:
@@ -96,8 +96,8 @@ class Stage(BaseStage):
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    made = Stage(tmp_path)
+def environment(tmp_path: Path) -> Iterator[Environment]:
+    made = Environment(tmp_path)
     yield made
     for job in made.subject.served:
         with contextlib.suppress(ProcessLookupError):
@@ -109,46 +109,46 @@ def pausable(subject: Living, pause: int, resume: int) -> Pausable:
     return Pausable(how="signals", pause=lambda _: subject.signal(pause), resume=lambda _: subject.signal(resume))
 
 
-def test_what_cannot_be_done_is_no_sample_but_a_reason(stage: Stage) -> None:
-    stage.offers[Pausable] = Unsupported(reason="it never rests")
-    assert stage.measured("lifecycle.pause") == {}
-    assert stage.said() == [{"what": "unsupported", "operation": "pausable", "reason": "it never rests"}]
-    stage.offers.clear()
-    assert stage.measured("lifecycle.pause") == {}
-    assert "not built" in str(stage.said()[-1]["reason"])
+def test_what_cannot_be_done_is_no_sample_but_a_reason(environment: Environment) -> None:
+    environment.offers[Pausable] = Unsupported(reason="it never rests")
+    assert environment.measured("lifecycle.pause") == {}
+    assert environment.said() == [{"what": "unsupported", "operation": "pausable", "reason": "it never rests"}]
+    environment.offers.clear()
+    assert environment.measured("lifecycle.pause") == {}
+    assert "not built" in str(environment.said()[-1]["reason"])
 
 
-def test_a_pause_is_felt_outside_and_nothing_is_lost(stage: Stage) -> None:
-    stage.offers[Pausable] = pausable(stage.subject, 19, 18)
-    values = stage.measured("lifecycle.pause")
+def test_a_pause_is_felt_outside_and_nothing_is_lost(environment: Environment) -> None:
+    environment.offers[Pausable] = pausable(environment.subject, 19, 18)
+    values = environment.measured("lifecycle.pause")
     assert set(values) == {"pause", "resume", "downtime"} and all(value and value > 0 for value in values.values())
-    (found,) = stage.said()
+    (found,) = environment.said()
     assert found["steps"] == {"pause and resume": {"process": True, "its memory": True}}
 
 
-def test_a_pause_that_does_not_pause_is_an_error(stage: Stage) -> None:
-    stage.offers[Pausable] = pausable(stage.subject, 0, 0)
+def test_a_pause_that_does_not_pause_is_an_error(environment: Environment) -> None:
+    environment.offers[Pausable] = pausable(environment.subject, 0, 0)
     with pytest.raises(TareError, match="answered while it was paused"):
-        stage.measured("lifecycle.pause")
+        environment.measured("lifecycle.pause")
 
 
-def test_a_process_that_did_not_survive_a_pause_is_an_error(stage: Stage) -> None:
-    stage.offers[Pausable] = pausable(stage.subject, 9, 0)
+def test_a_process_that_did_not_survive_a_pause_is_an_error(environment: Environment) -> None:
+    environment.offers[Pausable] = pausable(environment.subject, 9, 0)
     with pytest.raises(TareError, match=r"no answers before and after|did not survive"):
-        stage.measured("lifecycle.pause")
+        environment.measured("lifecycle.pause")
 
 
-def test_what_a_recreation_loses_is_noted(stage: Stage, tmp_path: Path) -> None:
+def test_what_a_recreation_loses_is_noted(environment: Environment, tmp_path: Path) -> None:
     def nothing(_: Deadline) -> None: ...
 
     def lose(_: Deadline) -> None:
         (tmp_path / "tare-kept").unlink()
 
-    stage.offers[Stoppable] = Stoppable(how="", stop=nothing, kill=nothing, start=nothing)
-    stage.offers[Persistent] = Persistent(storages={"layer": "/var/tmp"}, recreate=lose)
-    values = stage.measured("lifecycle.persist")
+    environment.offers[Stoppable] = Stoppable(how="", stop=nothing, kill=nothing, start=nothing)
+    environment.offers[Persistent] = Persistent(storages={"layer": "/var/tmp"}, recreate=lose)
+    values = environment.measured("lifecycle.persist")
     assert {"write", "read", "recreate"} <= set(values)
-    (found,) = stage.said()
+    (found,) = environment.said()
     layer = {step: things["file: layer"] for step, things in found["steps"].items()}
     assert layer == {"stop and start": True, "kill and start": True, "made anew": False}
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from harness.measures.clock import Clock
-from harness.measures.validity import frequency_moved, overloaded, void_reason
+from harness.measures.validity import discard_reason, frequency_moved, overloaded
 from harness.model import Limits
 from harness.runtimes.base import RawOutput
 
@@ -45,7 +45,7 @@ def output(outer: float, inner: float) -> RawOutput:
 def test_void_reason(outer: float, inner: float, steal: float, proxy: float, word: str) -> None:
     clock = Clock()
     clock.take(output(outer, inner))
-    reason = void_reason(clock, steal, proxy, Limits())
+    reason = discard_reason(clock, steal, proxy, Limits())
     assert reason.startswith(word) and bool(reason) == bool(word)
 
 

@@ -22,7 +22,7 @@ OPENED = {
 }
 
 
-def write(folder: Path, *, closed_first: bool = True, void: str = "") -> Path:
+def write(folder: Path, *, closed_first: bool = True, discarded: str = "") -> Path:
     """A journal of two blocks, of which the second was begun and not finished."""
     with Journal.create(folder) as journal:
         journal.append("run-opened", **OPENED)
@@ -31,7 +31,7 @@ def write(folder: Path, *, closed_first: bool = True, void: str = "") -> Path:
             row = dataclasses.replace(ROW, block=block, case=f"case-{block}")
             journal.append("sample", **row.as_data())
             if block == 0 and closed_first:
-                journal.append("block-closed", block=0, attempt=1, void=void)
+                journal.append("block-closed", block=0, attempt=1, discarded=discarded)
     return folder
 
 
@@ -40,21 +40,21 @@ def reasons(folder: Path) -> list[str]:
 
 
 def test_a_finished_block_counts_and_an_unfinished_one_does_not(tmp_path: Path) -> None:
-    assert reasons(write(tmp_path)) == ["", "block void: the block was not finished"]
+    assert reasons(write(tmp_path)) == ["", "block discarded: the block was not finished"]
 
 
 def test_a_void_block_is_void_whole_and_keeps_its_values(tmp_path: Path) -> None:
-    first, _ = derive.rows(read(write(tmp_path, void="native: steal")))
-    assert (first.valid, first.reason, first.value) == (False, "block void: native: steal", ROW.value)
+    first, _ = derive.rows(read(write(tmp_path, discarded="native: steal")))
+    assert (first.valid, first.reason, first.value) == (False, "block discarded: native: steal", ROW.value)
 
 
 def test_what_a_measure_observed_says_whether_its_block_is_void(tmp_path: Path) -> None:
-    with Journal.reopen(write(tmp_path, void="native: steal")) as journal:
+    with Journal.reopen(write(tmp_path, discarded="native: steal")) as journal:
         for block in (0, 1):
             journal.append("case-opened", case=f"case-{block}", workload="density.launch", block=block, attempt=1)
             journal.append("observed", case=f"case-{block}", variant="native", what="density")
     told = derive.manifest(read(tmp_path))["observed"]
-    assert [one["void"] for one in told] == ["native: steal", "the block was not finished"]
+    assert [one["discarded"] for one in told] == ["native: steal", "the block was not finished"]
     assert {one["workload"] for one in told} == {"density.launch"}
 
 
@@ -62,8 +62,8 @@ def test_a_block_that_was_run_again_replaces_its_first_attempt(tmp_path: Path) -
     with Journal.reopen(write(tmp_path)) as journal:
         journal.append("block-opened", block=1, attempt=2)
         journal.append("sample", **dataclasses.replace(ROW, block=1, attempt=2).as_data())
-        journal.append("block-closed", block=1, attempt=2, void="")
-    assert reasons(tmp_path) == ["", "block void: the block was run again", ""]
+        journal.append("block-closed", block=1, attempt=2, discarded="")
+    assert reasons(tmp_path) == ["", "block discarded: the block was run again", ""]
 
 
 def test_a_resume_goes_on_at_the_unfinished_block(tmp_path: Path) -> None:
@@ -88,15 +88,15 @@ def test_a_resume_is_refused_on_another_host(tmp_path: Path) -> None:
 
 def test_a_finished_run_is_not_resumed(tmp_path: Path) -> None:
     with Journal.reopen(write(tmp_path)) as journal:
-        journal.append("block-closed", block=1, attempt=1, void="")
+        journal.append("block-closed", block=1, attempt=1, discarded="")
         journal.append("run-closed", status="finished", failed=0)
     with pytest.raises(TareError, match="finished"):
         derive.read(tmp_path)
 
 
 def test_the_manifest_says_what_was_void(tmp_path: Path) -> None:
-    found = derive.manifest(read(write(tmp_path, void="native: steal")))
-    assert found["voids"] == [{"block": 0, "reason": "native: steal"}]
+    found = derive.manifest(read(write(tmp_path, discarded="native: steal")))
+    assert found["discards"] == [{"block": 0, "reason": "native: steal"}]
     assert found["status"] == "interrupted"
     assert found["loads"] == {"0": 0.25, "1": 0.25}
 

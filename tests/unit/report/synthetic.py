@@ -45,7 +45,7 @@ BOOT = {
 
 
 def samples(blocks: int = 6, iterations: int = 3, seed: int = 7) -> list[dict[str, Any]]:
-    """Rows of a run, with warm-ups; one failed case (disk.fsync on docker/volume), one void block (cpu.sysbench)."""
+    """Rows of a run with warm-ups, one failed case (disk.fsync on docker/volume), one discarded (cpu.sysbench)."""
     chance = random.Random(seed)
     rows = []
     for workload, (variants, metrics) in WORKLOADS.items():
@@ -57,7 +57,7 @@ def samples(blocks: int = 6, iterations: int = 3, seed: int = 7) -> list[dict[st
                 if workload == "disk.fsync" and variant == "docker/volume" and block == blocks > 1:
                     rows.append(case | failed(metrics[0], "fio ended with status 1: No space left on device"))
                     continue
-                void = workload == "cpu.sysbench" and block == 3
+                discarded = workload == "cpu.sysbench" and block == 3
                 noise = chance.gauss(0, 0.006 if workload.startswith("cpu") else 0.03)
                 for iteration in range(iterations + 1):
                     phase = "warmup" if iteration == 0 else "measured"
@@ -66,22 +66,24 @@ def samples(blocks: int = 6, iterations: int = 3, seed: int = 7) -> list[dict[st
                         spread = drift + noise + chance.gauss(0, 0.008)
                         cost = factor * 2.718281828**spread
                         value = base / cost if direction == "higher" else base * cost
-                        rows.append(case | measured(name, unit, direction, value, iteration, phase, void))
+                        rows.append(case | measured(name, unit, direction, value, iteration, phase, discarded))
                     for name, unit, base in (("host-cpu", "s", 1.1), ("host-cpu-per-op", "s/op", 8.2e-6)):
                         value = base * factor**0.5 * 2.718281828 ** (drift + chance.gauss(0, 0.05))
-                        rows.append(case | measured(name, unit, "lower", value, iteration, phase, void))
+                        rows.append(case | measured(name, unit, "lower", value, iteration, phase, discarded))
     rows.extend(boot(blocks, chance))
     return rows
 
 
 def boot(blocks: int, chance: random.Random) -> list[dict[str, Any]]:
-    """Boot rows: one iteration per instance; each mark in seconds since asked."""
+    """Boot rows: one iteration per instance; each milestone in seconds since requested."""
     rows: list[dict[str, Any]] = []
     for block in range(1, blocks + 1):
-        for position, (variant, marks) in enumerate(BOOT.items(), 1):
+        for position, (variant, milestones) in enumerate(BOOT.items(), 1):
             stretch = 2.718281828 ** chance.gauss(0, 0.06)
             case = row("boot.ready", variant, block, position)
-            rows.extend(case | measured(name, "s", "lower", at * stretch, 1, "measured") for name, at in marks.items())
+            rows.extend(
+                case | measured(name, "s", "lower", at * stretch, 1, "measured") for name, at in milestones.items()
+            )
     return rows
 
 
@@ -100,13 +102,14 @@ def row(workload: str, variant: str, block: int, position: int) -> dict[str, Any
 
 
 def measured(
-    metric: str, unit: str, direction: str, value: float, iteration: int, phase: str, void: bool = False
+    metric: str, unit: str, direction: str, value: float, iteration: int, phase: str, discarded: bool = False
 ) -> dict[str, Any]:
     """One value's columns."""
     return {
         "metric": metric, "unit": unit, "direction": direction, "scale": "log", "summary": "median",
         "iteration": iteration, "phase": phase, "value": repr(value), "elapsed": 1.0, "mhz": 2445, "steal": 0.0,
-        "valid": "false" if void else "true", "reason": "steal of 4.1 % in the block, limit 2 %" if void else "",
+        "valid": "false" if discarded else "true",
+        "reason": "steal of 4.1 % in the block, limit 2 %" if discarded else "",
     }  # fmt: skip
 
 
@@ -152,7 +155,7 @@ def manifest() -> dict[str, Any]:
             "libvirt/tcg": {"costs": {}, "failed": "its lines did not come"},
         },
         "cache": {"boot.ready": {"native": {"dropped": 24576, "stayed": 0.0125, "launches": 6}}},
-        "voids": [{"workload": "cpu.sysbench", "block": 3, "reason": "steal of 4.1 %, limit 2 %"}],
+        "discards": [{"workload": "cpu.sysbench", "block": 3, "reason": "steal of 4.1 %, limit 2 %"}],
         "notes": ["The peer shares CPU 0 with the harness: this host has 2 CPUs."],
         "versions": {"tare": "0.1.0", "docker": "20.10.24", "libvirt": "9.0.0", "qemu": "7.2.15", "sysbench": "1.0.20"},
     }  # fmt: skip

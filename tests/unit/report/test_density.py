@@ -36,7 +36,7 @@ def stored(tmp_path: Path) -> Stored:
         {**told[0], "points": [["x"], 3, [0, "a", [], float(2**60), "p"], [-5, 1, 1, 1, {}], [True, 1, 1, 1, {}]]},
         {**told[0], "points": "none", "limit": "none"},
         {**told[0], "variant": "no/such"},
-        {**told[0], "void": "host load"},
+        {**told[0], "discarded": "host load"},
     ]
     manifest = {**synthetic.manifest(), "observed": json.loads(json.dumps([*told, *hostile]))}
     return load(synthetic.write(tmp_path / "run", rows, manifest))

@@ -1,4 +1,4 @@
-"""The interference chapter: a victim and a neighbour a cell, emulated ones apart, and who had the CPU."""
+"""The interference chapter: a victim and a aggressor a cell, emulated ones apart, and who had the CPU."""
 
 import random
 from pathlib import Path
@@ -33,8 +33,8 @@ def rows(blocks: int = 4) -> list[dict[str, Any]]:
 def facts() -> dict[str, Any]:
     metrics = [{"name": name(one), "source": f"beside {one}", "primary": one == "native"} for one in VARIANTS]
     own = {"name": "alone", "source": "events_per_second", "primary": False}
-    seen = {"what": "neighbour", "workload": WORKLOAD, "variant": "native", "block": 1, "cpus": "1"}
-    observed = [{**seen, "neighbour": one, "placement": "shared", "shares": [0.5, 0.52]} for one in VARIANTS]
+    seen = {"what": "aggressor", "workload": WORKLOAD, "variant": "native", "block": 1, "cpus": "1"}
+    observed = [{**seen, "aggressor": one, "placement": "shared", "shares": [0.5, 0.52]} for one in VARIANTS]
     return synthetic.manifest() | {
         "workloads": {WORKLOAD: {"title": "t", "argv": ["x"], "metrics": [own, *metrics]}},
         "observed": observed,
@@ -51,7 +51,7 @@ def test_every_victim_meets_every_neighbour_and_emulated_ones_come_last(tmp_path
     assert [one.emulated for one in found if one.victim == "native"] == [False, False, True]
     assert all(one.emulated for one in found if one.victim == "libvirt/tcg")
     first = found[0]
-    assert (first.victim, first.neighbour, first.slowdown.n) == ("native", "native", 4)
+    assert (first.victim, first.aggressor, first.slowdown.n) == ("native", "native", 4)
     assert (1.9 < first.slowdown.value < 2.1 and said(first).startswith("2.0")) or said(first).startswith("1.9")
 
 
@@ -68,11 +68,11 @@ def test_the_map_is_in_the_report_with_every_figure_in_words(tmp_path: Path) -> 
     page = (folder / "report.html").read_text()
     assert "docker/bridge beside libvirt/tcg: " in page and "hatched: with an emulated guest" in page
     assert (folder / "plots" / f"interference-{WORKLOAD}.png").stat().st_size > 5000
-    assert "Slowdown beside a neighbour" in (folder / "report.md").read_text()
+    assert "Slowdown beside a aggressor" in (folder / "report.md").read_text()
 
 
 def test_a_manifest_that_anybody_may_have_written_breaks_nothing(tmp_path: Path) -> None:
-    bad = facts() | {"observed": [{"what": "neighbour", "workload": WORKLOAD, "shares": "x", "placement": 3}, 7]}
+    bad = facts() | {"observed": [{"what": "aggressor", "workload": WORKLOAD, "shares": "x", "placement": 3}, 7]}
     assert list(Interference().notes(stored(tmp_path, bad)))
     assert not pairs(stored(tmp_path, {}))
     assert not list(Interference().drawings(stored(tmp_path, {})))

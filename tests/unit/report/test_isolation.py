@@ -76,7 +76,9 @@ def test_a_manifest_that_anybody_may_have_written_breaks_nothing(tmp_path: Path)
 
 
 def test_facts_are_shown_where_every_block_was_void(tmp_path: Path) -> None:
-    voided = [one | {"valid": "false", "reason": "host load"} for one in rows() if one["workload"] == "isolation.facts"]
-    folder = synthetic.write(tmp_path / "run", voided, facts())
+    discarded = [
+        one | {"valid": "false", "reason": "host load"} for one in rows() if one["workload"] == "isolation.facts"
+    ]
+    folder = synthetic.write(tmp_path / "run", discarded, facts())
     harness.report.render(folder)
     assert "What separates each variant from the host" in (folder / "report.html").read_text()

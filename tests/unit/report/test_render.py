@@ -16,7 +16,7 @@ from harness.errors import ExitCode, TareError
 from harness.report import claim_tables, plain_text, plots, run_tables
 from harness.report import html as report_html
 from harness.report import markdown as report_markdown
-from harness.report.boot_phases import boot_values, last_mark, notes, phases, until_last
+from harness.report.boot_phases import boot_values, last_milestone, notes, phases, until_last
 from harness.report.stored_run import load, stored
 from tests.unit.report import synthetic
 
@@ -57,7 +57,7 @@ def test_page_says_what_matters(rendered: Path) -> None:
         "itself a kvm guest", "exploratory", "libvirt/tcg, libvirt/tcg-qcow2", "say nothing about KVM guests",
         "No guest ran on hardware virtualization", "no guest kernel boots on /dev/kvm here", "No space left on device",
         "steal of 4.1 %", "seed 20261123", "tare run --suite default", "kvm-clock", "plain change",
-        "voided 1 of 6; no verdict", "The peer shares CPU 0",
+        "discarded 1 of 6; no verdict", "The peer shares CPU 0",
     ):  # fmt: skip
         assert said in words
 
@@ -84,7 +84,7 @@ def test_boot_says_what_was_subtracted_what_is_missing_and_how_cold_it_was(rende
     for said in (
         "own cost is subtracted from the time to ready: native 61.00 µs (readings from 48.00 µs to 102.0 µs).",
         "could not be measured, and nothing is subtracted: libvirt/tcg (its lines did not come).",
-        "The marks container, task and started of docker/host are not available: no socket.",
+        "The milestones container, task and started of docker/host are not available: no socket.",
         "What of them had been in it (median): native 24.58 kB, of which at most 1.2 % stayed.",
     ):
         assert said in text_of(rendered)
@@ -96,9 +96,11 @@ def test_phases_follow_time_and_a_boot_ends_with_ready_or_service(rendered: Path
     docker = rows[rows["variant"] == "docker/bridge"]
     order = ["created", "network", "container", "userspace", "task", "ready", "started"]
     assert list(phases(docker)) == order and min(phases(docker).values()) > 0
-    assert last_mark(docker) == "ready" and last_mark(rows[rows["variant"] == "libvirt/tcg-system"]) == "service"
+    assert (
+        last_milestone(docker) == "ready" and last_milestone(rows[rows["variant"] == "libvirt/tcg-system"]) == "service"
+    )
     shown = until_last(rows)
-    assert "started" not in set(shown["mark"]) and "service" in set(shown["mark"])
+    assert "started" not in set(shown["milestone"]) and "service" in set(shown["milestone"])
     drawn = (rendered / "plots" / "boot-boot.ready.svg").read_text()
     assert "until task" in drawn and "until started" not in drawn
 
@@ -183,7 +185,7 @@ def odd(name: str) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
         "no baseline": ([row for row in rows if row["variant"] != "native"], None),
         "only emulated": ([row for row in rows if row["accelerator"] == "tcg"], {}),
         "all failed": ([row | failed for row in rows], {"skips": "odd"}),
-        "no values above zero": ([row | {"value": "0"} for row in rows], {"host": None, "plan": 3, "voids": [3]}),
+        "no values above zero": ([row | {"value": "0"} for row in rows], {"host": None, "plan": 3, "discards": [3]}),
         "no rows": ([], {}),
     }
     return runs[name]

@@ -38,7 +38,7 @@ def test_what_can_be_removed_is_and_the_rest_is_listed() -> None:
     assert [(one.what, one.fix) for one in done.stuck] == [("thing stuck", "let go"), ("blind", "start it")]
 
 
-class Crowd:
+class IdleInstances:
     """A sweeper over what may go beside each other, then over what may not; each kind's most at a time is counted."""
 
     def __init__(self, count: int) -> None:
@@ -67,11 +67,11 @@ class Crowd:
 
 
 def test_what_may_go_beside_others_goes_eight_at_a_time_and_what_is_held_stops_none_of_them() -> None:
-    crowd = Crowd(5 * LANES)
-    done = clean([("crowd", crowd)], Deadline.after(60), "r1")
-    assert crowd.most == {"box": LANES, "lid": 1} and LANES == 8
+    idle_instances = IdleInstances(5 * LANES)
+    done = clean([("idle_instances", idle_instances)], Deadline.after(60), "r1")
+    assert idle_instances.most == {"box": LANES, "lid": 1} and LANES == 8
     held = [f"box{number}" for number in range(0, 5 * LANES, 5)] + ["lid0"]
-    assert [one.name for one in crowd.left] == held
+    assert [one.name for one in idle_instances.left] == held
     assert [one.what.split()[1] for one in done.stuck] == held, "in the order in which they were found"
     assert len(done.removed) == 4 * LANES + 2 and {one.run for one in done.removed} == {"r1"}
 
@@ -79,7 +79,7 @@ def test_what_may_go_beside_others_goes_eight_at_a_time_and_what_is_held_stops_n
 def test_what_may_not_go_beside_others_is_removed_in_the_thread_that_asks() -> None:
     threads: list[int] = []
 
-    class Single(Crowd):
+    class Single(IdleInstances):
         def remove(self, leftover: Leftover, deadline: Deadline) -> None:
             threads.append(threading.get_ident())
 
@@ -88,7 +88,7 @@ def test_what_may_not_go_beside_others_is_removed_in_the_thread_that_asks() -> N
 
 
 def test_once_time_is_up_all_that_is_left_is_said() -> None:
-    class Slow(Crowd):
+    class Slow(IdleInstances):
         def remove(self, leftover: Leftover, deadline: Deadline) -> None:
             deadline.check(f"removing {leftover.name}")
             time.sleep(0.1)
@@ -101,7 +101,7 @@ def test_once_time_is_up_all_that_is_left_is_said() -> None:
 def test_an_interrupt_waits_for_those_under_way_and_begins_no_more() -> None:
     begun: list[str] = []
 
-    class Interrupted(Crowd):
+    class Interrupted(IdleInstances):
         def remove(self, leftover: Leftover, deadline: Deadline) -> None:
             begun.append(leftover.name)
             time.sleep(0.05)

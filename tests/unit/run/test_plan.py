@@ -146,10 +146,10 @@ def test_a_suite_overrides_its_workloads_once() -> None:
 
 @pytest.mark.parametrize("wrong", [0, 2.5, "x"])
 def test_what_a_suite_puts_in_the_place_of_a_measures_parameter_is_held_to_its_range(wrong: int | float | str) -> None:
-    crowd = workload("density.limit", measure="density", parameters={"most": 10, "batch": 5})
+    idle_instances = workload("density.limit", measure="density", parameters={"most": 10, "batch": 5})
     suite = replace(SUITE, workloads=("density.limit",), variants={"density": ("native",)}, parameters={"most": wrong})
     with pytest.raises(TareError, match="no whole number from 1 to 100,000") as caught:
-        plan(suite=suite, workloads=[crowd])
+        plan(suite=suite, workloads=[idle_instances])
     assert caught.value.code is ExitCode.BAD_INPUT
     assert "suite s: parameters.most" in caught.value.brief
 
@@ -194,7 +194,7 @@ def test_neighbours_are_those_variants_that_run_here_themselves() -> None:
         "rate",
         *("slowdown.native", "slowdown.docker.bridge"),
     ]
-    assert set(made.blocks[0].variants) == {"native", "docker/bridge", "libvirt/tcg"}, "who is no neighbour is a victim"
+    assert set(made.blocks[0].variants) == {"native", "docker/bridge", "libvirt/tcg"}, "who is no aggressor is a victim"
     alone = plan(suite=suite, workloads=[beside], only_variants=("native",), shape=ONE)
     assert [one.name for one in alone.workloads[beside.name].metrics] == ["rate", "slowdown.native"]
     assert alone.estimate_seconds < made.estimate_seconds

@@ -17,7 +17,7 @@ from harness import inside
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.runtimes.agent.channel import Channel
-from harness.runtimes.agent.signalling import beacon_cost
+from harness.runtimes.agent.signalling import signalling_overhead
 from harness.runtimes.base import Command
 
 AGENT = Path(inside.__file__).parent / "agent.py"
@@ -166,7 +166,7 @@ def test_lines_are_told_and_timed_on_both_clocks_and_jobs_go_on_after_them(chann
     assert all(begin <= stamp for begin, stamp in zip(told.begins, told.stamps, strict=True)), (
         "here both clocks are one"
     )
-    cost = beacon_cost(channel, Deadline.after(20))
+    cost = signalling_overhead(channel, Deadline.after(20))
     assert cost.method == "clock" and 0 < cost.low <= cost.seconds <= cost.high < 10
     assert channel.start(sh("echo on"), Deadline.after(20)).wait(Deadline.after(20)).stdout == "on\n"
 

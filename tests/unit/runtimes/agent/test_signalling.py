@@ -3,7 +3,7 @@
 import pytest
 
 from harness.deadline import Deadline
-from harness.runtimes.agent.signalling import BOOT_ID, LINES, ROUNDS, Told, beacon_cost, interval
+from harness.runtimes.agent.signalling import BOOT_ID, LINES, ROUNDS, Told, interval, signalling_overhead
 
 HERE = BOOT_ID.read_text().strip()
 
@@ -24,31 +24,31 @@ class Script:
 
     def __init__(self, *answers: Told) -> None:
         self.answers = list(answers)
-        self.asked: list[tuple[float, str, str]] = []
+        self.requested: list[tuple[float, str, str]] = []
 
     def tell(self, lines: int, deadline: Deadline, *, pause: float = 0.0, device: str = "", watched: str = "") -> Told:
-        self.asked.append((pause, device, watched))
+        self.requested.append((pause, device, watched))
         return self.answers.pop(0)
 
 
 def test_one_clock_on_both_ends_shows_each_lines_way() -> None:
     script = Script(told(HERE, apart=0.006, writing=0.0005, between=0.0055))
-    cost = beacon_cost(script, Deadline.after(10))
+    cost = signalling_overhead(script, Deadline.after(10))
     assert (cost.method, cost.readings) == ("clock", LINES)
     assert cost.seconds == pytest.approx(0.0005) and cost.low == pytest.approx(cost.high)
-    assert [pause > 0 for pause, _, _ in script.asked] == [True], "one by one, as the beacon's come"
+    assert [pause > 0 for pause, _, _ in script.requested] == [True], "one by one, as the beacon's come"
 
 
 def test_a_clock_of_its_own_leaves_the_interval() -> None:
     way = [told("other", apart=apart, writing=0.001, between=0.0, ahead=-90.0) for apart in (1, 2, 3, 2, 2, 9)]
     script = Script(*way)
-    cost = beacon_cost(script, Deadline.after(10), device="/dev/ttyS1", watched="moments")
+    cost = signalling_overhead(script, Deadline.after(10), device="/dev/ttyS1", watched="moments")
     assert (cost.method, cost.readings) == ("interval", ROUNDS)
     assert [cost.low, cost.seconds, cost.high] == pytest.approx([2, 2, 9]), (
         "the first answer only said whose clock it is"
     )
-    assert [pause for pause, _, _ in script.asked[1:]] == [0.0] * ROUNDS
-    assert set(script.asked) <= {(pause, "/dev/ttyS1", "moments") for pause, _, _ in script.asked}
+    assert [pause for pause, _, _ in script.requested[1:]] == [0.0] * ROUNDS
+    assert set(script.requested) <= {(pause, "/dev/ttyS1", "moments") for pause, _, _ in script.requested}
 
 
 def test_what_the_teller_did_between_its_writes_is_not_the_lines_cost() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.model import Mark
+from harness.model import Milestone
 from harness.runtimes.docker.daemon_events import STEP_NS, Listener, WallClock, connected, heard, unheard
 
 ONE, OTHER = "1" * 64, "2" * 64
@@ -24,8 +24,8 @@ SECOND = int(datetime(2026, 11, 26, 3, 0, 1, tzinfo=UTC).timestamp()) * 10**9
 
 
 def test_the_first_moment_of_each_kind_is_heard_of_that_container_alone() -> None:
-    assert heard(LINES, ONE) == {Mark.CONTAINER: SECOND + 123456789, Mark.TASK: SECOND + 200000000}
-    assert heard(LINES, OTHER) == {Mark.CONTAINER: SECOND + 3 * 10**9, Mark.STARTED: SECOND + 10**9}
+    assert heard(LINES, ONE) == {Milestone.CONTAINER: SECOND + 123456789, Milestone.TASK: SECOND + 200000000}
+    assert heard(LINES, OTHER) == {Milestone.CONTAINER: SECOND + 3 * 10**9, Milestone.STARTED: SECOND + 10**9}
     assert heard(LINES, "3" * 64) == {}
 
 

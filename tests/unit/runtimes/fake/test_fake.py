@@ -6,7 +6,7 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
-from harness.model import Mark, RootForms, Shape
+from harness.model import Milestone, RootForms, Shape
 from harness.runtimes.base import Command, Place, Runtime
 from harness.runtimes.fake.runtime import SLOW_FACTOR, Fake, FakeInstance
 
@@ -67,8 +67,11 @@ def test_orders(fake: Runtime) -> None:
 
 def test_marks_come_in_order(fake: Runtime) -> None:
     instance = launch(fake, "fake/slow")
-    marks = [instance.wait(mark, Deadline.after(1)) for mark in (Mark.ASKED, Mark.CREATED, Mark.USERSPACE, Mark.READY)]
-    assert marks == sorted(marks)
+    milestones = [
+        instance.wait(milestone, Deadline.after(1))
+        for milestone in (Milestone.REQUESTED, Milestone.CREATED, Milestone.USERSPACE, Milestone.READY)
+    ]
+    assert milestones == sorted(milestones)
 
 
 def test_the_broken_one_cannot_be_launched(fake: Runtime) -> None:

@@ -20,7 +20,7 @@ def say(**what):
     line.sendall(json.dumps(what).encode() + b"\\r\\n")
 say(QMP={"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}, "package": ""}, "capabilities": []})
 while text := line.recv(65536):  # one command at a time, without a newline
-    asked = json.loads(text)
+    requested = json.loads(text)
     echo = {"id": asked["id"]} if "id" in asked else {}
     known = {"qmp_capabilities": {}, "query-kvm": {"enabled": False, "present": True}, "quit": {}}
     if asked["execute"] == "hang":

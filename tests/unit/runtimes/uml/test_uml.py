@@ -14,8 +14,8 @@ from harness.deadline import Deadline
 from harness.definitions.claims import load_claims
 from harness.definitions.workloads import load_suite
 from harness.errors import TareError
-from harness.model import Accelerator, Leftover, Mark, NetworkPlace, Shape
-from harness.runtimes.guests.boot_arguments import first_marks
+from harness.model import Accelerator, Leftover, Milestone, NetworkPlace, Shape
+from harness.runtimes.guests.boot_arguments import first_milestones
 from harness.runtimes.uml import Uml, runtime, specification
 from harness.runtimes.uml.specification import (
     SCRIPT_UNIT,
@@ -144,9 +144,9 @@ def test_the_kernels_name_is_debians_or_its_own(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_the_kernels_start_is_the_userspace_mark_less_the_guests_clock() -> None:
-    assert first_marks("g", (100.5, "userspace 1.25")) == {Mark.USERSPACE: 100.5, Mark.KERNEL: 99.25}
-    with pytest.raises(TareError, match="no userspace mark"):
-        first_marks("g", (100.5, "userspace soon"))
+    assert first_milestones("g", (100.5, "userspace 1.25")) == {Milestone.USERSPACE: 100.5, Milestone.KERNEL: 99.25}
+    with pytest.raises(TareError, match="no userspace milestone"):
+        first_milestones("g", (100.5, "userspace soon"))
 
 
 def test_leftovers_need_the_argument_and_the_label() -> None:

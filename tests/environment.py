@@ -18,7 +18,7 @@ ONE_CPU = Shape(cpus=(0,), memory_mib=64)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a measure asks of one launch; see harness.measures.base.Stage.launch."""
+    """What a measure asks of one launch; see harness.measures.base.Environment.launch."""
 
     case: Case
     role: Role
@@ -30,8 +30,8 @@ class Asked:
     ended: Callable[[], object]
 
 
-class BaseStage:
-    """A stage whose workloads are the real ones and whose host is as quiet as can be: it keeps what it is told.
+class BaseEnvironment:
+    """A environment whose workloads are the real ones and whose host is as quiet as can be: it keeps what it is told.
 
     The limits let any share of stolen time pass, since the host that runs the tests is shared.
     """
@@ -43,7 +43,7 @@ class BaseStage:
         self.kept: list[Mapping[str, float]] = []
 
     def opened(self, asked: Asked) -> AbstractContextManager[Instance]:
-        """The instance for a launch; the one thing that every stage says itself."""
+        """The instance for a launch; the one thing that every environment says itself."""
         raise NotImplementedError
 
     def workload(self, name: str) -> Workload:
