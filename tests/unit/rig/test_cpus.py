@@ -67,7 +67,7 @@ def test_memory_shrinks_with_the_host_down_to_a_floor() -> None:
 
 
 @pytest.mark.parametrize(
-    "requested", [{"vcpus": 0}, {"vcpus": -1}, {"vcpus": 3}, {"memory_mib": 10}, {"memory_mib": 10**9}]
+    "asked", [{"vcpus": 0}, {"vcpus": -1}, {"vcpus": 3}, {"memory_mib": 10}, {"memory_mib": 10**9}]
 )
 def test_more_than_the_host_has_is_bad_input(asked: dict[str, int]) -> None:
     with pytest.raises(TareError) as refused:

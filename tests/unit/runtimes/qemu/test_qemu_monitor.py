@@ -20,16 +20,16 @@ def say(**what):
     line.sendall(json.dumps(what).encode() + b"\\r\\n")
 say(QMP={"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}, "package": ""}, "capabilities": []})
 while text := line.recv(65536):  # one command at a time, without a newline
-    requested = json.loads(text)
-    echo = {"id": asked["id"]} if "id" in asked else {}
+    request = json.loads(text)
+    echo = {"id": request["id"]} if "id" in request else {}
     known = {"qmp_capabilities": {}, "query-kvm": {"enabled": False, "present": True}, "quit": {}}
-    if asked["execute"] == "hang":
+    if request["execute"] == "hang":
         continue
-    if asked["execute"] in known:
-        say(**{"return": known[asked["execute"]]}, **echo)
+    if request["execute"] in known:
+        say(**{"return": known[request["execute"]]}, **echo)
     else:
         say(error={"class": "CommandNotFound", "desc": "no such command"}, **echo)
-    if asked["execute"] == "quit":
+    if request["execute"] == "quit":
         break
 """
 
