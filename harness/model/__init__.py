@@ -2,6 +2,7 @@
 
 from harness.model.case import Block, Case, Sample, Shape, Skip
 from harness.model.names import (
+    DAEMONS,
     HOST_COSTS,
     NAME,
     SOFTWARE,
@@ -9,6 +10,7 @@ from harness.model.names import (
     Accelerator,
     Argument,
     Argv,
+    DaemonName,
     Direction,
     MeasureName,
     Milestone,
@@ -27,6 +29,7 @@ from harness.model.root import Available, Leftover, NetworkPlace, RootForms, Sys
 from harness.model.workload import Aggressor, Limits, Metric, Server, Stopping, Suite, Variant, Workload
 
 __all__ = [
+    "DAEMONS",
     "HOST_COSTS",
     "NAME",
     "SOFTWARE",
@@ -38,6 +41,7 @@ __all__ = [
     "Available",
     "Block",
     "Case",
+    "DaemonName",
     "Direction",
     "Leftover",
     "Limits",

@@ -2,7 +2,7 @@
 
 import re
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from annotated_types import Len, Predicate
 
@@ -61,6 +61,9 @@ MeasureName = Literal[
     "interference",
     "isolation",
 ]
+DaemonName = Literal["", "docker", "libvirt"]
+"""The daemon that a runtime needs; "" for none."""
+DAEMONS: tuple[DaemonName, ...] = tuple(name for name in get_args(DaemonName) if name)
 HOST_COSTS = ("host-cpu", "host-energy")
 """How the names of metrics begin that are the host's cost of a workload and not its result."""
 SOFTWARE = frozenset({"tcg", "qemu", "emulated"})

@@ -1,5 +1,10 @@
-"""The protocols: a runtime is how you get a place, an instance is what you do in it."""
+"""What a runtime and an instance are: the protocols that callers use, and base classes with defaults.
 
+A runtime is how you get an instance; an instance is what you run commands in. See docs/plugins.md.
+"""
+
+import platform
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -7,8 +12,19 @@ from pathlib import Path
 from typing import IO, Literal, Protocol, Self
 
 from harness.deadline import Deadline
-from harness.model import Accelerator, Available, Leftover, Milestone, NetworkPlace, RootForms, Shape, Variant
-from harness.runtimes.capabilities import T, Unsupported
+from harness.errors import TareError
+from harness.model import (
+    Accelerator,
+    Available,
+    DaemonName,
+    Leftover,
+    Milestone,
+    NetworkPlace,
+    RootForms,
+    Shape,
+    Variant,
+)
+from harness.runtimes.capabilities import T, Unsupported, choose
 
 __all__ = ["Available", "Leftover", "NetworkPlace", "RootForms"]  # words of the model that this room also hands out
 
@@ -235,56 +251,203 @@ class Copies(Protocol):
 
 
 class Runtime(Protocol):
-    """A kind of place to run things. Constructed without arguments by its entry point.
+    """A way to get instances. Its entry point names a class that is called without arguments.
 
-    `daemon` names the daemon that serves it (`docker`, `libvirt` or ""); `needs_root` is false where nothing of the
-    root filesystem is run.
+    `name` is the entry point's name and the prefix of all `variants`. `daemon` names the daemon that serves it, "" for
+    none. `needs_root` is false where nothing of the root file system is run.
     """
 
-    name: str
-    daemon: str
-    needs_root: bool
-    variants: tuple[Variant, ...]
+    @property
+    def name(self) -> str: ...
+    @property
+    def daemon(self) -> DaemonName: ...
+    @property
+    def needs_root(self) -> bool: ...
+    @property
+    def variants(self) -> tuple[Variant, ...]: ...
 
     def prove(self, root: RootForms, deadline: Deadline) -> Accelerator:
-        """What executes its instances here, shown by trying; called before its daemon is opened."""
+        """Return what executes its instances on this host, found out by a trial.
+
+        A run calls it before it opens daemons. Raises TareError.
+        """
         ...
 
     def connect(self, address: str) -> None:
-        """Told where its daemon answers; called before `available` wherever the daemon could be reached."""
+        """Use the daemon at `address`: a Docker or libvirt URL.
+
+        tare calls it before `available`, once the daemon answers.
+        """
         ...
 
     def available(self, variant: Variant) -> Available:
-        """Whether `variant` can run here, without changing anything."""
+        """Return whether `variant` can run on this host, without any change to the host."""
         ...
 
     def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
-        """Untimed: import the image, fill in the template. Raises TareError."""
+        """Import the image or fill in the template. This is not timed. Raises TareError."""
         ...
 
     def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
         """The variant's own files and folders, made from the root, that a launch reads through the host's page cache.
 
-        Raises TareError where they cannot be found.
+        A cold boot drops them from the page cache. Raises TareError when they cannot be found.
         """
         ...
 
     def copies(self, prepared: Prepared, folder: Path, labels: Mapping[str, str], deadline: Deadline) -> Copies | None:
-        """How an image is copied, below `folder` or with the labels; None where that cannot be. Raises TareError."""
+        """How an image is copied, below `folder` or with the labels; None when it is never copied. Raises TareError."""
         ...
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Instance:
-        """Start one fresh instance; returns when the create call returns. Raises TareError, leaving nothing."""
+        """Start one fresh instance and return as soon as it is created. Raises TareError and then leaves nothing."""
         ...
 
     def leftovers(self) -> Iterable[Leftover]:
-        """What carries our label, of any run."""
+        """Everything on the host that carries tare's labels, of any run, in the order in which it can be removed."""
         ...
 
     def remove(self, leftover: Leftover, deadline: Deadline) -> None:
-        """Remove one leftover, from any thread if it is `beside`; raises TareError when it cannot."""
+        """Remove one leftover, from any thread if it is `beside`. Raises TareError when it cannot be removed."""
         ...
 
     def close(self) -> None:
-        """Close connections to daemons."""
+        """Close all connections to daemons."""
         ...
+
+
+class BaseRuntime(ABC):
+    """Defaults for a runtime that needs no daemon, starts from the root's directory and leaves nothing on the host.
+
+    A subclass sets `name` and `variants` and defines `available` and `launch`. It overrides the rest where it differs.
+    """
+
+    name: str
+    variants: tuple[Variant, ...]
+    daemon: DaemonName = ""
+    needs_root: bool = True
+
+    @abstractmethod
+    def available(self, variant: Variant) -> Available:
+        """See Runtime.available."""
+
+    @abstractmethod
+    def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Instance:
+        """See Runtime.launch."""
+
+    def prove(self, root: RootForms, deadline: Deadline) -> Accelerator:
+        """Return `none`: the host's own processors run the instances."""
+        return Accelerator.NONE
+
+    def connect(self, address: str) -> None:
+        """Do nothing: there is no daemon."""
+        return None
+
+    def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
+        """Return the root as it is, without an image of the runtime's own."""
+        return Prepared(variant=variant, shape=shape, root=root, image=root.digest, accelerator=Accelerator.NONE)
+
+    def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
+        """The root's directory."""
+        return (prepared.root.directory,)
+
+    def copies(self, prepared: Prepared, folder: Path, labels: Mapping[str, str], deadline: Deadline) -> Copies | None:
+        """None: workloads that weigh and copy images do not run."""
+        return None
+
+    def leftovers(self) -> Iterable[Leftover]:
+        """None: whatever an instance creates ends with the harness."""
+        return ()
+
+    def remove(self, leftover: Leftover, deadline: Deadline) -> None:
+        """Raise TareError: there is nothing to remove."""
+        raise TareError(f"{self.name} has no {leftover.kind} to remove")
+
+    def close(self) -> None:
+        """Do nothing: there is no connection."""
+        return None
+
+
+class BaseInstance(ABC):
+    """Defaults for an instance: the milestones so far, the address of the guest or container, an orderly end.
+
+    `requested` is the host's CLOCK_MONOTONIC in seconds just before the launch; `kernel` is the release of the kernel
+    that the instance runs on, by default the host's. A subclass defines `start`, `signalling_overheads`, `counters`,
+    `facts` and `_destroy`.
+    """
+
+    last: Milestone = Milestone.READY
+
+    def __init__(
+        self, place: Place, requested: float, accelerator: Accelerator = Accelerator.NONE, kernel: str = ""
+    ) -> None:
+        self.name = place.name
+        self.accelerator = accelerator
+        self.kernel = kernel or platform.release()
+        self._place = place
+        self._milestones: dict[Milestone, float] = {Milestone.REQUESTED: requested}
+
+    @property
+    def milestones(self) -> Mapping[Milestone, float]:
+        """The milestones so far, on the host's CLOCK_MONOTONIC, in seconds."""
+        return dict(self._milestones)
+
+    def wait(self, milestone: Milestone, deadline: Deadline) -> float:
+        """Return when `milestone` was reached, in seconds. Raises TareError when the instance has no such milestone."""
+        if milestone not in self._milestones:
+            raise TareError(f"{self.name} has no milestone {milestone}")
+        return self._milestones[milestone]
+
+    def processes(self) -> Processes:
+        """None that the host can see."""
+        return {}
+
+    def endpoint(self) -> Endpoint:
+        """Where the peer reaches the instance's port. Raises TareError without a network place or a port."""
+        network, port = self._place.network, self._place.port
+        if network is None or port is None:
+            raise TareError(f"{self.name} has no network place")
+        address = self._address(network)
+        return Endpoint(address=address, port=port, bind=address)
+
+    def files(self, deadline: Deadline) -> Iterable[Path]:
+        """The instance's own directory on the host."""
+        return (self._place.directory,)
+
+    def capability(self, kind: type[T]) -> T | Unsupported:
+        """What the instance can do of a kind of harness.runtimes.capabilities, or the reason why it cannot."""
+        return choose(self._offers(), kind, self.name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._destroy()
+
+    def _address(self, network: NetworkPlace) -> str:
+        """The instance's address, by default one of its own on the bridge."""
+        return network.address
+
+    def _offers(self) -> Mapping[type, object]:
+        """By kind of harness.runtimes.capabilities, its operations or an Unsupported with the reason."""
+        return {}
+
+    @abstractmethod
+    def start(self, command: Command, deadline: Deadline) -> Job:
+        """See Instance.start."""
+
+    @abstractmethod
+    def signalling_overheads(self, deadline: Deadline) -> Mapping[Milestone, SignallingOverhead]:
+        """See Instance.signalling_overheads."""
+
+    @abstractmethod
+    def counters(self) -> Counters:
+        """See Instance.counters."""
+
+    @abstractmethod
+    def facts(self, deadline: Deadline) -> Mapping[str, str]:
+        """See Instance.facts."""
+
+    @abstractmethod
+    def _destroy(self) -> None:
+        """End the instance and remove what `launch` created. Called once."""

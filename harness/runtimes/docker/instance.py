@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import platform
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -15,7 +14,7 @@ from typing import Any
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.host.cgroups import Cgroup, cgroup_of, cpu_weight
-from harness.model import Accelerator, Milestone
+from harness.model import Milestone
 from harness.runtimes.agent.channel import Channel
 from harness.runtimes.agent.instance import AgentInstance
 from harness.runtimes.base import Counters, Endpoint, Place, Prepared, Processes
@@ -46,11 +45,10 @@ class Container(AgentInstance):
         requested: float,
         moments: Moments | None = None,
     ) -> None:
-        super().__init__(place.name, channel, Accelerator.NONE, platform.release(), requested)
+        super().__init__(place, channel, requested)
         self._daemon = daemon
         self._moments = moments
         self._prepared = prepared
-        self._place = place
         self._network = prepared.variant.options["network"]
         self.handle = place.name
         """Docker's id once it is created: a name can be given to something else."""

@@ -10,7 +10,7 @@ from typing import Any
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.model import Accelerator, Available, Leftover, RootForms, Shape, Variant
-from harness.runtimes.base import Instance, Place, Prepared
+from harness.runtimes.base import BaseRuntime, Instance, Place, Prepared
 from harness.runtimes.docker import instance, root_image
 from harness.runtimes.docker import leftovers as remains
 from harness.runtimes.docker.copies import ImageCopies
@@ -23,7 +23,7 @@ LIST_SECONDS = 30.0
 NEEDED = {"MemoryLimit": "memory", "CPUSet": "CPU set", "PidsLimit": "process"}
 
 
-class Docker:
+class Docker(BaseRuntime):
     """Containers of one Docker daemon on this host.
 
     The daemon is at `url` (set by `connect`), else where DOCKER_HOST says, else at Docker's default socket.
@@ -31,7 +31,6 @@ class Docker:
 
     name = "docker"
     daemon = "docker"
-    needs_root = True
     variants: tuple[Variant, ...] = VARIANTS
 
     def __init__(self) -> None:
@@ -39,10 +38,6 @@ class Docker:
         self._daemon: Daemon | None = None
         self._listener: Listener | None = None
         self._opening = threading.Lock()
-
-    def prove(self, root: RootForms, deadline: Deadline) -> Accelerator:
-        """The host's own processors."""
-        return Accelerator.NONE
 
     def connect(self, url: str) -> None:
         """Use the daemon at `url` from now on (`unix:///path`)."""

@@ -10,7 +10,7 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.model import Accelerator, Available, Leftover, RootForms, Shape, Variant
 from harness.process import have, run
-from harness.runtimes.base import Place, Prepared
+from harness.runtimes.base import BaseRuntime, Place, Prepared
 from harness.runtimes.firecracker import specification
 from harness.runtimes.firecracker.api import await_socket, put
 from harness.runtimes.guests import accel, labelled_processes
@@ -27,12 +27,10 @@ RELEASES = "put the binary of https://github.com/firecracker-microvm/firecracker
 ASK_SECONDS = 10.0
 
 
-class Firecracker:
+class Firecracker(BaseRuntime):
     """Guests of Firecracker, each a child of this process."""
 
     name = "firecracker"
-    daemon = ""
-    needs_root = True
     variants = (Variant(name="firecracker", runtime="firecracker", summary="a guest of Firecracker on KVM; untried"),)
 
     def __init__(self) -> None:
@@ -41,9 +39,6 @@ class Firecracker:
     def prove(self, root: RootForms, deadline: Deadline) -> Accelerator:
         """What guests run on here. Nothing is booted where Firecracker is not installed. See accel.prove."""
         return Accelerator.NONE if have(specification.PROGRAM) else self._kvm.prove(root, deadline)
-
-    def connect(self, address: str) -> None:
-        """Never called: there is no daemon."""
 
     def available(self, variant: Variant) -> Available:
         """Whether guests can run here; for KVM that is what `prove` showed."""
@@ -104,6 +99,3 @@ class Firecracker:
     def remove(self, leftover: Leftover, deadline: Deadline) -> None:
         """Kill the Firecracker of that instance; one that is gone is fine, one without our labels is never seen."""
         labelled_processes.kill(specification.PROGRAM, leftover.name, deadline)
-
-    def close(self) -> None:
-        """Nothing is held."""

@@ -16,7 +16,7 @@ from harness.model import Accelerator, Milestone
 from harness.process import kill_group, spawn
 from harness.runtimes.agent.channel import Channel
 from harness.runtimes.agent.instance import AgentInstance
-from harness.runtimes.base import VMM, Counters, Endpoint, Place, Processes
+from harness.runtimes.base import VMM, Counters, Place, Processes
 from harness.runtimes.guests.disks import data_disk, make_data
 from harness.runtimes.guests.labelled_processes import labels_for
 from harness.runtimes.guests.qemu_process import Qemu
@@ -85,10 +85,9 @@ class ChildGuest(AgentInstance):
         known: Mapping[str, str],
         resources: ExitStack,
     ) -> None:
-        super().__init__(place.name, begun.channel, accelerator, kernel, begun.requested)
+        super().__init__(place, begun.channel, begun.requested, accelerator, kernel)
         self._milestones[Milestone.CREATED] = time.monotonic()
         self._program = program
-        self._place = place
         self._child = child
         self._known = known
         self._process = Qemu(child.pid, ())
@@ -103,12 +102,6 @@ class ChildGuest(AgentInstance):
     def processes(self) -> Processes:
         """The machine's own."""
         return {VMM: (self._child.pid,)}
-
-    def endpoint(self) -> Endpoint:
-        """The guest's own static address."""
-        if self._place.network is None or self._place.port is None:
-            raise TareError(f"{self.name} has no network place")
-        return Endpoint(address=self._place.network.address, port=self._place.port, bind=self._place.network.address)
 
     def _dead(self) -> str | None:
         return None if self._child.poll() is None else f"{self._program} ended\n{said(self._place.directory)}"

@@ -11,7 +11,7 @@ from harness.host.cgroups import cpu_weight
 from harness.model import Accelerator, Milestone
 from harness.runtimes.agent.channel import Channel
 from harness.runtimes.agent.instance import AgentInstance
-from harness.runtimes.base import VMM, Counters, Endpoint, Place, Processes
+from harness.runtimes.base import VMM, Counters, Place, Processes
 from harness.runtimes.guests.accel import nested_paging
 from harness.runtimes.guests.boot_arguments import EARLY_DEVICE, first_milestones
 from harness.runtimes.guests.qemu_process import Qemu
@@ -47,11 +47,8 @@ class QemuGuest(AgentInstance):
     early = (EARLY_DEVICE, MOMENTS)
 
     def __init__(self, launched: Launched) -> None:
-        super().__init__(
-            launched.place.name, launched.channel, launched.accelerator, launched.kernel, launched.requested
-        )
+        super().__init__(launched.place, launched.channel, launched.requested, launched.accelerator, launched.kernel)
         self._milestones[Milestone.CREATED] = launched.created
-        self._place = launched.place
         self._known = launched.known
         self._qemu: Qemu | None = None
         self.last = launched.last
@@ -98,12 +95,6 @@ class QemuGuest(AgentInstance):
             raise TareError(f"{self.name} is no longer running", details=self._tail())
         threads = process.vhost_threads()
         return {VMM: (process.pid,), **({"vhost": threads} if threads else {})}
-
-    def endpoint(self) -> Endpoint:
-        """The guest's own static address."""
-        if self._place.network is None or self._place.port is None:
-            raise TareError(f"{self.name} has no network place")
-        return Endpoint(address=self._place.network.address, port=self._place.port, bind=self._place.network.address)
 
     def _read_stamps(self, stamps: Mapping[str, tuple[float, str]]) -> dict[Milestone, float]:
         found = {milestone: stamps[milestone.value][0] for milestone in STAMPED if milestone.value in stamps}

@@ -8,7 +8,7 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.model import Accelerator, Available, Leftover, RootForms, Shape, Variant
 from harness.runtimes.archive import TreeCopies
-from harness.runtimes.base import Place, Prepared
+from harness.runtimes.base import BaseRuntime, Place, Prepared
 from harness.runtimes.guests import accel, labelled_processes
 from harness.runtimes.guests.child import ChildGuest, begin, start
 from harness.runtimes.guests.confined import lacking
@@ -17,12 +17,10 @@ from harness.runtimes.krun import specification
 KIND = "krun-guest"
 
 
-class Krun:
+class Krun(BaseRuntime):
     """Guests of libkrun, each a child of this process."""
 
     name = "krun"
-    daemon = ""
-    needs_root = True
     variants = (
         Variant(name="krun", runtime="krun", summary="a microVM of libkrun on KVM, the root's directory by virtiofs"),
     )
@@ -34,9 +32,6 @@ class Krun:
     def prove(self, root: RootForms, deadline: Deadline) -> Accelerator:
         """What guests run on here. Nothing is booted where libkrun is not installed. See accel.prove."""
         return self._kvm.prove(root, deadline) if specification.libraries() else Accelerator.NONE
-
-    def connect(self, address: str) -> None:
-        """Never called: there is no daemon."""
 
     def available(self, variant: Variant) -> Available:
         """Whether guests can run here; for KVM that is what `prove` showed."""
@@ -83,6 +78,3 @@ class Krun:
     def remove(self, leftover: Leftover, deadline: Deadline) -> None:
         """Kill the process of that guest; one that is gone is fine, one without our labels is never seen."""
         labelled_processes.kill(specification.PROGRAM.name, leftover.name, deadline)
-
-    def close(self) -> None:
-        """Nothing is held."""

@@ -14,7 +14,7 @@ from harness.host.daemons.reach import LIBVIRT_NAMED
 from harness.model import Accelerator, Leftover, Milestone, Shape, Variant
 from harness.process import have
 from harness.runtimes.agent.channel import Channel
-from harness.runtimes.base import Available, Place, Prepared, RootForms
+from harness.runtimes.base import Available, BaseRuntime, Place, Prepared, RootForms
 from harness.runtimes.guests import accel
 from harness.runtimes.guests.disk_copies import DiskCopies
 from harness.runtimes.guests.disks import kernel_and_disk, make_data, make_overlay
@@ -36,12 +36,11 @@ TRY = "see in CONTRIBUTING.md: Add a hypervisor that libvirt reaches"
 PACKAGES = "apt-get install --no-install-recommends libvirt-daemon-system qemu-system-x86 qemu-utils"
 
 
-class Libvirt:
+class Libvirt(BaseRuntime):
     """Guests of one libvirtd."""
 
     name = "libvirt"
     daemon = "libvirt"
-    needs_root = True
     variants = variants()
 
     def __init__(self) -> None:

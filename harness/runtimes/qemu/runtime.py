@@ -11,7 +11,7 @@ from harness.errors import TareError
 from harness.model import Accelerator, Available, Leftover, RootForms, Shape, Variant
 from harness.process import have, run
 from harness.runtimes.agent.channel import Channel
-from harness.runtimes.base import Place, Prepared
+from harness.runtimes.base import BaseRuntime, Place, Prepared
 from harness.runtimes.guests import accel, labelled_processes
 from harness.runtimes.guests.disk_copies import DiskCopies
 from harness.runtimes.guests.disks import data_disk, kernel_and_disk, make_data, make_overlay
@@ -29,12 +29,10 @@ WORDS = "a guest of QEMU's microvm machine, without libvirt"
 KINDS = {"kvm": f"{WORDS}, on KVM", "tcg": f"{WORDS}, emulated (no KVM)"}
 
 
-class Microvm:
+class Microvm(BaseRuntime):
     """Guests of QEMU's microvm machine, each a child of this process."""
 
     name = "qemu"
-    daemon = ""
-    needs_root = True
     variants = tuple(
         Variant(name=f"qemu/microvm-{kind}", runtime="qemu", summary=words, options={"accelerator": kind})
         for kind, words in KINDS.items()
@@ -47,9 +45,6 @@ class Microvm:
     def prove(self, root: RootForms, deadline: Deadline) -> Accelerator:
         """What guests run on here, by booting one on KVM unless that is known on this host. See accel.prove."""
         return self._kvm.prove(root, deadline)
-
-    def connect(self, address: str) -> None:
-        """Never called: there is no daemon."""
 
     def available(self, variant: Variant) -> Available:
         """Whether `variant` can run here; for KVM that is what `prove` showed."""
@@ -122,6 +117,3 @@ class Microvm:
     def remove(self, leftover: Leftover, deadline: Deadline) -> None:
         """Kill the QEMU of that instance; one that is gone is fine, one without our labels is never seen."""
         labelled_processes.kill(accel.EMULATOR, leftover.name, deadline)
-
-    def close(self) -> None:
-        """Nothing is held."""

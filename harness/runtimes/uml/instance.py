@@ -10,11 +10,11 @@ import psutil
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.host.cgroups import cpu_weight
-from harness.model import Accelerator, Milestone
+from harness.model import Milestone
 from harness.process import kill_group
 from harness.runtimes.agent.channel import Channel
 from harness.runtimes.agent.instance import AgentInstance
-from harness.runtimes.base import VMM, Counters, Endpoint, Place, Processes
+from harness.runtimes.base import VMM, Counters, Place, Processes
 from harness.runtimes.guests.boot_arguments import EARLY_DEVICE, first_milestones
 
 USERSPACE = "userspace"
@@ -40,9 +40,8 @@ class Guest(AgentInstance):
         undo: Callable[[], None],
     ) -> None:
         requested, created = milestones
-        super().__init__(place.name, channel, Accelerator.NONE, kernel, requested)
+        super().__init__(place, channel, requested, kernel=kernel)
         self._milestones[Milestone.CREATED] = created
-        self._place = place
         self._child = child
         self._known = known
         self._undo = undo
@@ -86,12 +85,6 @@ class Guest(AgentInstance):
         rest = [one.pid for one in processes if one.pid != kernel]
         guest = tuple(pid for pid in rest if tracer(pid) == kernel)
         return {VMM: (kernel,), "guest": guest, "helper": tuple(pid for pid in rest if pid not in guest)}
-
-    def endpoint(self) -> Endpoint:
-        """The guest's own static address."""
-        if self._place.network is None or self._place.port is None:
-            raise TareError(f"{self.name} has no network place")
-        return Endpoint(address=self._place.network.address, port=self._place.port, bind=self._place.network.address)
 
     def _read_stamps(self, stamps: Mapping[str, tuple[float, str]]) -> dict[Milestone, float]:
         return first_milestones(self.name, stamps[USERSPACE]) if USERSPACE in stamps else {}

@@ -16,7 +16,7 @@ from harness.process import have, spawn
 from harness.rig.links import alias, ip
 from harness.rig.network import remove_interface
 from harness.runtimes.agent.channel import Channel
-from harness.runtimes.base import Available, Place, Prepared, RootForms
+from harness.runtimes.base import Available, BaseRuntime, Place, Prepared, RootForms
 from harness.runtimes.guests.boot_arguments import mac_of
 from harness.runtimes.guests.disk_copies import DiskCopies
 from harness.runtimes.guests.disks import make_data
@@ -39,20 +39,11 @@ VARIANT = Variant(
 )
 
 
-class Uml:
+class Uml(BaseRuntime):
     """Guests of User Mode Linux."""
 
     name = "uml"
-    daemon = ""
-    needs_root = True
     variants = (VARIANT,)
-
-    def prove(self, root: RootForms, deadline: Deadline) -> Accelerator:
-        """The host's own processors, without virtualization."""
-        return Accelerator.NONE
-
-    def connect(self, address: str) -> None:
-        """Never called: there is no daemon."""
 
     def available(self, variant: Variant) -> Available:
         """Whether its programs and the tun device are there, and room for some guest's memory."""
@@ -116,9 +107,6 @@ class Uml:
     def remove(self, leftover: Leftover, deadline: Deadline) -> None:
         """Kill a guest that carries our labels. Raises TareError for any other, and when it does not go."""
         remains.remove(leftover, deadline)
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 def describe(prepared: Prepared, place: Place) -> Description:

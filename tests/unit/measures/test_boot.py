@@ -21,7 +21,7 @@ from harness.runtimes.base import (
     Place,
     SignallingOverhead,
 )
-from harness.runtimes.fake.runtime import FakeInstance
+from harness.runtimes.fake.instance import FakeInstance
 from tests.environment import Asked, BaseEnvironment
 
 FULL = {milestone: float(number) for number, milestone in enumerate(Milestone)}

@@ -16,7 +16,7 @@ from harness.measures.churn import ChurnMeasure, Job, figures
 from harness.model import Case, Role, Workload
 from harness.paths import data
 from harness.runtimes.base import Entry
-from harness.runtimes.fake.runtime import FakeInstance
+from harness.runtimes.fake.instance import FakeInstance
 from tests.environment import Asked, BaseEnvironment
 
 CASE = Case(block=0, position=0, attempt=1, workload="churn.four", cast={Role.SUBJECT: "fake/baseline"})

@@ -11,7 +11,7 @@ from harness.host.cost import Cost
 from harness.measures.command import CommandMeasure, host_costs
 from harness.model import Case, Metric, Role, Server, Workload
 from harness.runtimes.base import Command, Endpoint, Instance, Place
-from harness.runtimes.fake.runtime import FakeInstance, FakeJob
+from harness.runtimes.fake.instance import FakeInstance, FakeJob
 from tests.environment import Asked, BaseEnvironment
 
 RATE = Metric(name="throughput", source="x", unit="events/s", direction="higher", primary=True)

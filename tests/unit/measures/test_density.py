@@ -21,7 +21,7 @@ from harness.measures.density import DensityMeasure, Point, fields_of, is_step
 from harness.measures.idle_instances import IdleInstances
 from harness.model import Case, Milestone, Role, Shape, Workload
 from harness.runtimes.base import Command, Instance, Place, RawOutput
-from harness.runtimes.fake.runtime import FakeInstance
+from harness.runtimes.fake.instance import FakeInstance
 from tests.environment import Asked, BaseEnvironment
 
 SHAPE = Shape(cpus=(0,), memory_mib=64)

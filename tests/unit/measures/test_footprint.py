@@ -17,7 +17,7 @@ from harness.measures import held_memory
 from harness.measures.footprint import FootprintMeasure
 from harness.model import Case, Role, Shape, Workload
 from harness.runtimes.base import Command, Instance, Place, Processes, RawOutput
-from harness.runtimes.fake.runtime import FakeInstance
+from harness.runtimes.fake.instance import FakeInstance
 from tests.environment import Asked, BaseEnvironment
 
 MIB = 2**20

@@ -17,7 +17,7 @@ from harness.process import run
 from harness.run.environment import NO_ROOT
 from harness.runtimes.archive import TreeCopies, allocated
 from harness.runtimes.base import Copies, Prepared
-from harness.runtimes.fake.runtime import FakeInstance
+from harness.runtimes.fake.instance import FakeInstance
 from tests.environment import ONE_CPU, Asked, BaseEnvironment
 
 VARIANT = Variant(name="native", runtime="native", summary="")

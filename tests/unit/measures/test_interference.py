@@ -13,7 +13,7 @@ from harness.measures import interference
 from harness.measures.interference import InterferenceMeasure, placed, slowdown
 from harness.model import Aggressor, Case, Metric, Role, Sample, Shape, Workload
 from harness.runtimes.base import Command, Counters, Instance, Place, RawOutput
-from harness.runtimes.fake.runtime import FakeInstance, FakeJob
+from harness.runtimes.fake.instance import FakeInstance, FakeJob
 from tests.environment import Asked, BaseEnvironment
 
 SHAPE = Shape(cpus=(1,), memory_mib=64)

@@ -19,7 +19,7 @@ from harness.measures.lifecycle.scene import Seen
 from harness.model import Case, Role, Sample, Shape, Workload
 from harness.runtimes.base import Command, Endpoint, Instance, Job, Place, RawOutput
 from harness.runtimes.capabilities import Pausable, Persistent, Stoppable, T, Unsupported, choose
-from harness.runtimes.fake.runtime import FakeInstance
+from harness.runtimes.fake.instance import FakeInstance
 from tests.environment import Asked, BaseEnvironment
 
 SHAPE = Shape(cpus=(0,), memory_mib=64)

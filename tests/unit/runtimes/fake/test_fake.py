@@ -8,7 +8,8 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.model import Milestone, RootForms, Shape
 from harness.runtimes.base import Command, Place, Runtime
-from harness.runtimes.fake.runtime import SLOW_FACTOR, Fake, FakeInstance
+from harness.runtimes.fake.instance import FakeInstance
+from harness.runtimes.fake.runtime import SLOW_FACTOR, Fake
 
 SHAPE = Shape(cpus=(0,), memory_mib=512)
 ROOT = RootForms(

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from harness.errors import TareError
-from harness.runtimes.native.runtime import cpu_seconds
+from harness.runtimes.agent.process_tree import cpu_seconds
 
 
 def ended() -> psutil.Process:
