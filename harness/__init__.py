@@ -1,3 +1,3 @@
-"""tare: what each layer of virtualization costs on this host, and how sure that is."""
+"""tare: measures what virtualization costs on this host, with an interval on every figure."""
 
 __version__ = "0.1.0"

@@ -1,7 +1,7 @@
 """The footprint measure: what idle and loaded instances take of the host's memory, by three methods side by side.
 
 Proportional sets of the processes that serve them; the memory of their cgroups, and of a guest's process what is not
-the guest's RAM; and how much less memory the host has available. What each counts is told in docs/statistics.md.
+the guest's RAM; and how much less memory the host has available. docs/measures.md explains each.
 """
 
 import os
