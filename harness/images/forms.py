@@ -13,16 +13,18 @@ from harness.images.inventory import DIRECTORY, DISK, LISTING, TAR
 MIB = 2**20
 
 
-def derive(folder: Path, key: str, epoch: int, free_mib: int, deadline: Deadline, say: Callable[[str], None]) -> None:
+def derive(
+    folder: Path, key: str, epoch: int, free_mib: int, deadline: Deadline, notify: Callable[[str], None]
+) -> None:
     """From `folder/root.tar` make the directory, its listing and the disk. Raises TareError."""
     root = folder / DIRECTORY
-    say("root: unpacking the directory form")
+    notify("root: unpacking the directory form")
     root.mkdir(parents=True)
     # Its set-uid programs get no security updates: nobody but root may reach them on the host.
     root.parent.chmod(0o700)
     extract(folder / TAR, root, deadline)
     listing.write_listing(root, folder / LISTING)
-    say("root: writing the guest's disk")
+    notify("root: writing the guest's disk")
     make_ext4(root, folder / DISK, "tare-root", key, epoch, ext4_mib(root, free_mib), deadline)
 
 

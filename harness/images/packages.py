@@ -39,17 +39,17 @@ def check_tools(needed: Mapping[str, str] = NEEDED) -> None:
         )
 
 
-def build(recipe: Recipe, folder: Path, deadline: Deadline, say: Callable[[str], None]) -> None:
+def build(recipe: Recipe, folder: Path, deadline: Deadline, notify: Callable[[str], None]) -> None:
     """Fill `folder` with `root.tar` and `packages/*.deb` (kernel and busybox).
 
     Raises TareError with mmdebstrap's last words; the host's own Debian mirror is used where it has one.
     """
-    say(f"root: installing {len(recipe.packages)} packages of Debian {recipe.suite} (about a minute)")
+    notify(f"root: installing {len(recipe.packages)} packages of Debian {recipe.suite} (about a minute)")
     debs = folder / "packages"
     debs.mkdir()
     tar = folder / "packages.tar"
     _run(recipe, _mmdebstrap(recipe, tar, debs, deadline), folder, deadline)
-    say("root: adding the corpora")
+    notify("root: adding the corpora")
     _finish(recipe, tar, folder / "root.tar")
 
 

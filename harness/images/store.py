@@ -18,7 +18,7 @@ from harness.images.inventory import DIRECTORY, INITRAMFS, KERNEL, MANIFEST, TAR
 from harness.images.recipe import AGENT, FIRST, INIT, PROGRAMS, Recipe
 from harness.model import RootForms
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 KEPT_BUILDS = 9
 KEPT_BASES = 6
 KEPT_SYSTEMS = 4
@@ -26,7 +26,7 @@ KEPT_SYSTEMS = 4
 SPACE_NEEDED = 4 * 2**30
 
 
-def ensure(recipe_file: Path, store: Path, deadline: Deadline, say: Say, *, rebuild: bool = False) -> RootForms:
+def ensure(recipe_file: Path, store: Path, deadline: Deadline, notify: Notify, *, rebuild: bool = False) -> RootForms:
     """The root in every form, built where this recipe has no build yet (or with `rebuild`).
 
     Raises TareError: bad recipe, missing program, no space, no network, or a build that was altered since.
@@ -36,16 +36,16 @@ def ensure(recipe_file: Path, store: Path, deadline: Deadline, say: Say, *, rebu
     folder = store / recipe.build_key(wanted, inside)
     if not rebuild and (folder / MANIFEST).is_file():
         return _use(folder)
-    with locked(store, deadline, say):
+    with locked(store, deadline, notify):
         if not rebuild and (folder / MANIFEST).is_file():
             return _use(folder)
         packages.check_tools()
-        base = _base(wanted, store, deadline, say)
+        base = _base(wanted, store, deadline, notify)
         with partial(store) as work:
-            _assemble(wanted, inside, base, work, deadline, say)
+            _assemble(wanted, inside, base, work, deadline, notify)
             install(work, folder)
         prune(store)
-        say(f"root: built {folder}")
+        notify(f"root: built {folder}")
         return _use(folder)
 
 
@@ -56,7 +56,7 @@ def _use(folder: Path) -> RootForms:
     return found
 
 
-def _base(wanted: Recipe, store: Path, deadline: Deadline, say: Say) -> Path:
+def _base(wanted: Recipe, store: Path, deadline: Deadline, notify: Notify) -> Path:
     """What comes from packages; kept apart, since a change of the agent need not fetch it again."""
     folder = store / f"base-{recipe.base_key(wanted)}"
     if folder.is_dir():
@@ -64,16 +64,16 @@ def _base(wanted: Recipe, store: Path, deadline: Deadline, say: Say) -> Path:
         if digest.is_file() and digest.read_text() == inventory.sha256(folder / TAR):
             os.utime(folder)
             return folder
-        say(f"root: {folder / TAR} was altered; building it again")
+        notify(f"root: {folder / TAR} was altered; building it again")
     with partial(store) as work:
-        packages.build(wanted, work, deadline, say)
+        packages.build(wanted, work, deadline, notify)
         inventory.store(work / "sha256", inventory.sha256(work / TAR).encode())
         install(work, folder)
     return folder
 
 
 def _assemble(
-    wanted: Recipe, inside: Mapping[str, bytes], base: Path, work: Path, deadline: Deadline, say: Say
+    wanted: Recipe, inside: Mapping[str, bytes], base: Path, work: Path, deadline: Deadline, notify: Notify
 ) -> None:
     """Fill `work` with every form of the root: base, agent and programs."""
     begun = time.monotonic()
@@ -93,8 +93,8 @@ def _assemble(
     inventory.store(work / INITRAMFS, first)
     shutil.rmtree(scratch)
     key = recipe.build_key(wanted, inside)
-    forms.derive(work, key, wanted.epoch, wanted.free_mib, deadline, say)
-    say("root: taking digests")
+    forms.derive(work, key, wanted.epoch, wanted.free_mib, deadline, notify)
+    notify("root: taking digests")
     finish(work, _describe(wanted, base, work, key, unpacked.release, time.monotonic() - begun))
 
 
@@ -154,7 +154,7 @@ def partial(store: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def locked(store: Path, deadline: Deadline, say: Say) -> Iterator[None]:
+def locked(store: Path, deadline: Deadline, notify: Notify) -> Iterator[None]:
     """Hold the store's lock; waits for another builder until the deadline. Remains of killed builds are removed."""
     try:
         store.mkdir(parents=True, exist_ok=True)
@@ -171,7 +171,7 @@ def locked(store: Path, deadline: Deadline, say: Say) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if not told:
-                    say("root: another process is building it; waiting")
+                    notify("root: another process is building it; waiting")
                 told = True
                 if deadline.left == 0:
                     raise DeadlineExceeded(

@@ -27,7 +27,7 @@ from harness.images.inventory import MANIFEST, Form
 from harness.images.recipe import INSIDE, Package, Recipe
 from harness.model import RootForms, SystemForm
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 BUILDER = 1
 """Raised when this file makes something else of the same recipe."""
 LABEL = "tare-system"
@@ -91,7 +91,7 @@ def read(path: Path) -> SystemRecipe:
 
 
 def with_system(
-    root: RootForms, recipe_file: Path, folder: Path, deadline: Deadline, say: Say, *, base: Path | None = None
+    root: RootForms, recipe_file: Path, folder: Path, deadline: Deadline, notify: Notify, *, base: Path | None = None
 ) -> RootForms:
     """The root's forms with the full system made of it, built in the store `folder` where it has none yet.
 
@@ -104,14 +104,14 @@ def with_system(
     key = build_key(wanted, root, inside)
     build = folder / f"system-{key}"
     if not (build / MANIFEST).is_file():
-        with store.locked(folder, deadline, say):
+        with store.locked(folder, deadline, notify):
             if not (build / MANIFEST).is_file():
                 packages.check_tools({**packages.NEEDED, **partitions.NEEDED})
                 with store.partial(folder) as work:
-                    _build(wanted, beneath, root, inside, key, work, deadline, say)
+                    _build(wanted, beneath, root, inside, key, work, deadline, notify)
                     store.install(work, build)
                 store.prune(folder)
-                say(f"system: built {build}")
+                notify(f"system: built {build}")
     return replace(root, system=_use(build))
 
 
@@ -143,7 +143,7 @@ def _build(
     key: str,
     work: Path,
     deadline: Deadline,
-    say: Say,
+    notify: Notify,
 ) -> None:
     begun = time.monotonic()
     # Its set-uid programs get no security updates: nobody but root may reach them on the host.
@@ -151,7 +151,7 @@ def _build(
     private.mkdir(mode=0o700)
     tree = private / "tree"
     tree.mkdir()
-    say("system: adding kernel, systemd and GRUB to the root (about a minute)")
+    notify("system: adding kernel, systemd and GRUB to the root (about a minute)")
     added = (*wanted.packages, *wanted.loader, f"linux-image-{root.kernel_release}")
     tar = packages.extend(base, root.tar, added, _hooks(), work, deadline)
     forms.extract(tar, tree, deadline)
@@ -159,7 +159,7 @@ def _build(
     furnish(tree, inside, key, base.epoch)
     found = store.installed(tree, Deadline.after(30))
     check_packages(inventory.read(root.tar.parent).packages, found)
-    say("system: writing its disk")
+    notify("system: writing its disk")
     _write_disk(tree, wanted, key, base.epoch, work, deadline)
     shutil.rmtree(private)
     disk = work / DISK

@@ -49,7 +49,7 @@ def export_root(root: RootForms, path: Path, deadline: Deadline) -> None:
 
 
 def import_root(
-    path: Path, store: Path, recipe_file: Path, deadline: Deadline, say: Callable[[str], None]
+    path: Path, store: Path, recipe_file: Path, deadline: Deadline, notify: Callable[[str], None]
 ) -> RootForms:
     """Install an exported root as the build of this recipe, and return its forms; `ensure` then finds it.
 
@@ -58,8 +58,8 @@ def import_root(
     """
     wanted = recipe.read(recipe_file)
     key = recipe.build_key(wanted, recipe.read_inside())
-    with locked(store, deadline, say), partial(store) as work:
-        say(f"root: reading {path}")
+    with locked(store, deadline, notify), partial(store) as work:
+        notify(f"root: reading {path}")
         plain = path
         if path.name.endswith(".zst"):
             plain = work / "export.tar"
@@ -72,7 +72,7 @@ def import_root(
                 str(path), f"holds root {carried.key}, this version of tare uses {key}", "use one version on both hosts"
             )
         _check_members(work / TAR, path)
-        forms.derive(work, key, wanted.epoch, wanted.free_mib, deadline, say)
+        forms.derive(work, key, wanted.epoch, wanted.free_mib, deadline, notify)
         finish(work, _described(carried, work))
         install(work, store / key)
     return inventory.verify(store / key)

@@ -116,7 +116,7 @@ class Lab:
             raise TareError("a command failed in the lab", details=f"{script}\n{done.stdout}{done.stderr}")
         return done.stdout
 
-    def follow(self, *argv: str, seconds: float, env: Mapping[str, str], say: Callable[[str], None]) -> int:
+    def follow(self, *argv: str, seconds: float, env: Mapping[str, str], notify: Callable[[str], None]) -> int:
         """Run a command to its end and `say` what it prints, as it comes; its status.
 
         Raises DeadlineExceeded after `seconds`; the command is killed then.
@@ -135,7 +135,7 @@ class Lab:
             text = self.shell(f"tail -n +{said + 1} {FOLLOWED}", seconds=60)
             whole = text if ended else text[: text.rfind("\n") + 1]
             said += whole.count("\n")
-            say(whole)
+            notify(whole)
         job.wait(Deadline.after(60))
         return int(self.shell(f"cat {FOLLOWED}.status", seconds=60))
 

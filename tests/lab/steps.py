@@ -99,11 +99,11 @@ def _tare(guest: Lab, env: dict[str, str], *words: str, seconds: float = STEP_SE
     begun = time.monotonic()
     lines: list[str] = []
 
-    def say(text: str) -> None:
+    def notify(text: str) -> None:
         lines.append(text)
         _said(text)
 
-    status = guest.follow(*TARE, *words, seconds=seconds, env=env, say=say)
+    status = guest.follow(*TARE, *words, seconds=seconds, env=env, notify=notify)
     print(f"lab: tare {' '.join(words)}: status {status} after {time.monotonic() - begun:.0f} s", flush=True)
     return status, "".join(lines)
 
