@@ -18,6 +18,8 @@ WATCHDOG = "watchdog"
 """The purpose of a watchdog that removes a killed run's leftovers: the only holder that `host_lock` waits for."""
 WATCHDOG_SECONDS = 120.0
 LOOK_SECONDS = 0.1
+HELD = "another run of tare is active on this host"
+"""The beginning of the error of a second run."""
 
 
 @contextlib.contextmanager
@@ -85,7 +87,7 @@ def _held(path: Path, holder: dict[str, str]) -> TareError:
     pid = holder.get("pid", "unknown")
     since = holder.get("since", "an unknown time")
     return TareError(
-        f"another run of tare is active on this host: pid {pid}, since {since}",
+        f"{HELD}: pid {pid}, since {since}",
         details="\n".join(f"{key}: {holder[key]}" for key in ("purpose", "run", "command") if holder.get(key))
         + f"\nlock: {path}",
         hint=f"wait for it, or end it with `kill -INT {pid}`",
