@@ -157,7 +157,7 @@ def _hint(error: TareError) -> str:
     if "NO_PUBKEY" in output or "not signed" in output:
         return f"sudo {INSTALL}debian-archive-keyring"
     if any(sign in output for sign in ("chroot mode", "subuid", "user namespace", "unshare")):
-        return f"sudo make images; or sudo {INSTALL}uidmap and allow unprivileged user namespaces"
+        return f"sudo make images; or sudo {INSTALL}uidmap, and allow unprivileged user namespaces"
     if "Unable to locate package linux-image" in output:
         return ANEW
     if "No space left" in output:
