@@ -27,6 +27,6 @@ class Deadline:
         return max(0.0, self.at - time.monotonic())
 
     def check(self, what: str) -> None:
-        """Raise DeadlineExceeded with `what` was waited for, if no time remains."""
+        """Raise DeadlineExceeded if no time remains; `what` is the expected event."""
         if self.left == 0.0:
             raise DeadlineExceeded(f"{what} did not happen in time")

@@ -49,7 +49,7 @@ COMPARE_EPILOG = """\
 examples:
   tare compare RUN RUN                                    two runs of this host
   tare compare a.csv b.csv --html page.html               two hosts, with plots
-  tare compare latest --baseline last:5 --fail-on regression=5%   a nightly gate: exit code 3 for a proven regression
+  tare compare latest --baseline last:5 --fail-on regression=5%   a nightly gate: exit code 3 for a confirmed regression
 """
 RUN_HELP = "latest, a path, or a unique prefix or suffix of a run's name"
 
@@ -206,7 +206,7 @@ def _compare(one: Parser) -> None:
         choices=("definition", "parameters", "shape", "emulated"),
         help="compare although this property differs; repeatable",
     )
-    one.add_argument("--fail-on", metavar="GATE", help="regression=5%%: exit with code 3 if a regression is proven")
+    one.add_argument("--fail-on", metavar="GATE", help="regression=5%%: exit with code 3 for a confirmed regression")
     shown = one.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="JSON on stdout, for scripts")
     shown.add_argument("--markdown", action="store_true", help="Markdown on stdout")

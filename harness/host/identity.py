@@ -25,7 +25,7 @@ SIGNATURES: Mapping[str, str] = {
     " lrpepyh  vr": "parallels",
     "UnisysSpar64": "spar",
 }
-# systemd-detect-virt's names where they differ from ours.
+# systemd-detect-virt's names that differ from tare's.
 DETECTED: Mapping[str, str] = {"qemu": "tcg", "microsoft": "hyperv", "oracle": "virtualbox", "amazon": "kvm"}
 HYPERVISOR_LEAF = 0x40000000
 # The leaf of KVM's signature when KVM shows Hyper-V's interface at the usual leaf.

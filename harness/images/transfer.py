@@ -54,8 +54,8 @@ def import_root(
 ) -> RootForms:
     """Install an exported root as the build of this recipe, and return its forms; `ensure` then uses it.
 
-    Raises TareError, and changes nothing, if the file is not an export, is damaged, contains a path outside the root,
-    or was made by a version of tare with another recipe or agent.
+    Raises TareError if the file is not an export, is damaged, or contains a path outside the root. The same if it was
+    made by a version of tare with another recipe or agent. Nothing is changed then.
     """
     wanted = recipe.read(recipe_file)
     key = recipe.build_key(wanted, recipe.read_inside())

@@ -65,8 +65,8 @@ class Job:
             data = os.read(self.streams[name].fileno(), 1 << 16)
         except BlockingIOError:
             return True
-        room = OUTPUT_CAP - len(self.output[name])
-        self.output[name] += data[:room]
+        free = OUTPUT_CAP - len(self.output[name])
+        self.output[name] += data[:free]
         return bool(data)
 
     def reap(self) -> dict[str, Any]:

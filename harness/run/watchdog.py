@@ -133,7 +133,7 @@ def _report(done: "Cleaned", notify: Callable[[str], None]) -> None:
         notify(f"removed {one.kind} {one.name}")
     for skip in done.stuck:
         notify(f"cannot remove {skip.what}: {skip.reason}; fix: {skip.fix or 'tare clean'}")
-    notify(f"{len(done.removed)} leftovers removed, {len(done.stuck)} not removable")
+    notify(f"{len(done.removed)} leftovers removed, {len(done.stuck)} failed")
 
 
 def _has_cleaned(fifo: Path) -> bool:

@@ -72,7 +72,7 @@ def clean(arguments: argparse.Namespace) -> int:
             print_lines(f"removed {folder}" for folder in cleaning.remove_images())
         if arguments.packages:
             print_lines(f"removed package {name}" for name in cleaning.remove_packages(deadline))
-    print(f"{len(done.removed)} leftovers removed, {len(done.stuck)} not removable")
+    print(f"{len(done.removed)} leftovers removed, {len(done.stuck)} failed")
     return ExitCode.CASE_FAILED if done.stuck else ExitCode.FINE
 
 
