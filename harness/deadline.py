@@ -1,4 +1,4 @@
-"""Monotonic deadlines; every wait has one, and a nested one never outlasts its parent."""
+"""Monotonic deadlines. Every wait has one; a nested deadline never ends after its parent."""
 
 import time
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from harness.errors import DeadlineExceeded
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment on CLOCK_MONOTONIC, in seconds, by which something must have happened."""
+    """A deadline: a time `at` on CLOCK_MONOTONIC, in seconds."""
 
     at: float
 
@@ -18,15 +18,15 @@ class Deadline:
         return cls(time.monotonic() + seconds)
 
     def within(self, seconds: float) -> "Deadline":
-        """A nested deadline: `seconds` from now, but not after this one."""
+        """The earlier of this deadline and `seconds` from now."""
         return Deadline(min(self.at, time.monotonic() + seconds))
 
     @property
     def left(self) -> float:
-        """Seconds that remain; never negative."""
+        """The remaining seconds; never negative."""
         return max(0.0, self.at - time.monotonic())
 
     def check(self, what: str) -> None:
-        """Raise DeadlineExceeded, naming what was waited for, once no time remains."""
+        """Raise DeadlineExceeded if no time remains; `what` is the expected event."""
         if self.left == 0.0:
             raise DeadlineExceeded(f"{what} did not happen in time")

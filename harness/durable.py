@@ -1,4 +1,4 @@
-"""Writing so that a crash leaves what was there or what was written, and nothing in between."""
+"""Durable writes: after a crash a file has either its old or its new content."""
 
 import errno
 import os
@@ -8,9 +8,9 @@ from harness.errors import ExitCode, TareError
 
 
 def atomic_write(path: Path, data: bytes) -> None:
-    """Write a derived file so that readers see the old one or the whole new one: temp, fsync, rename, directory fsync.
+    """Replace a file atomically: write a temporary file, fsync it, rename it, fsync the directory.
 
-    Raises TareError when it cannot; the old file is then still there.
+    Raises TareError if that fails; the old file is then unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -29,14 +29,14 @@ def atomic_write(path: Path, data: bytes) -> None:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of it, however much of it one call takes. Raises OSError."""
+    """Write all of `data`, with as many calls of write(2) as necessary. Raises OSError."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
 def sync_directory(directory: Path) -> None:
-    """Have what was made or renamed in a folder outlive a crash. Raises OSError."""
+    """fsync a directory, so that created and renamed entries survive a crash. Raises OSError."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -45,10 +45,11 @@ def sync_directory(directory: Path) -> None:
 
 
 def cannot_write(path: Path, error: OSError) -> TareError:
-    """The error for a file of a run that cannot be written, with what may help."""
+    """The error for a file of a run that cannot be written, with a fix."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    hint = "free disk space, then `tare run --resume`" if full else "look at the disk (dmesg), then `tare run --resume`"
+    first = "free disk space" if full else "check the disk (dmesg)"
+    hint = f"{first}, then: tare run --resume latest"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-        hint = "choose a folder of your own with --out"
-    details = f"{error.strerror}; what was written before stays readable"
+        hint = "choose a writable folder with --out"
+    details = f"{error.strerror}; earlier files of the run stay readable"
     return TareError(f"cannot write {path}", details=details, hint=hint, code=ExitCode.HOST_NOT_FIT)

@@ -1,10 +1,10 @@
-"""The one error that a user sees: what went wrong, where, and the command that fixes it."""
+"""The error that users see: what is wrong, where, and the command or edit that fixes it."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of `tare` (promised to scripts)."""
+    """Exit codes of `tare`; scripts may depend on them."""
 
     FINE = 0
     CASE_FAILED = 1
@@ -15,9 +15,9 @@ class ExitCode(IntEnum):
 
 
 class TareError(Exception):
-    """An error with a brief, details and a hint.
+    """An error with a one-line `brief`, `details` of any number of lines, and the exit code `code`.
 
-    `brief` is one line; `details` may be several; `hint` names the command or change that fixes it.
+    `hint` is the command or edit that fixes it.
     """
 
     def __init__(self, brief: str, *, details: str = "", hint: str = "", code: ExitCode = ExitCode.CASE_FAILED) -> None:
@@ -35,9 +35,9 @@ class TareError(Exception):
 
 
 def bad_input(where: str, problem: str, fix: str) -> TareError:
-    """A usage or input error: `where` is file, line and field or the flag; exit code 2."""
+    """A usage or input error with exit code 2; `where` is the option, or the file with line and field."""
     return TareError(f"{where}: {problem}", hint=fix, code=ExitCode.BAD_INPUT)
 
 
 class DeadlineExceeded(TareError):
-    """A wait reached its deadline."""
+    """A wait exceeded its deadline."""

@@ -1,4 +1,4 @@
-"""The one subprocess wrapper: argv lists only, a deadline, an output cap and a line that can be replayed."""
+"""The subprocess wrapper: argv lists only, a deadline, an output cap, and a command line to replay a failure."""
 
 import contextlib
 import logging
@@ -20,7 +20,7 @@ OUTPUT_CAP = 16 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """A finished command: exit status (negative: the signal) and its output, decoded."""
+    """A finished command: its exit status (negative: the signal number) and its decoded output."""
 
     argv: tuple[str, ...]
     status: int
@@ -29,7 +29,7 @@ class Completed:
 
 
 def have(*programs: str) -> list[str]:
-    """Those of `programs` that are missing from PATH."""
+    """The members of `programs` that are missing from PATH."""
     return [program for program in programs if shutil.which(program) is None]
 
 
@@ -42,11 +42,11 @@ def run(
     cwd: Path | None = None,
     check: bool = True,
 ) -> Completed:
-    """Run a command to its end and return what it printed.
+    """Run a command to its end and return its status and output.
 
-    `env` is added to the harness's own environment, in which LC_ALL is C.UTF-8.
-    Raises TareError when it cannot start or, with `check`, exits other than 0; DeadlineExceeded after killing its
-    process group when time is up.
+    `env` is added to the harness's environment, with LC_ALL=C.UTF-8. Raises TareError if the command cannot start or,
+    with `check`, exits with another status than 0. Raises DeadlineExceeded at the deadline, after killing its process
+    group.
     """
     words = tuple(map(str, argv))
     with spawn(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, cwd=cwd) as child:
@@ -54,7 +54,7 @@ def run(
             stdout, stderr = child.communicate((stdin or "").encode(), timeout=deadline.left)
         except subprocess.TimeoutExpired:
             kill_group(child)
-            raise DeadlineExceeded("a command did not end in time", details=shlex.join(words)) from None
+            raise DeadlineExceeded(f"{words[0]} did not end in time", details=shlex.join(words)) from None
         except BaseException:
             kill_group(child)
             raise
@@ -74,9 +74,10 @@ def spawn(
     cwd: Path | None = None,
     keep: Collection[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a command in a session of its own and return it; the caller ends it by `kill_group`.
+    """Start a command in its own session and return it; end it with `kill_group`.
 
-    `keep` are further descriptors that it gets, under the same numbers. Raises TareError when the program is not there.
+    `keep` are file descriptors that the child inherits, with the same numbers. Raises TareError if the command cannot
+    start.
     """
     log.debug("run: %s", shlex.join(argv))
     environment = {**os.environ, "LC_ALL": "C.UTF-8", **(env or {})}
@@ -96,16 +97,16 @@ def spawn(
 
 
 def kill_group(child: subprocess.Popen[bytes]) -> None:
-    """Kill a child that `spawn` started, with its whole process group, and reap it."""
+    """Kill the process group of a child that `spawn` started, and reap the child."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
 
 
 def failed(done: Completed) -> TareError:
-    """The error for a command that exited other than 0, with the line that replays it."""
-    said = (done.stderr.strip() or done.stdout.strip())[-2000:]
-    return TareError(f"{done.argv[0]} exited {done.status}", details=f"{shlex.join(done.argv)}\n{said}")
+    """The error for a failed command, with the command line to replay it and the end of its output."""
+    output = (done.stderr.strip() or done.stdout.strip())[-2000:]
+    return TareError(f"{done.argv[0]} exited with status {done.status}", details=f"{shlex.join(done.argv)}\n{output}")
 
 
 def _text(data: bytes) -> str:

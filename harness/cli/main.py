@@ -1,4 +1,4 @@
-"""The command `tare`: parse, call, exit code."""
+"""The command `tare`: parse the arguments, call the command, return the exit code."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from harness.errors import ExitCode, TareError
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line and return its exit code; errors go to stderr, without a traceback unless -v."""
+    """Run the command line and return its exit code. Errors go to stderr; -v adds tracebacks."""
     words = sys.argv[1:] if argv is None else argv
     verbose = "-v" in words or "--verbose" in words
     handlers = _catch_signals()
@@ -25,21 +25,21 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
     except TareError as error:
         if verbose:
-            logging.getLogger(__name__).debug("here:", exc_info=True)
+            logging.getLogger(__name__).debug("traceback:", exc_info=True)
         print(f"tare: {error}", file=sys.stderr)
         return int(error.code)
     except KeyboardInterrupt:
         print("tare: interrupted", file=sys.stderr)
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
-        # The reader has gone (`tare list | head`): what is still buffered must not raise again at exit.
+        # The reader closed the pipe (`tare list | head`): flushing the buffer at exit must not raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.FINE)
     except Exception as error:
         if verbose:
             raise
         print(
-            f"tare: {type(error).__name__}: {error}\n  fix: run it again with -v and report what it prints",
+            f"tare: {type(error).__name__}: {error}\n  fix: run the command again with -v and report its output",
             file=sys.stderr,
         )
         return int(ExitCode.CASE_FAILED)
@@ -50,7 +50,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _catch_signals() -> dict[signal.Signals, Any]:
-    """Ctrl-C and SIGTERM interrupt once; while that is cleaned up, further ones change nothing."""
+    """Raise KeyboardInterrupt at the first SIGINT or SIGTERM; ignore further ones, so that the clean-up completes.
+
+    Returns the previous handlers.
+    """
     interrupted = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:

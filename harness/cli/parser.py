@@ -1,4 +1,4 @@
-"""What may stand on the command line; nothing heavy is imported before a command needs it."""
+"""The command line of tare. It imports no heavy modules, so that `tare --help` is fast."""
 
 import argparse
 from collections.abc import Callable
@@ -10,109 +10,109 @@ from harness.cli import commands
 from harness.errors import ExitCode, TareError
 
 DESCRIPTION = """\
-tare weighs what each layer of virtualization (containers, virtual machines) costs on this host,
-from one root filesystem, and says how sure it is."""
+tare measures the overhead of containers and virtual machines on this host against native execution.
+All of them run the same root filesystem, and every figure has a confidence interval."""
 EPILOG = """\
 examples:
-  tare doctor                                   is this host fit to measure?
-  tare plan --suite smoke                       what would run, what not and why, and how long it takes
-  tare run --suite smoke                        measure everything once, in a few minutes
+  tare doctor                                   check whether this host is fit for measurements
+  tare plan --suite smoke                       show what would run, what is skipped and why, and the duration
+  tare run --suite smoke                        measure a few workloads once, in a few minutes
   tare run --workload cpu --variant docker      only the CPU workloads, Docker against native
-  tare report latest                            render the newest run again
-  tare claims                                   which of a document's sentences hold on this host?
-  tare advise --need own-kernel --need start=5s which variant is right for me?
+  tare report latest                            render the report of the newest run again
+  tare claims                                   check the claims of a document against the runs of this host
+  tare advise --need own-kernel --need start=5s rank the variants that meet these needs
 
-exit codes: 0 fine, 1 a case failed, 2 usage or bad input, 3 a gate was not passed, 4 host not fit, 130 interrupted
+exit codes: 0 success, 1 a case failed, 2 usage error or bad input, 3 gate not passed, 4 host not fit, 130 interrupted
 """
 RUN_EPILOG = """\
 examples:
   tare run                                      the default suite
-  tare run --suite full --time 2h               everything, in two hours
+  tare run --suite full --time 2h               all workloads, in two hours
   tare run --workload cpu.sysbench --blocks 10  one workload, ten blocks
-  tare run --workload cpu --precision 1%        until each interval is ±1 % wide, planned by a pilot of ten
-  tare run --resume latest                      finish what was interrupted
+  tare run --workload cpu --precision 1%        until each interval is ±1 %, sized by a 10-block pilot
+  tare run --resume latest                      finish the newest run after an interruption
 """
 CLAIMS_EPILOG = """\
 examples:
-  tare claims                                   by all runs of this host, the newest that measured a thing first
-  tare claims latest --fail-on contradicted     by one run; exit code 3 when it contradicts a claim
+  tare claims                                   all runs of this host; for each claim the newest run that measured it
+  tare claims latest --fail-on contradicted     only this run; exit code 3 if it contradicts a claim
 """
 ADVISE_EPILOG = """\
 examples:
-  tare advise --list                            the names that needs have
-  tare advise needs.toml                        by a file, the most important need first
+  tare advise --list                            list the names of needs
+  tare advise needs.toml                        read the needs from a file, the most important need first
   tare advise --need own-kernel --need start=5s --need cpu=10%
-                                                a kernel of its own, 5 s or better, at most 10 % overhead
+                                                own kernel, start within 5 s, at most 10 % CPU overhead
   tare advise --need disk.fsync:latency-p50=2ms --variant docker --markdown
 """
 COMPARE_EPILOG = """\
 examples:
   tare compare RUN RUN                                    two runs of this host
   tare compare a.csv b.csv --html page.html               two hosts, with plots
-  tare compare latest --baseline last:5 --fail-on regression=5%   a nightly gate: exit code 3 when it is certain
+  tare compare latest --baseline last:5 --fail-on regression=5%   a nightly gate: exit code 3 for a confirmed regression
 """
-RUN_HELP = "the run: latest, its folder, or its name or the beginning or end of that"
+RUN_HELP = "latest, a path, or a unique prefix or suffix of a run's name"
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors look like all others, and whose options cannot be abbreviated."""
+    """A parser that raises TareError for errors and allows no abbreviated options."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         kwargs |= {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
 
     def error(self, message: str) -> NoReturn:
-        """Raise TareError instead of printing the usage."""
-        room = self.prog.partition(" ")[2]
-        brief = f"{room}: {message}" if room else message
+        """Raise TareError with exit code 2 instead of printing the usage."""
+        command = self.prog.partition(" ")[2]
+        brief = f"{command}: {message}" if command else message
         raise TareError(brief, hint=f"{self.prog} --help", code=ExitCode.BAD_INPUT)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+    """The parser of the whole command line."""
     top = Parser(prog="tare", description=DESCRIPTION, epilog=EPILOG)
     top.add_argument("--version", action="version", version=f"tare {__version__}")
     _verbose(top)
-    rooms = top.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+    added = top.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
 
     def command(name: str, call: Callable[[argparse.Namespace], int], text: str, epilog: str = "") -> Parser:
-        one: Parser = rooms.add_parser(name, help=text, description=text[:1].upper() + text[1:] + ".", epilog=epilog)
+        one: Parser = added.add_parser(name, help=text, description=text[:1].upper() + text[1:] + ".", epilog=epilog)
         one.set_defaults(call=call)
-        one.add_argument(
-            "-v", "--verbose", action="store_true", help="say every command that is run, and show tracebacks"
-        )
+        _verbose(one)
         return one
 
-    _json(command("doctor", commands.doctor, "say what this host is, whether it is fit to measure, and what to fix"))
-    one = command("list", commands.list_, "list runtimes with their variants, workloads and suites")
+    _json(command("doctor", commands.doctor, "check whether this host is fit for measurements, and list the fixes"))
+    one = command("list", commands.list_, "list runtimes, variants, workloads and suites")
     _json(one)
     _workloads_dir(one)
-    one = command("plan", commands.plan, "show what a run would do, without doing anything")
+    one = command("plan", commands.plan, "show what a run would do, without running it")
     _what(one)
     _json(one)
     _out(one)
-    _run(command("run", commands.run, "measure, and end with a table and a report", RUN_EPILOG))
+    _run(command("run", commands.run, "measure, print a table and write a report", RUN_EPILOG))
     one = command("report", commands.report, "render the report of a stored run again")
     one.add_argument("run", metavar="RUN", nargs="?", default="latest", help=RUN_HELP)
     _out(one)
-    _claims(command("claims", commands.claims, "judge the sentences of a document by stored runs", CLAIMS_EPILOG))
-    _advise(command("advise", commands.advise, "say which variants meet your needs, by stored runs", ADVISE_EPILOG))
-    _compare(command("compare", commands.compare, "compare runs, also of other hosts", COMPARE_EPILOG))
-    one = command("export", commands.export, "write a stored run's samples")
+    _claims(command("claims", commands.claims, "check the claims of a document against stored runs", CLAIMS_EPILOG))
+    _advise(
+        command("advise", commands.advise, "rank the variants that meet your needs, from stored runs", ADVISE_EPILOG)
+    )
+    _compare(command("compare", commands.compare, "compare runs of one or several hosts", COMPARE_EPILOG))
+    one = command("export", commands.export, "export the samples of a stored run")
     one.add_argument("run", metavar="RUN", help=RUN_HELP)
     one.add_argument("--csv", type=Path, metavar="FILE", help="the CSV file to write")
-    one.add_argument("--parquet", type=Path, metavar="FILE", help="the Parquet file to write, for many or large runs")
+    one.add_argument("--parquet", type=Path, metavar="FILE", help="the Parquet file to write")
     _out(one)
-    _image(command("image", commands.image, "build, export or import the one root filesystem"))
+    _image(command("image", commands.image, "build, export or import the root filesystem"))
     one = command("prune", commands.prune, "remove all but the newest runs from the results folder")
-    one.add_argument("--keep", metavar="N", required=True, help="how many of the newest runs stay")
+    one.add_argument("--keep", metavar="N", required=True, help="number of runs to keep")
     _out(one)
     one = command(
-        "clean", commands.clean, "remove what interrupted runs left on this host: only what carries our label"
+        "clean", commands.clean, "remove the leftovers of interrupted runs from this host; only those with tare's label"
     )
-    one.add_argument("--packages", action="store_true", help="also the system packages that tare installed")
-    one.add_argument("--images", action="store_true", help="also the root and its images")
-    one = command("completion", commands.completion, "print a shell's completion script", COMPLETION_EPILOG)
+    one.add_argument("--packages", action="store_true", help="also remove the system packages that tare installed")
+    one.add_argument("--images", action="store_true", help="also remove the root and the data of private daemons")
+    one = command("completion", commands.completion, "print a shell completion script", COMPLETION_EPILOG)
     one.set_defaults(parser=top)
     one.add_argument("shell", choices=("bash", "zsh"), help="the shell")
     return top
@@ -126,25 +126,25 @@ examples:
 
 
 def _verbose(one: Parser) -> None:
-    one.add_argument("-v", "--verbose", action="store_true", help="say every command that is run, and show tracebacks")
+    one.add_argument("-v", "--verbose", action="store_true", help="log every external command, and show tracebacks")
 
 
 def _what(one: Parser) -> None:
-    """The options that say what to run."""
+    """The options that select what to run."""
     one.add_argument("--suite", default="default", metavar="NAME", help="the suite (default: default)")
     one.add_argument(
-        "--variant", action="append", metavar="NAME", help="only this variant, or a runtime's variants; repeat for more"
+        "--variant", action="append", metavar="NAME", help="only this variant, or all of a runtime; repeatable"
     )
     one.add_argument(
-        "--workload", action="append", metavar="NAME", help="only this workload, or a resource's (cpu); repeat for more"
+        "--workload", action="append", metavar="NAME", help="only this workload, or all of a resource (cpu); repeatable"
     )
-    one.add_argument("--blocks", metavar="N", help="blocks per workload (default: the suite's)")
-    one.add_argument("--precision", metavar="P", help="as many blocks as a pilot says that ±P needs (1%%)")
-    one.add_argument("--looks", metavar="N,N…", help="blocks at which a workload may end, if decided then")
-    one.add_argument("--time", metavar="DURATION", help="as many blocks as fit: 90s, 30m, 2h")
-    one.add_argument("--seed", metavar="N", help="seed of the orders (default: a new one)")
+    one.add_argument("--blocks", metavar="N", help="number of blocks per workload (default: the suite's)")
+    one.add_argument("--precision", metavar="P", help="run until ±P (1%%), sized by a 10-block pilot")
+    one.add_argument("--looks", metavar="N,N…", help="interim-analysis points, in blocks; decided workloads end there")
+    one.add_argument("--time", metavar="DURATION", help="run as many blocks as fit into 90s, 30m, 2h …")
+    one.add_argument("--seed", metavar="N", help="seed of the random order of variants (default: a new seed)")
     one.add_argument(
-        "--baseline", default="native", metavar="NAME", help="the variant that others are divided by (default: native)"
+        "--baseline", default="native", metavar="NAME", help="the variant to compare others with (default: native)"
     )
     _workloads_dir(one)
 
@@ -153,10 +153,8 @@ def _run(one: Parser) -> None:
     _what(one)
     _json(one)
     _out(one)
-    one.add_argument("--dry-run", action="store_true", help="only show the plan")
-    one.add_argument(
-        "--resume", metavar="RUN", help=f"finish an interrupted run ({RUN_HELP.removeprefix('the run: ')})"
-    )
+    one.add_argument("--dry-run", action="store_true", help="show the plan and exit")
+    one.add_argument("--resume", metavar="RUN", help=f"finish an interrupted run: {RUN_HELP}")
 
 
 def _claims(one: Parser) -> None:
@@ -164,7 +162,7 @@ def _claims(one: Parser) -> None:
     shown = one.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="JSON on stdout, for scripts")
     shown.add_argument("--markdown", action="store_true", help="Markdown on stdout")
-    one.add_argument("--fail-on", choices=("contradicted",), help="exit with 3 when a claim is contradicted")
+    one.add_argument("--fail-on", choices=("contradicted",), help="exit with code 3 if a claim is contradicted")
     _workloads_dir(one)
     _out(one)
 
@@ -175,12 +173,15 @@ def _advise(one: Parser) -> None:
         "--need",
         action="append",
         metavar="NAME[=LIMIT]",
-        help="a need: LIMIT or better, in %% an overhead; without it only ranks; repeat for more, most important first",
+        help="required limit, or maximum overhead with %%; no limit = rank only; repeatable, most important first",
     )
-    one.add_argument("--list", action="store_true", help="list the short names of needs and what answers them")
-    one.add_argument("--run", action="append", metavar="RUN", help="by this run; repeat for more (default: all here)")
+    one.add_argument("--list", action="store_true", help="list the names of needs and the metrics that decide them")
+    one.add_argument("--run", action="append", metavar="RUN", help="use only this run; repeatable (default: all runs)")
     one.add_argument(
-        "--variant", action="append", metavar="NAME", help="only this variant or runtime (default: all but baselines)"
+        "--variant",
+        action="append",
+        metavar="NAME",
+        help="only this variant or runtime; repeatable (default: all but baselines)",
     )
     shown = one.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="JSON on stdout, for scripts")
@@ -194,27 +195,27 @@ def _compare(one: Parser) -> None:
         "sides",
         metavar="SIDE",
         nargs="+",
-        help="a run, its folder, a folder of runs, a .csv or .parquet; several with commas between are one side",
+        help="a run, its folder, a folder of runs, a .csv or .parquet file; comma-separate runs to pool them",
     )
-    one.add_argument("--baseline", metavar="SIDE", help="what all are compared with: a side, or last:K fit runs here")
-    one.add_argument("--against", metavar="VARIANT", help="the variant each run is normalised to (default: its own)")
+    one.add_argument("--baseline", metavar="SIDE", help="the side to compare with, or last:K for the last K fit runs")
+    one.add_argument("--against", metavar="VARIANT", help="normalize each run by this variant (default: its baseline)")
     one.add_argument(
         "--allow",
         action="append",
         default=[],
         choices=("definition", "parameters", "shape", "emulated"),
-        help="compare although this differs; repeat for more",
+        help="compare although this property differs; repeatable",
     )
-    one.add_argument("--fail-on", metavar="GATE", help="regression=5%%: exit code 3 when that is certain")
+    one.add_argument("--fail-on", metavar="GATE", help="regression=5%%: exit with code 3 for a confirmed regression")
     shown = one.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="JSON on stdout, for scripts")
     shown.add_argument("--markdown", action="store_true", help="Markdown on stdout")
-    one.add_argument("--html", type=Path, metavar="FILE", help="also write a page with plots")
+    one.add_argument("--html", type=Path, metavar="FILE", help="also write an HTML page with plots")
     _out(one)
 
 
 def _image(one: Parser) -> None:
-    one.add_argument("action", choices=("build", "export", "import"), help="what to do")
+    one.add_argument("action", choices=("build", "export", "import"), help="the action")
     one.add_argument("file", type=Path, nargs="?", metavar="FILE", help="the file to export to or import from")
 
 
@@ -224,7 +225,7 @@ def _json(one: Parser) -> None:
 
 def _workloads_dir(one: Parser) -> None:
     one.add_argument(
-        "--workloads-dir", type=Path, metavar="DIR", help="a folder of workloads (default: the checkout's)"
+        "--workloads-dir", type=Path, metavar="DIR", help="the folder of workloads (default: the checkout's)"
     )
 
 

@@ -28,7 +28,7 @@ class TerminalProgress:
         self._shown = False
         self._blocks = 0
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         """A line that stays."""
         indent = text[: len(text) - len(text.lstrip(" "))]
         self._print(indent + plain(text))
@@ -43,7 +43,7 @@ class TerminalProgress:
         """The stopping rule has spoken."""
         self._blocks = blocks
         for line in why:
-            self.say(line)
+            self.notify(line)
 
     def case_started(self, case: Case, done: int, total: int, eta_seconds: float | None) -> None:
         """A case begins; `done` of `total` have ended."""

@@ -71,14 +71,14 @@ class Demands:
 
 RESERVED: Mapping[str, str] = {
     "server": "nothing is served in such a workload",
-    "aggressor": "only an interference workload has a aggressor",
+    "aggressor": "only an interference workload has an aggressor",
     "cache": "only a boot workload launches anew each time",
 }
 """Fields that some measures alone know, and why not all."""
 _DEFAULTS = {one.name: one.default for one in fields(Workload)}
 
 PLACEMENTS = ("apart", "shared")
-"""Where a aggressor runs: on the shape's CPUs, as the victim does, or on those outside."""
+"""Where an aggressor runs: on the shape's CPUs, as the victim does, or on those outside."""
 _COUNTED = ("count", "memory-per-instance", "teardown", "teardown-per-instance")
 _REACHED = re.compile(r"([a-z0-9_]+)-at-([1-9][0-9]{0,5})")
 

@@ -1,7 +1,7 @@
-"""The host's page cache: what of some files is in it, and dropping them from it.
+"""The host's page cache: count the cached bytes of given files, and drop these files from it.
 
-Only the files named: writing to /proc/sys/vm/drop_caches would take everybody's from everybody. File contents only:
-names and inodes stay in memory, and so does what a running process has mapped.
+Only the given files are dropped; /proc/sys/vm/drop_caches would drop the files of every process on the host.
+Only file contents are dropped: dentries, inodes and pages that a running process has mapped stay in memory.
 """
 
 import ctypes
@@ -25,7 +25,7 @@ _FAILED = ctypes.c_void_p(-1).value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dropped:
-    """What was dropped of some files: bytes that were in the page cache `before` and `after`, of `size` on disk."""
+    """The result of dropping files: their `size` on disk and their cached bytes `before` and `after`, all in bytes."""
 
     size: int
     before: int
@@ -33,15 +33,15 @@ class Dropped:
 
     @property
     def stayed(self) -> float:
-        """The share (0 to 1) of what was cached that stayed so."""
+        """The share (0 to 1) of the cached bytes that could not be dropped."""
         return self.after / self.before if self.before else 0.0
 
 
 def drop(paths: Iterable[Path], deadline: Deadline) -> Dropped:
     """Drop files, and all files below folders, from the page cache; symbolic links are not followed.
 
-    A page that has not been written yet cannot be dropped: a file of which some stay is written out first, and dropped
-    again. Raises TareError for a path that cannot be read, DeadlineExceeded.
+    Dirty pages cannot be dropped: a file that still has cached pages is synced and dropped a second time.
+    Raises TareError when a path cannot be read, and DeadlineExceeded.
     """
     size = before = after = 0
     try:
@@ -60,7 +60,7 @@ def drop(paths: Iterable[Path], deadline: Deadline) -> Dropped:
 
 
 def _drop(descriptor: int) -> tuple[int, int]:
-    """Bytes of an open file that were in the page cache, and those that still are."""
+    """Drop an open file; return its cached bytes before and after."""
     before = after = resident(descriptor)
     for unwritten in (False, True):
         if after:
@@ -72,7 +72,7 @@ def _drop(descriptor: int) -> tuple[int, int]:
 
 
 def resident(descriptor: int) -> int:
-    """How many bytes of an open file are in the page cache, in whole pages (mincore(2)). Raises OSError."""
+    """The bytes of an open file that are in the page cache, in whole pages (mincore(2)). Raises OSError."""
     length = os.fstat(descriptor).st_size
     if length == 0:
         return 0
@@ -89,7 +89,7 @@ def resident(descriptor: int) -> int:
 
 
 def files_below(paths: Iterable[Path]) -> Iterator[Path]:
-    """Regular files among `paths` and below the folders among them, each once by its inode. Raises OSError."""
+    """The regular files in `paths` and below its folders, one per inode. Raises OSError."""
     seen: set[tuple[int, int]] = set()
     for path in paths:
         walk = os.walk(path, onerror=_refuse)

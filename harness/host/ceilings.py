@@ -1,4 +1,4 @@
-"""The kernel's own limits to how many processes, files and control groups a host can have: what is used of each."""
+"""The kernel's limits on processes, open files, control groups and keys, and the current use of each."""
 
 import contextlib
 import errno
@@ -12,9 +12,9 @@ from pathlib import Path
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
 MEMORY_CGROUPS = 65535
-"""Most memory control groups of a kernel: MEM_CGROUP_ID_MAX (mm/memcontrol.c)."""
+"""The maximum number of memory control groups: MEM_CGROUP_ID_MAX (linux/mm/memcontrol.c)."""
 UNLIMITED = 2**62
-"""From here on a limit is none."""
+"""A limit at or above this value counts as no limit."""
 MET = {
     errno.ENFILE: "open files of the host",
     errno.EMFILE: "open files",
@@ -24,13 +24,15 @@ MET = {
     errno.EDQUOT: "keys or disk quota",
     errno.ENOSPC: "space (disk, control groups or watched files)",
 }
-"""What an error of the kernel stands for when one more cannot be had, the more special words first."""
+"""The exhausted resource by errno; specific messages come first, because `met` returns the first match."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceiling:
-    """One limit: what is counted, how many are `used` and the `most` there may be. A `shared` one is the whole host's:
-    who takes all of it stops everybody else."""
+    """One limit: the counted resource `name`, the number `used`, and the maximum `most`.
+
+    A `shared` limit is one of the whole host: at the limit, other processes fail too.
+    """
 
     name: str
     used: int
@@ -39,13 +41,13 @@ class Ceiling:
 
 
 def ceilings() -> list[Ceiling]:
-    """The limits that can be read here, now."""
+    """The limits that this host shows, with their current use."""
     found = [*_processes(), *_files(), *_control_groups(), *_keys()]
     return [one for one in found if 0 < one.most < UNLIMITED]
 
 
 def met(error: BaseException) -> str:
-    """Which limit of the kernel an error tells of, by its number or the kernel's words in its text; "" for none."""
+    """The kernel limit that caused an error, from its errno or from an errno message in its text; "" if none did."""
     if isinstance(error, OSError) and error.errno in MET:
         return MET[error.errno]
     text = f"{error}".lower()
@@ -56,7 +58,7 @@ def met(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def many_open_files() -> Iterator[None]:
-    """As many open files as this process may have; its limit is put back afterwards."""
+    """Raise the soft limit on open files to the hard limit, and restore it at the end."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
@@ -66,7 +68,7 @@ def many_open_files() -> Iterator[None]:
 
 
 def _processes() -> Iterator[Ceiling]:
-    # The kernel counts threads as it counts processes: proc(5), /proc/loadavg's fourth field.
+    # Threads count too: proc(5), the fourth field of /proc/loadavg.
     tasks = int(_text(PROC / "loadavg").split()[3].partition("/")[2])
     for name, setting in (("process ids", "pid_max"), ("threads", "threads-max")):
         if number := _number(PROC / "sys/kernel" / setting):
@@ -111,6 +113,6 @@ def _text(path: Path) -> str:
 
 
 def _number(path: Path) -> int:
-    """0 where there is none, or no limit (`max`)."""
+    """The number in a file; 0 if the file is missing or contains `max`."""
     text = _text(path).strip()
     return int(text) if text.isdigit() else 0

@@ -1,4 +1,4 @@
-"""A process's cgroup of either version: its CPU time and weight, its memory and its memory events."""
+"""The cgroup (v1 or v2) of a process: its CPU time, CPU weight, memory and memory events."""
 
 import re
 from collections.abc import Mapping
@@ -11,15 +11,18 @@ from harness.errors import TareError
 
 DEFAULT, UNKNOWN = "default", "unknown"
 SHARES, WEIGHT = ("cpu.shares", 1024), ("cpu.weight", 100)
-"""The file of a cgroup's CPU weight and what a new one has, of version 1 and of version 2."""
+"""The file of a cgroup's CPU weight and its default value, for version 1 and for version 2."""
 OWN = re.compile(r"tare-[0-9a-f]{6}-\d+|[0-9a-f]{12,}")
-"""What the names of one instance's own cgroups hold: its name, or a container's id."""
+"""Matches the cgroup names of a single instance: they contain the instance's name or a container id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Charged:
-    """What a cgroup is charged for, in bytes: `whole`, and of it `cache` (files in the page cache, shared memory not
-    among them) and `kernel` (slab, stacks, and the page tables where the kernel counts them)."""
+    """The memory that is charged to a cgroup, in bytes.
+
+    `whole` is the total. `cache` is its page cache without shared memory. `kernel` is its kernel memory: slab,
+    stacks, and page tables if the kernel counts them.
+    """
 
     whole: int
     cache: int
@@ -28,20 +31,20 @@ class Charged:
 
 @dataclass(frozen=True, slots=True)
 class Cgroup:
-    """A process's cgroup: the directories that hold its CPU time and its memory, by version."""
+    """The cgroup of a process: its directories for CPU time and memory; `unified` is True for version 2."""
 
     cpu: Path
     memory: Path | None
     unified: bool
 
     def cpu_seconds(self) -> float:
-        """CPU time of everything that ever ran in it. Raises OSError once it is gone."""
+        """The CPU seconds of all processes that have run in the cgroup. Raises OSError if the cgroup is gone."""
         if self.unified:
             return _field(self.cpu / "cpu.stat", "usage_usec") / 1e6
         return int((self.cpu / "cpuacct.usage").read_text()) / 1e9
 
     def oom_kills(self) -> int | None:
-        """How many of its processes the kernel has killed for memory; None where nothing counts that."""
+        """The number of OOM kills in the cgroup; None if no controller counts them."""
         if self.memory is None:
             return None
         try:
@@ -50,9 +53,9 @@ class Cgroup:
             return None
 
     def charged(self) -> Charged | None:
-        """Its memory; None where nothing counts that.
+        """The memory charged to the cgroup; None if no controller counts it.
 
-        Version 1 counts to about 100 kB for each CPU (memory.usage_in_bytes is cached). Sources: the kernel's
+        Version 1 is accurate to about 100 kB per CPU, because memory.usage_in_bytes is cached. Sources: the kernel's
         admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
         """
         if self.memory is None:
@@ -71,7 +74,7 @@ class Cgroup:
         return Charged(whole=whole, cache=stat.get(names[0], 0) - stat.get(names[1], 0), kernel=kernel)
 
     def pids(self) -> tuple[int, ...]:
-        """Its processes, none once it is gone."""
+        """The ids of the processes in the cgroup; empty if the cgroup is gone."""
         try:
             return tuple(map(int, (self.cpu / "cgroup.procs").read_text().split()))
         except OSError:
@@ -79,7 +82,7 @@ class Cgroup:
 
 
 def cgroup_of(pid: int) -> Cgroup:
-    """The cgroup of a process, as seen from here. Raises TareError when no mounted hierarchy accounts its CPU time."""
+    """The cgroup of a process. Raises TareError if no mounted hierarchy accounts its CPU time."""
     paths, mounts = _paths(pid), _mounts()
     # In the hybrid layout the unified hierarchy is mounted too, but without controllers: version 1 comes first.
     if "cpuacct" in paths and "cpuacct" in mounts:
@@ -88,13 +91,17 @@ def cgroup_of(pid: int) -> Cgroup:
     if "" in paths and "" in mounts:
         directory = mounts[""] / paths[""]
         return Cgroup(directory, _counting(directory, mounts[""]), unified=True)
-    raise TareError("a process's cgroup cannot be found", details=f"/proc/{pid}/cgroup names {sorted(paths)}")
+    raise TareError(
+        f"no mounted cgroup hierarchy accounts the CPU time of process {pid}",
+        details=f"/proc/{pid}/cgroup lists the controllers {sorted(paths)}",
+        hint="mount cgroup v2 at /sys/fs/cgroup, or the cpuacct controller of v1",
+    )
 
 
 def cpu_weight(pid: int) -> str:
-    """The CPU weights that a process's cgroup and those above it have, in the words of `weights`, for the parity table.
+    """The CPU weights of a process's cgroup and its parents, in the format of `weights`, for the parity table.
 
-    It never raises: `unknown` where the process is gone.
+    Returns `unknown` instead of raising when the process is gone.
     """
     try:
         return weights(_paths(pid), _mounts())
@@ -103,13 +110,14 @@ def cpu_weight(pid: int) -> str:
 
 
 def weights(paths: Mapping[str, str], mounts: Mapping[str, Path]) -> str:
-    """In words, the CPU weights from below the root down to where a process is: `machine=4096 (4 × the default)`.
+    """The CPU weights from the root cgroup down to a process, e.g. `machine=4096 (4 × the default)`.
 
-    `paths` and `mounts` are by controller. Only levels with another weight than the default are named, `default` when
-    there are none; names of an instance's own levels are `…`, so that two instances compare. `unknown` where it cannot
-    be seen from here. Sources: the kernel's admin-guide/cgroup-v2.rst and scheduler/sched-design-CFS.rst.
+    `paths` and `mounts` are by controller. Only levels whose weight is not the default are listed; the result is
+    `default` if there are none, and `unknown` if the cgroup is not visible from this namespace. The names of an
+    instance's own levels become `…`, so that two instances compare equal. Sources: the kernel's
+    admin-guide/cgroup-v2.rst and scheduler/sched-design-CFS.rst.
     """
-    # Version 1 is where the kernel has the CPU controller as soon as it names it there, mounted or not.
+    # The CPU controller belongs to version 1 if /proc/PID/cgroup lists it, even if it is not mounted.
     controller, (file, usual) = ("cpu", SHARES) if "cpu" in paths else ("", WEIGHT)
     if controller not in paths or controller not in mounts:
         return UNKNOWN
@@ -118,7 +126,7 @@ def weights(paths: Mapping[str, str], mounts: Mapping[str, Path]) -> str:
         return UNKNOWN
     levels = [parts[:depth] for depth in range(1, len(parts) + 1)]
     found = [(_level(level), _weight(top.joinpath(*level, file))) for level in levels]
-    # In version 2 a level whose parent does not hand the controller down has no weight, and none below it has.
+    # In version 2 a level has no weight if its parent does not delegate the controller; levels below have none either.
     if controller and any(weight is None for _, weight in found):
         return UNKNOWN
     odd = [(level, weight) for level, weight in found if weight is not None and weight != usual]
@@ -126,8 +134,10 @@ def weights(paths: Mapping[str, str], mounts: Mapping[str, Path]) -> str:
 
 
 def own_memory(pid: int, mine: int) -> Charged | None:
-    """What the memory cgroup of `pid` is charged for; None where that also holds others: it is the root, or the one
-    that the process `mine` is in."""
+    """The memory charged to the memory cgroup of `pid`.
+
+    Returns None if other processes share that cgroup: it is the root, or it is also the cgroup of process `mine`.
+    """
     try:
         theirs, ours = cgroup_of(pid), cgroup_of(mine)
     except TareError:
@@ -138,7 +148,7 @@ def own_memory(pid: int, mine: int) -> Charged | None:
 
 
 def _level(parts: tuple[str, ...]) -> str:
-    """A cgroup's path, without what is one instance's own; systemd writes a name's hyphens as \\x2d."""
+    """A cgroup path with instance names replaced by `…`; systemd escapes hyphens as \\x2d."""
     return "/".join("…" if OWN.search(part.replace("\\x2d", "-")) else part for part in parts)
 
 
@@ -150,7 +160,7 @@ def _weight(path: Path) -> int | None:
 
 
 def _counting(directory: Path, top: Path) -> Path:
-    """The nearest directory from here up that counts memory: parts of a threaded domain, such as libvirt's, do not."""
+    """The nearest directory, from `directory` up to `top`, that counts memory; threaded cgroups (libvirt's) do not."""
     for folder in (directory, *directory.parents):
         if folder == top or (folder / "memory.current").exists():
             return folder
@@ -158,11 +168,11 @@ def _counting(directory: Path, top: Path) -> Path:
 
 
 def _paths(pid: int) -> dict[str, str]:
-    """Where a process is, by controller; "" is the unified hierarchy."""
+    """The cgroup paths of a process by controller; "" is the unified hierarchy (v2)."""
     try:
         lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
     except OSError as error:
-        raise TareError("a process's cgroup cannot be found", details=str(error)) from error
+        raise TareError(f"cannot read the cgroup of process {pid}", details=str(error)) from error
     paths: dict[str, str] = {}
     for line in lines:
         _, controllers, path = line.split(":", 2)
@@ -183,11 +193,11 @@ def _mounts() -> dict[str, Path]:
 def _field(path: Path, name: str) -> int:
     found = _fields(path)
     if name not in found:
-        raise FileNotFoundError(f"{path} has no {name}")
+        raise FileNotFoundError(f"{path} has no field {name}")
     return found[name]
 
 
 def _fields(path: Path) -> dict[str, int]:
-    """The numbers of a file with a name and a number a line."""
+    """The fields of a file that has a name and a number on each line."""
     pairs = (line.split() for line in path.read_text().splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}

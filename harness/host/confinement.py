@@ -1,4 +1,4 @@
-"""What the host shows of a process's confinement: namespaces, capabilities, filters, limits; only read."""
+"""Read a process's confinement from the host: namespaces, capabilities, seccomp, LSM and limits."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,62 +16,62 @@ LIMITS = {
 }
 """The controller and its file, in version 1 and in version 2, for each limit."""
 UNLIMITED = 2**62
-"""Version 1 writes no limit as the largest number of pages."""
+"""Version 1 shows "no limit" as a number of bytes above this value."""
 
 
 def fields(status: str) -> dict[str, str]:
-    """The fields of a /proc/PID/status."""
+    """The fields of a /proc/PID/status text, by name."""
     return {name: value.strip() for name, _, value in (line.partition(":") for line in status.splitlines())}
 
 
 def capabilities(mask: str) -> int:
-    """How many capabilities a mask such as `00000000a80425fb` has."""
+    """The number of capabilities in a mask such as `00000000a80425fb`."""
     return int(mask, 16).bit_count()
 
 
 def innermost(pid: int) -> int:
-    """The process in which a tree of launchers ends: what runs inside, where a sandbox helper started it.
+    """The id of the last descendant of `pid`: the process inside a sandbox that helper processes started.
 
-    Raises TareError once it is gone.
+    Returns `pid` if it has no children. Raises TareError if the process is gone.
     """
     try:
         children = psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess as error:
-        raise TareError("what serves an instance is gone", details=str(error)) from error
+        raise TareError(f"the instance's process {pid} has ended", details=str(error)) from error
     return children[-1].pid if children else pid
 
 
 def confinement(pid: int) -> Mapping[str, str]:
-    """By name, how the host confines a process. Raises TareError once it is gone, or where this user may not look.
+    """How the host confines a process, by property name.
 
-    `namespaces` are those that it does not share with the harness; limits are its cgroup's, that of memory in
-    bytes.
+    `namespaces` lists those that the process does not share with the harness. The limits are its cgroup's; the memory
+    limit is in bytes. Raises TareError if the process is gone or this user may not read its files in /proc.
     """
     try:
-        said = fields((PROC / str(pid) / "status").read_text())
+        status = fields((PROC / str(pid) / "status").read_text())
         cgroups = (PROC / str(pid) / "cgroup").read_text()
         return {
-            "user": said["Uid"].split()[0],
-            "capabilities": str(capabilities(said["CapEff"])),
-            "seccomp": SECCOMP.get(said.get("Seccomp", ""), "unknown"),
-            "no_new_privs": "yes" if said.get("NoNewPrivs") == "1" else "no",
+            "user": status["Uid"].split()[0],
+            "capabilities": str(capabilities(status["CapEff"])),
+            "seccomp": SECCOMP.get(status.get("Seccomp", ""), "unknown"),
+            "no_new_privs": "yes" if status.get("NoNewPrivs") == "1" else "no",
             "namespaces": " ".join(own_namespaces(pid)) or "none",
             "lsm": _read(PROC / str(pid) / "attr/current") or "none",
-            "CPUs": said["Cpus_allowed_list"],
+            "CPUs": status["Cpus_allowed_list"],
             **{name: limit(cgroups, *where) for name, where in LIMITS.items()},
         }
     except (OSError, KeyError) as error:
-        raise TareError("what serves an instance cannot be looked at", details=str(error)) from error
+        raise TareError(f"cannot read the confinement of process {pid}", details=str(error)) from error
 
 
 def own_namespaces(pid: int) -> list[str]:
-    """The kinds of namespace in which a process is apart from the harness."""
+    """The kinds of namespace that a process does not share with the harness, sorted."""
     kinds = [path.name for path in (PROC / "self/ns").iterdir() if not path.name.endswith("_for_children")]
     return sorted(kind for kind in kinds if _link(pid, kind) != (PROC / "self/ns" / kind).readlink())
 
 
 def limit(cgroups: str, controller: str, files: tuple[str, ...]) -> str:
-    """A limit of the cgroup that a /proc/PID/cgroup names; `none` where it has none."""
+    """A limit of the cgroup in the /proc/PID/cgroup text `cgroups`; `none` if it has no limit."""
     for line in cgroups.splitlines():
         _, controllers, path = line.split(":", 2)
         for folder in (CGROUPS / controller, CGROUPS):

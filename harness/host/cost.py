@@ -1,7 +1,7 @@
-"""What something costs the host: CPU time of all CPUs above an idle window, energy, steal, frequency.
+"""Host cost: CPU time of all CPUs minus an idle window, energy, steal time and CPU frequency.
 
-CPU times are /proc/stat's, in steps of 10 ms. Guests' time is part of `user` there and counts once; waiting for a disk
-is idleness; steal is time that another host took and is kept apart.
+CPU times come from /proc/stat, in steps of 10 ms. Guest time is part of `user` and counts once. I/O wait counts as
+idle. Steal time, which the layer below took, is reported separately.
 """
 
 import time
@@ -19,7 +19,7 @@ BUSY = ("user", "nice", "system", "irq", "softirq")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """The clocks of some CPUs at the moment `at` (CLOCK_MONOTONIC), in cumulative seconds for each."""
+    """Cumulative busy and steal seconds, one value per CPU, at time `at` (CLOCK_MONOTONIC, seconds)."""
 
     at: float
     busy: tuple[float, ...]
@@ -28,7 +28,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What was spent between two readings: CPU seconds over their CPUs in `elapsed` seconds."""
+    """The difference of two readings: busy and steal seconds summed over the CPUs, in `elapsed` seconds."""
 
     elapsed: float
     busy: float
@@ -37,12 +37,13 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What the host spent while something ran.
+    """The host cost of an operation.
 
-    `elapsed` seconds by the host's clock; `cpu` busy CPU seconds of all CPUs above the idle window; `steal` seconds
-    that the layer below took from the measured CPUs, and `steal_share` their part of those CPUs' time (0 to 1); `mhz`
-    the measured CPUs' mean frequency where known; `joules` the energy of the whole host's processors and their memory
-    where it is counted, what they draw in idleness included.
+    - `elapsed`: seconds on the host's clock.
+    - `cpu`: busy CPU seconds of all CPUs, minus the idle window's rate.
+    - `steal`: seconds that the layer below took from the measured CPUs; `steal_share` is their share (0 to 1).
+    - `mhz`: mean frequency of the measured CPUs; None if unknown.
+    - `joules`: energy of the host's processors and memory, idle power included; None if the host does not count it.
     """
 
     elapsed: float
@@ -54,7 +55,7 @@ class Cost:
 
 
 class HostMeter:
-    """Opened before something runs on `cpus`, read after it; `idle` is the background in busy CPUs (`idle_rate`)."""
+    """Measures host cost from its creation to `read`; `idle` is the host's idle rate in busy CPUs (`idle_rate`)."""
 
     def __init__(self, cpus: Collection[int], idle: float, powercap: Path = energy.FOLDER) -> None:
         self._cpus = cpus
@@ -64,7 +65,7 @@ class HostMeter:
         self._before = reading(), reading(cpus)
 
     def read(self) -> Cost:
-        """The cost since the meter was opened."""
+        """The cost since the meter was created."""
         whole = between(self._before[0], reading())
         measured = between(self._before[1], reading(self._cpus))
         return Cost(
@@ -78,7 +79,7 @@ class HostMeter:
 
 
 def reading(cpus: Collection[int] = ()) -> Reading:
-    """The clocks of `cpus`, or of all CPUs, now; takes about 0.1 ms."""
+    """Read the times of `cpus`, or of all CPUs; takes about 0.1 ms."""
     times = [one for cpu, one in enumerate(psutil.cpu_times(percpu=True)) if not cpus or cpu in cpus]
     return Reading(
         at=time.monotonic(),
@@ -88,17 +89,17 @@ def reading(cpus: Collection[int] = ()) -> Reading:
 
 
 def between(before: Reading, after: Reading) -> Usage:
-    """The usage from one reading to a later one of the same CPUs."""
+    """The usage between two readings of the same CPUs."""
     return Usage(
         elapsed=after.at - before.at,
-        # Single counters may step back by a tick when the kernel folds idle time in.
+        # A counter can decrease by one tick when the kernel accounts idle time.
         busy=sum(max(0.0, b - a) for a, b in zip(before.busy, after.busy, strict=True)),
         steal=sum(max(0.0, b - a) for a, b in zip(before.steal, after.steal, strict=True)),
     )
 
 
 def idle_rate(seconds: float) -> float:
-    """The host's background over an idle window of so many seconds, in busy CPUs."""
+    """The mean number of busy CPUs during an idle window of `seconds`."""
     before = reading()
     time.sleep(seconds)
     usage = between(before, reading())
@@ -106,9 +107,9 @@ def idle_rate(seconds: float) -> float:
 
 
 def mhz(cpus: Collection[int]) -> float | None:
-    """Mean frequency now of `cpus`, in MHz; None where the kernel knows no frequencies.
+    """The mean current frequency of `cpus` in MHz; None without a cpufreq driver.
 
-    Without a cpufreq driver /proc/cpuinfo shows a nominal figure that never changes (in most guests): not known then.
+    Without a driver, as in most guests, /proc/cpuinfo shows a constant nominal frequency, which is ignored.
     """
     known = [cpu for cpu in cpus if (CPU / f"cpu{cpu}" / "cpufreq").exists()]
     frequencies = psutil.cpu_freq(percpu=True) if known and len(known) == len(cpus) else []

@@ -1,4 +1,4 @@
-"""Whether this host is fit to measure on: findings, each with its fix. Nothing is printed or changed here."""
+"""Check whether this host is fit for measurements: a list of findings, each with its fix. Changes nothing."""
 
 import os
 import shutil
@@ -13,13 +13,13 @@ import psutil
 from harness import paths
 from harness.deadline import Deadline
 from harness.host import dom0
-from harness.host.daemons.private import missing_programs
+from harness.host.daemons.private import missing_programs, packages_of
 from harness.host.daemons.reach import ask_docker, ask_libvirt, docker_url, libvirt_uri, named
 from harness.host.facts import SBIN, HostFacts, nearest, read
 
 Severity = Literal["fine", "note", "unfit", "missing"]
 APT = "apt-get install --no-install-recommends"
-# Program, Debian/Ubuntu package, and what does not run without it.
+# Program, Debian/Ubuntu package, and the feature that needs it.
 PROGRAMS: tuple[tuple[str, str, str], ...] = (
     ("mmdebstrap", "mmdebstrap", "building the root"),
     ("mke2fs", "e2fsprogs", "the guest's disk"),
@@ -34,17 +34,17 @@ PROGRAMS: tuple[tuple[str, str, str], ...] = (
     ("sfdisk", "fdisk", "guests that are full systems"),
     ("mformat", "mtools", "guests that are full systems"),
 )
-# Modular libvirt has no libvirtd, and a system Docker may come from elsewhere.
+# Modular libvirt has virtqemud instead of libvirtd. A Docker that is not from Debian may lack dockerd in PATH.
 INSTEAD = {"libvirtd": "virtqemud", "dockerd": "docker"}
 DEVICES: tuple[tuple[str, str, str], ...] = (
     ("/dev/net/tun", "guests have no network", "modprobe tun"),
-    ("/dev/vhost-net", "guests' network runs in QEMU's own threads, slower than with vhost", "modprobe vhost_net"),
+    ("/dev/vhost-net", "QEMU's own threads carry the guests' network traffic, slower than vhost", "modprobe vhost_net"),
 )
 MODULES: tuple[tuple[str, str], ...] = (
-    ("overlay", "Docker's overlay2 and native's fresh root"),
+    ("overlay", "Docker's overlay2 driver and the fresh root of native instances"),
     ("bridge", "bridge and peer"),
-    ("veth", "containers' networks and the peer"),
-    ("br_netfilter", "packet filtering on bridges, as Docker expects it"),
+    ("veth", "container networks and the peer"),
+    ("br_netfilter", "packet filtering on bridges, which Docker expects"),
     ("sch_netem", "workloads with delay or loss"),
 )
 DISK_MIB = 6 * 1024
@@ -54,7 +54,11 @@ BUSY_PER_CPU = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """`fine`, `note` (to know beside the numbers), `unfit` (numbers would mislead) or `missing` (a part is skipped)."""
+    """One result of a check.
+
+    Severities: `fine`; `note` (affects the interpretation of figures); `unfit` (figures would be misleading);
+    `missing` (tare skips a feature).
+    """
 
     severity: Severity
     what: str
@@ -63,7 +67,7 @@ class Finding:
 
 
 def examine(facts: HostFacts, deadline: Deadline, *, shape_cpus: Collection[int] = ()) -> list[Finding]:
-    """All findings on this host. `shape_cpus` are the CPUs to be measured on; empty: not chosen yet."""
+    """All findings about this host. `shape_cpus` are the CPUs of the shape; empty if they are not chosen yet."""
     return [
         *_programs(facts),
         *_daemons(facts, deadline),
@@ -78,12 +82,12 @@ def examine(facts: HostFacts, deadline: Deadline, *, shape_cpus: Collection[int]
 
 
 def fit(findings: Iterable[Finding]) -> bool:
-    """Whether numbers from here mean what they say: nothing is `unfit`. What is missing is only skipped."""
+    """Whether the host is fit for measurements: no finding is `unfit`. Missing features are only skipped."""
     return all(finding.severity != "unfit" for finding in findings)
 
 
 def install_line(findings: Iterable[Finding]) -> str:
-    """One apt command for every missing package; empty when none is missing."""
+    """One apt-get command that installs all missing packages; empty if none is missing."""
     words = [word for f in findings if f.severity == "missing" and f.fix.startswith(APT) for word in f.fix.split()[3:]]
     return f"{APT} {' '.join(sorted(set(words)))}" if words else ""
 
@@ -99,7 +103,7 @@ def _programs(facts: HostFacts) -> Iterator[Finding]:
             continue
         yield Finding(severity="missing", what=program, detail=f"needed for {use}", fix=f"{APT} {package}")
     if not absent:
-        yield Finding(severity="fine", what="programs", detail="all there")
+        yield Finding(severity="fine", what="programs", detail="all installed")
 
 
 def _daemons(facts: HostFacts, deadline: Deadline) -> Iterator[Finding]:
@@ -107,18 +111,19 @@ def _daemons(facts: HostFacts, deadline: Deadline) -> Iterator[Finding]:
     libvirt = ask_libvirt(libvirt_uri(), deadline.within(10.0))
     for kind, answer, unit in (("docker", docker, "docker"), ("libvirt", libvirt, "libvirtd")):
         if answer.ok:
-            yield Finding(severity="fine", what=kind, detail=f"{answer.where} answers ({answer.version})")
+            yield Finding(severity="fine", what=kind, detail=f"running at {answer.where} ({answer.version})")
         elif variable := named(kind):
             yield Finding(severity="missing", what=kind, detail=answer.reason, fix=f"unset {variable}")
         elif not facts.privileged:
             fix = f"sudo systemctl start {unit}; sudo usermod -aG {kind} $USER"
             yield Finding(severity="missing", what=kind, detail=answer.reason, fix=fix)
         elif lacking := missing_programs([kind]):
-            detail = f"{answer.reason}; cannot be started: no {', '.join(lacking)}"
-            yield Finding(severity="missing", what=kind, detail=detail, fix="install what is missing above")
+            detail = f"{answer.reason}; a private daemon needs {', '.join(lacking)}"
+            packages = " ".join(packages_of(lacking))
+            yield Finding(severity="missing", what=kind, detail=detail, fix=f"{APT} {packages}")
         else:
-            how = "its service" if facts.init == "systemd" else f"a private {kind} daemon"
-            yield Finding(severity="fine", what=kind, detail=f"does not answer; a run starts {how} and stops it again")
+            how = "its service" if facts.init == "systemd" else "a private daemon"
+            yield Finding(severity="fine", what=kind, detail=f"not running; `tare run` starts and stops {how}")
 
 
 def _kvm(facts: HostFacts) -> Iterator[Finding]:
@@ -126,21 +131,23 @@ def _kvm(facts: HostFacts) -> Iterator[Finding]:
         flags = read(Path("/proc/cpuinfo"))
         able = " svm " in flags or " vmx " in flags
         fix = (
-            "modprobe kvm_amd or kvm_intel" if able else "enable virtualization in the firmware, or nested on its host"
+            "modprobe kvm_amd (AMD) or modprobe kvm_intel (Intel)"
+            if able
+            else "enable virtualization in the firmware; in a VM, enable nested virtualization on its host"
         )
-        yield Finding(severity="missing", what="kvm", detail="no /dev/kvm; guests are emulated (tcg)", fix=fix)
+        yield Finding(severity="missing", what="kvm", detail="no /dev/kvm: guests are emulated (tcg)", fix=fix)
         return
     mode, _, owner = facts.kvm_device.partition(" ")
     if int(mode, 8) & 0o066 == 0:
         yield Finding(
             severity="note",
             what="kvm mode",
-            detail=f"/dev/kvm is {mode} {owner}: QEMU's user cannot open it, and a system libvirt probes QEMU again at "
-            "every call (19–60 s per guest); our private libvirt has its own view and is not affected",
+            detail=f"/dev/kvm is {mode} {owner}: QEMU's user cannot open it, so the system's libvirt probes QEMU at "
+            "every call (19–60 s per guest); tare's private libvirtd is not affected",
             fix="chgrp kvm /dev/kvm; chmod 660 /dev/kvm",
         )
     if os.access("/dev/kvm", os.R_OK | os.W_OK):
-        yield Finding(severity="note", what="kvm", detail="/dev/kvm opens: unproven until a guest boots on it")
+        yield Finding(severity="note", what="kvm", detail="/dev/kvm opens; `tare run` boots a test guest to verify KVM")
     else:
         yield Finding(
             severity="missing", what="kvm", detail=f"no access to /dev/kvm ({facts.kvm_device})",
@@ -153,22 +160,22 @@ def _virtualized(facts: HostFacts) -> Iterator[Finding]:
     if kind == "none":
         yield Finding(severity="fine", what="bare metal", detail="the host itself is not virtualized")
     elif kind == "tcg":
-        detail = "the host itself is emulated: nothing measured here says anything about virtualization's cost"
+        detail = "the host itself is emulated: its figures do not show the overhead of virtualization"
         yield Finding(
             severity="unfit", what="emulated host", detail=detail, fix="measure on real hardware or under KVM"
         )
     elif kind == "unknown":
-        detail = "cannot tell whether the host is itself a guest; guests here may be nested or emulated"
+        detail = "cannot detect whether the host is itself a guest; guests here may be nested or emulated"
         yield Finding(
             severity="note", what="virtualized", detail=detail, fix="apt-get install systemd (for systemd-detect-virt)"
         )
     elif kind == "xen" and dom0.is_dom0():
-        detail = "the host is dom0, Xen's privileged guest: what runs natively here is not on bare metal"
+        detail = "the host is dom0, Xen's privileged guest: native instances do not run on bare metal"
         yield Finding(severity="note", what="virtualized", detail=detail, fix="boot without Xen to measure bare metal")
     else:
-        detail = f"the host is itself a guest ({kind}): guests here are nested or emulated, and aggressors add noise"
+        detail = f"the host is itself a guest ({kind}): guests here are nested or emulated, and other guests add noise"
         yield Finding(
-            severity="note", what="virtualized", detail=detail, fix="measure on bare metal for guests' real cost"
+            severity="note", what="virtualized", detail=detail, fix="measure on bare metal for the overhead of guests"
         )
 
 
@@ -177,14 +184,14 @@ def _dom0(deadline: Deadline) -> Iterator[Finding]:
         return
     options = dom0.boot_options(deadline)
     if options is not None and dom0.is_pinned(options):
-        yield Finding(severity="fine", what="dom0 CPUs", detail=f"{dom0.PIN}: their numbers are the processor's own")
+        yield Finding(severity="fine", what="dom0 CPUs", detail=f"{dom0.PIN}: pinned to the physical CPUs")
         return
-    known = "Xen was booted without" if options is not None else "it cannot be told whether Xen was booted with"
+    known = "Xen was booted without" if options is not None else "cannot detect whether Xen was booted with"
     yield Finding(
         severity="note",
         what="dom0 CPUs",
-        detail=f"{known} {dom0.PIN}, without which Xen moves dom0's CPUs over the processor's: what is said to share "
-        "CPUs may run on different ones",
+        detail=f"{known} {dom0.PIN}; without it Xen moves dom0's vCPUs between physical CPUs, so instances with the "
+        "same CPU set may run on different CPUs",
         fix=f"add {dom0.PIN} to GRUB_CMDLINE_XEN_DEFAULT in /etc/default/grub; update-grub; reboot",
     )
 
@@ -193,17 +200,18 @@ def _resources() -> Iterator[Finding]:
     place = nearest(paths.state())
     free = shutil.disk_usage(place).free // 2**20
     if free < DISK_MIB:
-        fix = f"free some, or set TARE_STATE to a folder with {DISK_MIB} MiB"
+        fix = f"free disk space there, or set TARE_STATE to a folder with {DISK_MIB} MiB free"
         yield Finding(severity="missing", what="disk", detail=f"{free} MiB free at {place}", fix=fix)
     else:
         yield Finding(severity="fine", what="disk", detail=f"{free} MiB free at {place}")
     available = psutil.virtual_memory().available // 2**20
     wanted = 2 * MEMORY_PER_CPU_MIB
     severity: Severity = "fine" if available >= wanted else "unfit"
-    fix = "" if severity == "fine" else "end other programs; the host would swap or kill during a run"
-    yield Finding(severity=severity, what="memory", detail=f"{available} MiB available", fix=fix)
+    fix = "" if severity == "fine" else "end other programs"
+    low = "" if severity == "fine" else f", {wanted} MiB needed: the host would swap or kill processes during a run"
+    yield Finding(severity=severity, what="memory", detail=f"{available} MiB available{low}", fix=fix)
     if psutil.swap_memory().used:
-        detail = f"{psutil.swap_memory().used // 2**20} MiB in use: what is swapped out comes back during a run"
+        detail = f"{psutil.swap_memory().used // 2**20} MiB in use: swap-ins would disturb a run"
         yield Finding(severity="note", what="swap", detail=detail, fix="swapoff -a; swapon -a")
 
 
@@ -215,18 +223,19 @@ def _cpus(facts: HostFacts, shape_cpus: Collection[int]) -> Iterator[Finding]:
     else:
         yield Finding(severity="fine", what="load", detail=f"load average {load:.2f}")
     if beyond := sorted(set(shape_cpus) - set(facts.usable_cpus)):
-        detail = f"CPUs {beyond} are not among those that this process may use {list(facts.usable_cpus)}"
-        yield Finding(severity="unfit", what="cpus", detail=detail, fix="choose other CPUs, or widen the CPU affinity")
+        detail = f"CPUs {beyond} are outside this process's CPU affinity {list(facts.usable_cpus)}"
+        yield Finding(severity="unfit", what="cpus", detail=detail, fix="widen the CPU affinity with taskset")
     spare = set(facts.usable_cpus) - set(shape_cpus)
     if len(facts.usable_cpus) < 2 or (shape_cpus and not spare):
-        detail = "no CPU is left for the harness and the peer: they share the measured ones"
+        detail = "no CPU is left for the harness and the peer: they share the measured CPUs"
         yield Finding(severity="note", what="cpus", detail=detail, fix="measure on a host with more CPUs")
     if facts.governor and facts.governor != "performance":
         fix = "cpupower frequency-set -g performance"
-        yield Finding(severity="note", what="governor", detail=f"{facts.governor}: frequency follows the load", fix=fix)
+        detail = f"{facts.governor}: the CPU frequency depends on the load"
+        yield Finding(severity="note", what="governor", detail=detail, fix=fix)
     if facts.smt == "on":
         shared = [cpu for cpu in shape_cpus if _group(facts, cpu) - {cpu}]
-        detail = "siblings share a core: what runs on one slows the other"
+        detail = "SMT siblings share a core: load on one slows the other"
         detail += f" (measured CPUs {shared})" if shared else ""
         yield Finding(severity="note", what="smt", detail=detail, fix="echo off > /sys/devices/system/cpu/smt/control")
 
@@ -241,8 +250,8 @@ def _group(facts: HostFacts, cpu: int) -> set[int]:
 
 
 def _kernel(facts: HostFacts) -> Iterator[Finding]:
-    detail = {"v2": "", "unknown": "no control groups: containers' limits do not work"}.get(
-        facts.cgroup, f"{facts.cgroup}: containers are limited by the old controllers; say so beside the numbers"
+    detail = {"v2": "", "unknown": "no control groups: the limits of containers do not work"}.get(
+        facts.cgroup, f"{facts.cgroup}: cgroup v1 controllers limit the containers; mention this beside the figures"
     )
     severity: Severity = "fine" if facts.cgroup == "v2" else "missing" if facts.cgroup == "unknown" else "note"
     yield Finding(severity=severity, what="cgroup", detail=detail or "v2")
@@ -251,14 +260,17 @@ def _kernel(facts: HostFacts) -> Iterator[Finding]:
             yield Finding(severity="missing", what=device, detail=f"without it {without}", fix=fix)
     for module, use in MODULES:
         if not has_module(module, facts.kernel):
-            fix = f"modprobe {module}, or a kernel that has it"
-            yield Finding(severity="missing", what=module, detail=f"this kernel has it not: {use}", fix=fix)
+            fix = f"modprobe {module}, or boot a kernel that has the module"
+            yield Finding(
+                severity="missing", what=module, detail=f"kernel module unavailable, needed for {use}", fix=fix
+            )
 
 
 def has_module(name: str, kernel: str) -> bool:
     """Whether the kernel has a module: loaded, built in, or loadable from its folder.
 
-    What is built in without parameters and without a modules.builtin to say so is found by what it brings along.
+    A built-in module without parameters is not in /sys/module. If modules.builtin is missing too, its symbols and
+    files in /proc are checked.
     """
     if (Path("/sys/module") / name).exists():
         return True
@@ -281,8 +293,8 @@ def _symbols() -> str:
 
 def _privileges(facts: HostFacts) -> Iterator[Finding]:
     if not facts.privileged:
-        detail = "bridge and peer, other users' memory figures and cold caches need root and are skipped"
-        yield Finding(severity="note", what="privileges", detail=detail, fix="run as root")
+        detail = "not root: bridge and peer, memory figures of other users' processes and cold caches are skipped"
+        yield Finding(severity="note", what="privileges", detail=detail, fix="sudo make bench, or run tare as root")
     elif facts.missing_capabilities:
         detail = f"root lacks {', '.join(facts.missing_capabilities)}: some limits cannot be raised"
         yield Finding(severity="note", what="privileges", detail=detail)

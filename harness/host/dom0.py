@@ -1,6 +1,6 @@
-"""Whether this host is dom0, Xen's privileged guest, and whether the numbers of its CPUs are the processor's own.
+"""Detect whether this host is dom0, Xen's privileged guest, and whether its vCPUs are pinned to physical CPUs.
 
-https://xenbits.xen.org/docs/unstable/misc/xen-command-line.html (dom0_vcpus_pin)
+Source: https://xenbits.xen.org/docs/unstable/misc/xen-command-line.html (dom0_vcpus_pin)
 """
 
 import shutil
@@ -13,17 +13,17 @@ from harness.process import run
 
 SYSFS = Path("/sys/hypervisor")
 CAPABILITIES = Path("/proc/xen/capabilities")
-"""Any guest may have the file; only dom0's says `control_d`. It needs /proc/xen mounted, which SYSFS does not."""
+"""Contains `control_d` only in dom0. Any guest may have the file; it exists only if /proc/xen is mounted."""
 DOM0_FEATURE = 11
 """XENFEAT_dom0 of Xen's public/features.h, as a bit of SYSFS/properties/features."""
 PIN = "dom0_vcpus_pin"
 OFF = ("no", "off", "false", "0", "disable")
-"""How a boot option of Xen is switched off; `no-` before its name does it too."""
+"""The values that disable a boot option of Xen; the prefix `no-` disables it too."""
 ASK_SECONDS = 3.0
 
 
 def is_dom0() -> bool:
-    """Whether Xen runs this host and it is the privileged guest."""
+    """Whether this host is Xen's privileged guest."""
     if "control_d" in read(CAPABILITIES):
         return True
     features = read(SYSFS / "properties/features")
@@ -34,7 +34,7 @@ def is_dom0() -> bool:
 
 
 def boot_options(deadline: Deadline) -> str | None:
-    """What Xen was booted with, as its toolstack tells it; None where there is none or it does not answer."""
+    """Xen's boot options, from `xl info`; None if xl is missing or fails."""
     program = shutil.which("xl", path=SBIN)
     if program is None:
         return None
@@ -47,7 +47,7 @@ def boot_options(deadline: Deadline) -> str | None:
 
 
 def is_pinned(options: str) -> bool:
-    """Whether those boot options tie CPU i of dom0 to the processor's CPU i; of several the last counts."""
+    """Whether the boot options pin vCPU i of dom0 to physical CPU i; the last such option counts."""
     pinned = False
     for word in options.split():
         name, _, value = word.partition("=")

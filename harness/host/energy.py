@@ -1,8 +1,8 @@
-"""Energy of the host's processors and their memory, where the processor counts it (RAPL, Intel's and AMD's).
+"""Energy of the host's processors and memory, from the RAPL counters of Intel and AMD.
 
-Source: the kernel's power/powercap/powercap.rst; a zone's `energy_uj` counts µJ and wraps to 0 after
-`max_energy_range_uj`. Only zones that do not hold each other are added: each package, and its DRAM, which a package's
-figure does not hold. The zone `psys` (the whole platform) holds the packages, and cores are a part of their package.
+A zone's `energy_uj` counts µJ and wraps to 0 after `max_energy_range_uj`. Only disjoint zones are added: the packages
+and their DRAM. The zone `psys` (the platform) contains the packages, and the core zones are part of a package.
+Source: the kernel's power/powercap/powercap.rst.
 """
 
 import contextlib
@@ -12,21 +12,21 @@ from pathlib import Path
 
 FOLDER = Path("/sys/class/powercap")
 ZONES = "intel-rapl:*"
-"""Not `intel-rapl-mmio:*`, which counts the same packages by another way."""
+"""Excludes `intel-rapl-mmio:*`, a second interface to the counters of the same packages."""
 COUNTED = ("package", "dram")
 MICRO = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """One zone's counter at a moment, and after how much it wraps, in µJ."""
+    """The counter of one zone: its value `at` the reading and its wrap-around `range`, in µJ."""
 
     at: int
     range: int
 
 
 def read(folder: Path = FOLDER) -> Mapping[str, Counter]:
-    """The counters by zone; empty where the host has none, or shows them to root alone."""
+    """The counters by zone; empty if the host has none or only root may read them."""
     found = {}
     for zone in sorted(folder.glob(ZONES)):
         with contextlib.suppress(OSError, ValueError):
@@ -37,9 +37,9 @@ def read(folder: Path = FOLDER) -> Mapping[str, Counter]:
 
 
 def joules(before: Mapping[str, Counter], after: Mapping[str, Counter]) -> float | None:
-    """What was spent between two readings, each zone having wrapped once at most (at 200 W that takes 20 minutes).
+    """The joules between two readings; correct if each zone wrapped at most once (20 minutes at 200 W).
 
-    None where there is nothing to read, or a zone is not in both.
+    Returns None if there are no counters, or if the zones of the readings differ.
     """
     if not before or before.keys() != after.keys():
         return None

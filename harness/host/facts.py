@@ -1,4 +1,4 @@
-"""What this machine is, read from /proc, /sys and the tools' own versions; changes nothing and needs no root."""
+"""Facts about this host, from /proc, /sys and the installed tools; reads only and needs no root."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ VERSIONS: Mapping[str, tuple[str, ...]] = {
     "containerd": ("containerd", "--version"),
     "runc": ("runc", "--version"),
 }
-# Bit numbers of linux/capability.h that something here would use.
+# The capabilities that tare uses, with their bit numbers (linux/capability.h).
 CAPABILITIES: Mapping[str, int] = {
     "CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_SYS_CHROOT": 18, "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21,
     "CAP_SYS_NICE": 23, "CAP_SYS_RESOURCE": 24, "CAP_MKNOD": 27,
@@ -36,12 +36,14 @@ CAPABILITIES: Mapping[str, int] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFacts:
-    """One host. Empty strings and `unknown` mean that it could not be read; a mapping by CPU has CPU numbers as text.
+    """The facts of one host. An empty string or `unknown` means that a fact could not be read.
 
-    `fingerprint` identifies the machine; `host_virtualized` is what the host itself runs on (`none`, `kvm`, `tcg`, …);
-    memory and swap in MiB; `halt_poll_ns`, `nested`, `ksm` and `autogroup` as the kernel writes them; `bridge_nf` too,
-    by table. In the root control group, where native instances usually are, it is a session that has one CPU weight
-    with `autogroup`, and each thread without it (sched(7), "The autogroup feature").
+    - `fingerprint` identifies the machine. `siblings` maps CPU numbers (as text) to CPU lists.
+    - `host_virtualized` is the hypervisor under the host: `none`, `kvm`, `tcg`, …
+    - `memory_mib` and `swap_mib` are in MiB.
+    - `halt_poll_ns`, `nested`, `ksm`, `autogroup` and `bridge_nf` (by table) are the kernel's own texts.
+    - `autogroup` decides what has one CPU weight in the root cgroup, where native instances usually run: a session
+      with it, a thread without it (sched(7), "The autogroup feature").
     """
 
     fingerprint: str
@@ -79,7 +81,7 @@ class HostFacts:
 
 
 def gather(deadline: Deadline | None = None) -> HostFacts:
-    """The facts of this host; takes well under a second. A tool that does not tell its version is left out."""
+    """Gather the facts of this host; takes less than a second. `versions` omits tools that print no version."""
     deadline = deadline or Deadline.after(10.0)
     information = cpu_information()
     memory_mib = psutil.virtual_memory().total // 2**20
@@ -124,7 +126,7 @@ def gather(deadline: Deadline | None = None) -> HostFacts:
 
 
 def read(path: Path) -> str:
-    """A small file of /proc or /sys, stripped; empty when it cannot be read."""
+    """The stripped text of a file in /proc or /sys; empty if it cannot be read."""
     try:
         return path.read_text(errors="replace").strip()
     except OSError:
@@ -132,12 +134,12 @@ def read(path: Path) -> str:
 
 
 def chosen(text: str) -> str:
-    """The bracketed word of a kernel setting such as `always [madvise] never`."""
+    """The selected word of a kernel setting, e.g. `madvise` of `always [madvise] never`."""
     return text.partition("[")[2].partition("]")[0] or text
 
 
 def cpu_information(text: str | None = None) -> dict[str, str]:
-    """The first CPU's fields of /proc/cpuinfo, and on other architectures those that follow all CPUs."""
+    """The fields of the first CPU in /proc/cpuinfo, and the fields after the CPUs that some architectures have."""
     found: dict[str, str] = {}
     for line in (read(Path("/proc/cpuinfo")) if text is None else text).splitlines():
         name, colon, value = line.partition(":")
@@ -147,14 +149,14 @@ def cpu_information(text: str | None = None) -> dict[str, str]:
 
 
 def filesystem_of(path: Path) -> str:
-    """The type of the file system that holds `path`, or will hold it."""
+    """The type of the file system of `path`, which need not exist yet."""
     real = nearest(path).resolve()
     mounts = {part.mountpoint: part.fstype for part in psutil.disk_partitions(all=True)}
     return next((mounts[str(folder)] for folder in (real, *real.parents) if str(folder) in mounts), "unknown")
 
 
 def nearest(path: Path) -> Path:
-    """`path`, or the nearest folder above it that is there and may be seen."""
+    """`path` or its nearest ancestor that exists and is accessible."""
     for one in (path, *path.parents):
         with contextlib.suppress(OSError):
             one.stat()

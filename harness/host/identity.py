@@ -1,4 +1,4 @@
-"""Which machine this is, and what it runs on itself."""
+"""Identify the machine and detect the hypervisor that it runs on."""
 
 import hashlib
 import mmap
@@ -25,50 +25,50 @@ SIGNATURES: Mapping[str, str] = {
     " lrpepyh  vr": "parallels",
     "UnisysSpar64": "spar",
 }
-# systemd-detect-virt's names where they differ from ours.
+# systemd-detect-virt's names that differ from tare's.
 DETECTED: Mapping[str, str] = {"qemu": "tcg", "microsoft": "hyperv", "oracle": "virtualbox", "amazon": "kvm"}
 HYPERVISOR_LEAF = 0x40000000
-# Where KVM gives its own name when it shows Hyper-V's interface at the usual leaf.
+# The leaf of KVM's signature when KVM shows Hyper-V's interface at the usual leaf.
 SECOND_LEAF = 0x40000100
-# discarded ask(uint32_t leaf, uint32_t out[3]), System V: push rbx; mov eax,edi; xor ecx,ecx; cpuid; mov [rsi],ebx;
+# void cpuid(uint32_t leaf, uint32_t out[3]), System V ABI: push rbx; mov eax,edi; xor ecx,ecx; cpuid; mov [rsi],ebx;
 # mov [rsi+4],ecx; mov [rsi+8],edx; pop rbx; ret
 CPUID_CODE = bytes.fromhex("53 89f8 31c9 0fa2 891e 894e04 895608 5b c3")
 
 
 def fingerprint(model: str, memory_mib: int, name: str) -> str:
-    """A short id of the machine: 12 hex digits of a SHA-256 over machine id, DMI and hardware, never the name alone.
+    """A short id of the machine: 12 hex digits of a SHA-256 of machine id, DMI and hardware data.
 
-    The machine id is hashed as machine-id(5) asks, and not shown. Memory counts in steps of 256 MiB, since a kernel
-    update changes what it keeps for itself.
+    The machine id is only used in hashed form, as machine-id(5) requires. Memory is rounded to 256 MiB, because a
+    kernel update changes the memory that the kernel reserves.
     """
     parts = [_read("/etc/machine-id"), _read("/sys/class/dmi/id/product_uuid"), _read("/sys/class/dmi/id/product_name")]
-    # product_uuid is readable by root alone: leaving it out keeps one id for all users where a machine id exists.
+    # Only root can read product_uuid. It is omitted if a machine id exists, so that all users get the same id.
     identifying = [parts[0], parts[2]] if parts[0] else parts
     identifying += [model, str(round(memory_mib / 256)), "" if parts[0] else name]
     return hashlib.sha256("\0".join(("tare-bench", *identifying)).encode()).hexdigest()[:12]
 
 
 def host_virtualized(cpu: Mapping[str, str], deadline: Deadline) -> str:
-    """What this host runs on: `none`, `kvm`, `tcg`, `xen`, `hyperv`, `vmware` … or `unknown`.
+    """The hypervisor under this host: `none`, `kvm`, `tcg`, `xen`, `hyperv`, `vmware` … or `unknown`.
 
-    `none` only where nothing says otherwise and something could have said so. `cpu` are /proc/cpuinfo's fields.
+    `none` requires a working detection method that found no hypervisor. `cpu` are the fields of /proc/cpuinfo.
     """
     flags = cpu.get("flags", "").split()
     if signature := hypervisor_signature() if "hypervisor" in flags else "":
         if signature == "Microsoft Hv" and hypervisor_signature(SECOND_LEAF) == "KVMKVMKVM":
             return "kvm"
-        # A name that we do not know is passed on as it is.
+        # An unknown signature is returned in lower case.
         return SIGNATURES.get(signature, signature.strip().lower().replace(" ", "-"))
     detected = _detected(deadline)
-    said = DETECTED.get(detected, detected) if detected != "none" else ""
-    if kind := _read("/sys/hypervisor/type") or said or _by_dmi():
+    by_systemd = DETECTED.get(detected, detected) if detected != "none" else ""
+    if kind := _read("/sys/hypervisor/type") or by_systemd or _by_dmi():
         return kind
     denied = "hypervisor" not in flags and (detected == "none" or bool(flags))
     return "none" if denied else "unknown"
 
 
 def hypervisor_signature(leaf: int = HYPERVISOR_LEAF) -> str:
-    """The hypervisor's own name from a CPUID leaf; empty where it cannot be asked (other CPUs, no executable pages)."""
+    """The hypervisor's signature in a CPUID leaf; empty on other architectures or without executable pages."""
     if platform.machine() != "x86_64":
         return ""
     try:
@@ -76,9 +76,9 @@ def hypervisor_signature(leaf: int = HYPERVISOR_LEAF) -> str:
     except OSError:
         return ""
     page.write(CPUID_CODE)
-    ask = CFUNCTYPE(None, c_uint32, c_void_p)(addressof(c_char.from_buffer(page)))
+    cpuid = CFUNCTYPE(None, c_uint32, c_void_p)(addressof(c_char.from_buffer(page)))
     registers = (c_uint32 * 3)()
-    ask(leaf, addressof(registers))
+    cpuid(leaf, addressof(registers))
     return b"".join(int(word).to_bytes(4, "little") for word in registers).rstrip(b"\0").decode("ascii", "replace")
 
 

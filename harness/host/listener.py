@@ -1,4 +1,4 @@
-"""Which process answers on a unix socket."""
+"""Find the process that listens on a unix socket."""
 
 import socket
 import struct
@@ -8,9 +8,9 @@ PEER = struct.Struct("3i")
 
 
 def listener_of(path: Path) -> int | None:
-    """The process that opened the unix socket `path` to listen; None where none answers.
+    """The id of the process that listens on the unix socket `path`; None if none does.
 
-    Under socket activation that is the service manager. Source: unix(7), SO_PEERCRED.
+    With socket activation it is the service manager's id. Source: unix(7), SO_PEERCRED.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:

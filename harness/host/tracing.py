@@ -1,7 +1,7 @@
-"""What some processes reach in the host's kernel: the kernel's own tracer, in an instance of ours, for these alone.
+"""Trace the system calls or kernel functions that given processes reach, with ftrace in a private tracer instance.
 
-Source: linux/Documentation/trace/ftrace.rst and events.rst. The tracer's file system is mounted in a folder of ours
-where the host has it nowhere; instance and mount are gone afterwards. What others trace is not touched.
+If the host has no tracefs mount, tracefs is mounted in tare's runtime folder. The instance and the mount are removed at
+the end. Other tracers are not affected. Source: linux/Documentation/trace/ftrace.rst and events.rst.
 """
 
 import contextlib
@@ -28,9 +28,9 @@ SYSTEM = Path("/sys/kernel/tracing")
 INSTANCES = "instances"
 LABEL = "tare-"
 BUFFER_KIB = 16384
-"""For each CPU."""
+"""The trace buffer of each CPU, in KiB."""
 FIRST_PIDS = 0xEFFFFFFC
-"""The first PID namespace: PROC_PID_INIT_INO of linux/include/linux/proc_ns.h."""
+"""The inode of the initial PID namespace: PROC_PID_INIT_INO of linux/include/linux/proc_ns.h."""
 DRAIN_SECONDS = 0.2
 MOUNT_SECONDS = 10.0
 Kind = Literal["syscalls", "functions"]
@@ -42,7 +42,7 @@ SWITCH: dict[Kind, tuple[str, str, str]] = {
     "syscalls": ("events/raw_syscalls/sys_enter/enable", "1", "0"),
     "functions": ("current_tracer", "function", "nop"),
 }
-"""By kind, the file that switches it on and off, and the words for that."""
+"""By kind: the file that enables tracing, its value for on, and its value for off."""
 LINES: dict[Kind, re.Pattern[bytes]] = {
     "syscalls": re.compile(rb"sys_enter: NR (\d+) "),
     "functions": re.compile(rb": ([A-Za-z_][\w.]*) <-"),
@@ -50,12 +50,12 @@ LINES: dict[Kind, re.Pattern[bytes]] = {
 
 
 class Untraceable(TareError):
-    """The host's kernel cannot trace what was asked for, or does not let us."""
+    """The host's kernel cannot trace the requested events, or denies it."""
 
 
 @dataclass(slots=True)
 class Reached:
-    """What was reached, by name or number, with how often; `lost` events were not seen, so that it is the least."""
+    """The traced events: counts by name or number. `lost` events are missing in it, so the counts are a lower bound."""
 
     found: Counter[str] = field(default_factory=Counter)
     lost: int = 0
@@ -63,9 +63,9 @@ class Reached:
 
 @contextlib.contextmanager
 def traced(kind: Kind, pids: Collection[int]) -> Iterator[Reached]:
-    """Trace processes, with all their threads and what they start, until the context ends; then the result is whole.
+    """Trace processes with their threads and descendants; the yielded result is complete when the context ends.
 
-    Raises Untraceable where this kernel cannot, or this user may not.
+    Raises Untraceable if the kernel does not support it, the user may not trace, or all processes are gone.
     """
     reached = Reached()
     with _mounted() as folder, _instance(folder) as own:
@@ -76,7 +76,7 @@ def traced(kind: Kind, pids: Collection[int]) -> Iterator[Reached]:
         _write(own / "buffer_size_kb", str(BUFFER_KIB))
         _write(own / follow, "1")
         _write(own / which, " ".join(map(str, _threads(pids))))
-        # The kernel changes no tracer while somebody has the pipe open.
+        # The kernel refuses to change the tracer while trace_pipe is open.
         _write(own / switch, on)
         try:
             with _reading(own, LINES[kind], reached):
@@ -91,26 +91,26 @@ def traced(kind: Kind, pids: Collection[int]) -> Iterator[Reached]:
 
 
 def missing() -> str:
-    """Why nothing can be traced here, or "": said without trying."""
+    """The reason why tracing is impossible here, or ""; checks without tracing."""
     if os.geteuid() != 0:
         return "tracing the host's kernel needs root"
     if not SYSTEM.is_dir():
         return "the host's kernel has no tracer (CONFIG_FTRACE)"
     if Path("/proc/self/ns/pid").stat().st_ino != FIRST_PIDS:
-        return "the tracer goes by the host's process numbers, and this is a PID namespace of its own"
+        return "the kernel's tracer uses the host's process ids, and tare runs in a PID namespace"
     return ""
 
 
 def own_mount() -> Path:
-    """Where the tracer's file system is mounted for the time, on a host that has it nowhere."""
+    """The temporary tracefs mount point, used if the host has no tracefs mount."""
     return paths.runtime() / "tracing"
 
 
 class TracerSweep:
-    """What a killed run leaves of the tracer; see harness.run.clean.Sweeper. Call it under the host lock."""
+    """Finds and removes a killed run's tracers; see harness.run.clean.Sweeper. Hold the host lock."""
 
     def leftovers(self) -> Iterator[Leftover]:
-        """Tracers with our label, then our mount; none where this user could have made none."""
+        """Tracers with tare's label, then tare's mount; none if this user may not trace."""
         if missing():
             return
         for folder in (SYSTEM, own_mount()):
@@ -120,7 +120,7 @@ class TracerSweep:
             yield Leftover(kind="tracer-mount", name=str(own_mount()))
 
     def remove(self, leftover: Leftover, deadline: Deadline) -> None:
-        """Remove one; raises TareError when it cannot."""
+        """Remove one leftover; raises TareError if that fails."""
         path = Path(leftover.name)
         if leftover.kind == "tracer-mount":
             run(["umount", path], deadline)
@@ -132,7 +132,7 @@ class TracerSweep:
 
 @contextlib.contextmanager
 def _mounted() -> Iterator[Path]:
-    """The tracer's file system: the host's own mount, or one of ours for the time."""
+    """Yield a tracefs mount: the host's, or a temporary one."""
     if reason := missing():
         raise Untraceable(reason)
     if (SYSTEM / INSTANCES).is_dir():
@@ -150,7 +150,7 @@ def _mounted() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _instance(folder: Path) -> Iterator[Path]:
-    """A tracer of our own."""
+    """Yield a private tracer instance."""
     own = folder / INSTANCES / f"{LABEL}{secrets.token_hex(3)}"
     own.mkdir()
     try:
@@ -161,7 +161,7 @@ def _instance(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _reading(own: Path, pattern: re.Pattern[bytes], reached: Reached) -> Iterator[None]:
-    """Count what comes through the tracer's pipe, all of it by the end."""
+    """Count the events from the tracer's pipe in a thread; the count is complete at the end."""
     over = threading.Event()
     descriptor = os.open(own / "trace_pipe", os.O_RDONLY | os.O_NONBLOCK)
     try:
@@ -177,7 +177,7 @@ def _reading(own: Path, pattern: re.Pattern[bytes], reached: Reached) -> Iterato
 
 
 def _read(descriptor: int, pattern: re.Pattern[bytes], reached: Reached, over: threading.Event) -> None:
-    """Count what comes until it is over and the pipe has been empty for a while."""
+    """Count events until `over` is set and the pipe has been empty for DRAIN_SECONDS."""
     quiet = time.monotonic()
     rest = b""
     while not over.is_set() or time.monotonic() - quiet < DRAIN_SECONDS:
@@ -193,13 +193,13 @@ def _read(descriptor: int, pattern: re.Pattern[bytes], reached: Reached, over: t
 
 
 def _lost(own: Path) -> int:
-    """Events that the buffers had no room for."""
+    """The number of events that did not fit into the buffers."""
     texts = [path.read_text() for path in own.glob("per_cpu/cpu*/stats")]
     return sum(int(count) for text in texts for count in re.findall(r"(?:overrun|dropped events): (\d+)", text))
 
 
 def _threads(pids: Collection[int]) -> Sequence[int]:
-    """Every thread of the processes and of what they have started."""
+    """The thread ids of the processes and their descendants."""
     found: list[int] = []
     for pid in pids:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -208,7 +208,7 @@ def _threads(pids: Collection[int]) -> Sequence[int]:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     found += [thread.id for thread in one.threads()]
     if not found:
-        raise Untraceable("what was to be traced is gone")
+        raise Untraceable("all processes to trace have ended")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Builds the root once and turns it into each runtime's form."""
+"""Build the root once and convert it into the form of each runtime."""
 
 from harness.images.host_kernel import adopt
 from harness.images.inventory import verify

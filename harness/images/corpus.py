@@ -1,4 +1,4 @@
-"""Data to compress: the same bytes on every host, made and not shipped."""
+"""Data for compression workloads, generated at build time: the same bytes on every host."""
 
 import hashlib
 import itertools
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 CHUNK = 64 * 2**10
 WORDS = 4096
 KINDS = ("text", "text", "records", "text", "noise", "text", "records", "runs")
-"""The order of 64 KiB chunks; zstd -3 makes about a third of the whole."""
+"""The order of the 64 KiB chunks; zstd -3 compresses the whole to about a third."""
 
 
 def chunks(seed: str, mib: int) -> Iterator[bytes]:
-    """`mib` MiB in chunks of 64 KiB. SHAKE-128 is the generator: its output is fixed by FIPS 202, for ever."""
+    """`mib` MiB in chunks of 64 KiB, generated with SHAKE-128, whose output FIPS 202 defines."""
     vocabulary = _vocabulary(seed)
     kinds = itertools.cycle(KINDS)
     for number in range(mib * 2**20 // CHUNK):
@@ -29,7 +29,7 @@ def chunks(seed: str, mib: int) -> Iterator[bytes]:
 
 
 def _vocabulary(seed: str) -> list[bytes]:
-    """65536 entries over 4096 words, the k-th word about 1/k as often as the first (Zipf's law)."""
+    """65536 entries from 4096 words; the frequency of the k-th word is about 1/k of the first (Zipf's law)."""
     letters = b"etaoinshrdlucmfwypvbgkqjxz"
     raw = hashlib.shake_128(f"{seed}/words".encode()).digest(WORDS * 12)
     words = []
@@ -51,7 +51,7 @@ def _text(stream: bytes, vocabulary: list[bytes]) -> bytes:
 
 
 def _records(stream: bytes, number: int) -> bytes:
-    """16-byte records, as a log has them: a counter, a small field, a repeated tag, two random bytes."""
+    """16-byte records as in a log: a counter, a small field, a constant tag, two random bytes."""
     return b"".join(
         (number * 4096 + row).to_bytes(6, "big")
         + bytes((stream[row] & 7, stream[row] >> 6))

@@ -1,4 +1,4 @@
-"""The guest's kernel and initramfs, from the packages that the build fetched; nothing is installed for them."""
+"""The guest's kernel and initramfs, made from downloaded packages without installing them."""
 
 import lzma
 import re
@@ -19,13 +19,13 @@ APPLETS = (
 )
 FOLDERS = ("bin", "dev", "proc", "sys", "mnt", "modules")
 DEVICES = {"dev/console": (5, 1), "dev/null": (1, 3), "dev/ttyS1": (4, 65), "dev/hvc1": (229, 1)}
-"""Major and minor numbers (linux/Documentation/admin-guide/devices.txt); ttyS1, under Xen hvc1, is there for the very
-first byte."""
+"""Major and minor numbers (linux/Documentation/admin-guide/devices.txt). The beacon writes its first line to ttyS1, or
+to hvc1 under Xen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unpacked:
-    """What the packages hold: the kernel's image and release, the folder of its modules, and busybox."""
+    """The content of the packages: the kernel's image and release, the folder of its modules, and busybox."""
 
     kernel: Path
     release: str
@@ -34,7 +34,7 @@ class Unpacked:
 
 
 def unpack(packages: Path, into: Path, deadline: Deadline) -> Unpacked:
-    """Extract every package of the folder `packages`; raises TareError when a part is missing or there twice."""
+    """Extract all packages of the folder `packages`. Raises TareError if a part is missing or not unique."""
     for package in sorted(packages.glob("*.deb")):
         process.run(["dpkg-deb", "-x", package, into], deadline)
     kernel = _one(into, "boot/vmlinu?-*")
@@ -42,12 +42,13 @@ def unpack(packages: Path, into: Path, deadline: Deadline) -> Unpacked:
     modules = next((folder for folder in (into / "lib/modules", into / "usr/lib/modules") if folder.is_dir()), into)
     busybox = next((file for file in (into / "bin/busybox", into / "usr/bin/busybox") if file.is_file()), None)
     if busybox is None:
-        raise TareError("the busybox package holds no busybox", details=str(packages), hint="see [guest] in the recipe")
+        hint = "correct [guest] busybox in images/root.toml"
+        raise TareError("the busybox package contains no busybox", details=str(packages), hint=hint)
     return Unpacked(kernel=kernel, release=release, modules=modules / release, busybox=busybox)
 
 
 def initramfs(guest: Guest, unpacked: Unpacked, beacon: bytes, script: bytes, epoch: int) -> bytes:
-    """The initramfs, uncompressed: the loader copies it faster than an emulated guest would unpack it."""
+    """The initramfs, uncompressed: the loader copies it faster than an emulated guest can decompress it."""
     archive = Archive(epoch)
     for folder in FOLDERS:
         archive.directory(folder)
@@ -66,9 +67,9 @@ def initramfs(guest: Guest, unpacked: Unpacked, beacon: bytes, script: bytes, ep
 
 
 def load_order(wanted: Sequence[str], folder: Path, also: Sequence[str] = ()) -> list[tuple[str, bytes]]:
-    """Modules (name, ELF) of `folder` in an order in which `insmod` can load them; built-in ones are left out.
+    """Modules (name, ELF) of `folder` in an order in which `insmod` can load them, without built-in modules.
 
-    Raises TareError when the kernel has a wanted module neither as a file nor built in; one of `also` may be missing.
+    Raises TareError if a wanted module is neither a file nor built in. Modules in `also` may be missing.
     """
     files = {_plain(file.name.partition(".ko")[0]): file for file in folder.rglob("*.ko*")}
     builtin_list = folder / "modules.builtin"
@@ -80,7 +81,8 @@ def load_order(wanted: Sequence[str], folder: Path, also: Sequence[str] = ()) ->
         if name in order or (name in builtin and name not in files):
             return
         if name not in files:
-            raise TareError(f"the guest's kernel has no module {name}", details=str(folder), hint="see [guest] modules")
+            hint = "correct [guest] modules in images/root.toml"
+            raise TareError(f"the guest's kernel has no module {name}", details=str(folder), hint=hint)
         data = _module(files[name])
         for needed in dependencies(data):
             add(needed)
@@ -92,7 +94,7 @@ def load_order(wanted: Sequence[str], folder: Path, also: Sequence[str] = ()) ->
 
 
 def _module(file: Path) -> bytes:
-    """A module's ELF file; distributions compress it in one of two ways."""
+    """A module's ELF file, decompressed if it is an .xz or .zst file."""
     if file.suffix == ".xz":
         return lzma.decompress(file.read_bytes())
     if file.suffix == ".zst":
@@ -104,13 +106,13 @@ def _module(file: Path) -> bytes:
 
 
 def dependencies(module: bytes) -> list[str]:
-    """The modules that an ELF module says (in .modinfo) that it needs."""
+    """The modules that an ELF module depends on, from its .modinfo section."""
     found = re.search(rb"\0depends=([^\0]*)\0", module)
     return [_plain(name) for name in found[1].decode().split(",") if name] if found else []
 
 
 def compiled(source: bytes, scratch: Path, deadline: Deadline) -> bytes:
-    """A C source as a static program; raises TareError with the compiler's words."""
+    """Compile a C source to a static program. Raises TareError with the compiler's output."""
     program = scratch / "program"
     program.with_suffix(".c").write_bytes(source)
     flags = ("-static", "-O2", "-s", "-Wall", "-Wl,--build-id=none")

@@ -1,4 +1,4 @@
-"""The host's own kernel as the guests' kernel, so that both arms of a comparison run the same one."""
+"""Use the host's kernel as the guests' kernel, so that native instances and guests run the same kernel."""
 
 import dataclasses
 import os
@@ -26,34 +26,34 @@ def adopt(
     libraries: Path = MODULES,
     release: str = "",
 ) -> tuple[RootForms, str]:
-    """The root with the kernel that the host runs, and in words which kernel guests boot and why.
+    """The root with the host's kernel, and a note that names the guests' kernel and the reason.
 
-    The initramfs is the root's own with the host's modules behind it: the kernel unpacks both, and the later file of
-    a name stays (linux/Documentation/driver-api/early-userspace/buffer-format.rst). Where the image cannot be read or
-    lacks a module the root stays as it is. What is made goes to `store`.
+    The host's modules are appended to the root's initramfs: the kernel unpacks both archives, and a later file replaces
+    an earlier one (linux/Documentation/driver-api/early-userspace/buffer-format.rst). The result is written to `store`.
+    The root is returned unchanged if the kernel image cannot be read or a module is missing.
     """
     release = release or os.uname().release
     image = _image(boot, libraries, release)
     if image is None:
-        return root, _kept(root, f"the image of the host's {release} is not in {boot}")
-    # By the build, not the root's digest: init and the list of modules are in the initramfs alone.
+        return root, _kept(root, f"the host's kernel image {release} is not in {boot}")
+    # Named by the build and not by the root's digest, which does not cover the initramfs.
     folder = store / f"kernel-{release}-{root.initramfs.parent.name}"
     try:
         loaded = load_order(guest.modules, libraries / release, guest.also)
         if not (folder / inventory.INITRAMFS).is_file():
             _write(folder, image.read_bytes(), root.initramfs.read_bytes() + _further(loaded, epoch))
     except OSError as error:
-        return root, _kept(root, f"the host's own cannot be read ({error})")
+        return root, _kept(root, f"the host's kernel cannot be read ({error})")
     except TareError as error:
-        return root, _kept(root, f"the host's {release} cannot boot one: {error.brief}")
+        return root, _kept(root, f"the host's kernel {release} cannot boot a guest: {error.brief}")
     changed = dataclasses.replace(
         root, kernel=folder / inventory.KERNEL, initramfs=folder / inventory.INITRAMFS, kernel_release=release
     )
-    return changed, f"guests boot the host's own kernel, {release}"
+    return changed, f"guests boot the host's kernel {release}"
 
 
 def _kept(root: RootForms, why: str) -> str:
-    return f"guests boot the distribution's kernel, {root.kernel_release}: {why}"
+    return f"guests boot the distribution's kernel {root.kernel_release}: {why}"
 
 
 def _image(boot: Path, libraries: Path, release: str) -> Path | None:

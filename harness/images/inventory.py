@@ -1,4 +1,4 @@
-"""What a finished build says of itself, and whether its files are still what was built."""
+"""The manifest of a build, and the check that its files are unaltered."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A build: `digest` is the sha256 of the root's tar; `packages` and `tools` map names to versions."""
+    """The manifest of a build. `digest` is the sha256 of its tar; `packages` and `tools` are versions by name."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
     schema: Literal[1] = 1
@@ -60,7 +60,7 @@ _ADAPTER = TypeAdapter(Manifest)
 
 
 def parse(text: str | bytes, where: str) -> Manifest:
-    """A manifest from JSON; raises TareError naming `where` and the field."""
+    """Parse a manifest from JSON. Raises TareError with `where` and the invalid field."""
     try:
         return _ADAPTER.validate_json(text)
     except ValidationError as error:
@@ -70,26 +70,26 @@ def parse(text: str | bytes, where: str) -> Manifest:
 
 
 def read(folder: Path) -> Manifest:
-    """The manifest of a build; raises TareError."""
+    """Read the manifest of a build. Raises TareError."""
     try:
         return parse((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
     except OSError as error:
-        raise TareError(f"{folder} holds no finished build", details=str(error), hint=REBUILD) from error
+        raise TareError(f"{folder} contains no complete build", details=str(error), hint=REBUILD) from error
 
 
 def write(folder: Path, manifest: Manifest) -> None:
-    """Write and seal a build whose files are all in place."""
+    """Write the manifest and the seal of a build; all its files must be in place."""
     store(folder / MANIFEST, encode(manifest))
     seal(folder, FILES)
 
 
 def encode(manifest: Manifest) -> bytes:
-    """The manifest as JSON, as `parse` reads it."""
+    """The manifest as JSON; the inverse of `parse`."""
     return json.dumps(asdict(manifest), indent=1, sort_keys=True).encode()
 
 
 def forms(folder: Path, manifest: Manifest) -> RootForms:
-    """The paths of a build's forms."""
+    """The paths of the forms of a build."""
     return RootForms(
         digest=manifest.digest,
         directory=folder / DIRECTORY,
@@ -102,10 +102,10 @@ def forms(folder: Path, manifest: Manifest) -> RootForms:
 
 
 def verify(folder: Path, *, full: bool = False) -> RootForms:
-    """The forms of a build that is what it was when built; raises TareError that says what differs.
+    """The forms of an unaltered build. Raises TareError with the first difference if the build was altered.
 
-    A file whose size, time and inode are those of the build counts as unaltered; it is hashed where they differ or
-    with `full`. The directory is compared by every file's metadata, with `full` by content too.
+    A file with the sealed size, time and inode counts as unaltered; otherwise, or with `full`, it is hashed. In the
+    directory every file's metadata is compared, with `full` also its content.
     """
     manifest = read(folder)
     unaltered(folder, {name: manifest.forms[name] for name in FILES}, full=full)
@@ -115,7 +115,7 @@ def verify(folder: Path, *, full: bool = False) -> RootForms:
 
 
 def unaltered(folder: Path, built: Mapping[str, Form], *, full: bool = False) -> None:
-    """Raise TareError unless the named files of `folder` are what was built; see `verify`."""
+    """Raise TareError if one of the named files of `folder` was altered; see `verify`."""
     sealed = _read_seal(folder)
     moved = [name for name in built if full or sealed.get(name) != _identity(folder / name)]
     for name in moved:
@@ -125,18 +125,18 @@ def unaltered(folder: Path, built: Mapping[str, Form], *, full: bool = False) ->
 
 
 def measure_forms(folder: Path, names: tuple[str, ...] = FILES) -> dict[str, Form]:
-    """Digest and size of each named file of a build."""
+    """The digest and size of each named file of a build."""
     return {name: Form(sha256=sha256(folder / name), size=(folder / name).stat().st_size) for name in names}
 
 
 def sha256(path: Path) -> str:
-    """The file's sha256 in hexadecimal; raises OSError."""
+    """The sha256 of a file in hexadecimal. Raises OSError."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def store(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
+    """Write a file atomically."""
     temporary = path.with_name(f".{path.name}.new")
     with temporary.open("wb") as stream:
         stream.write(data)
@@ -156,11 +156,11 @@ def _compare(path: Path, built: Form) -> None:
 
 
 def _altered(path: Path, difference: str) -> TareError:
-    return TareError(f"{path} is not what was built", details=difference, hint=f"{REBUILD} (rebuilds it)")
+    return TareError(f"{path} was altered after the build", details=difference, hint=f"{REBUILD} (rebuilds it)")
 
 
 def seal(folder: Path, names: Iterable[str]) -> None:
-    """Note size, time and inode of the named files of `folder`, by which `unaltered` knows them again."""
+    """Store the size, time and inode of the named files of `folder` for `unaltered`."""
     store(folder / SEAL, json.dumps({name: _identity(folder / name) for name in names}).encode())
 
 

@@ -1,4 +1,4 @@
-"""A directory tree as a listing: what is in it, so that an altered tree is refused."""
+"""List the content of a directory tree, and compare a tree with its listing to detect changes."""
 
 import hashlib
 import os
@@ -8,16 +8,16 @@ from pathlib import Path
 
 
 def write_listing(root: Path, target: Path) -> None:
-    """List the tree below `root`: a line for each entry with path, metadata and content digest, tab-separated."""
+    """Write the listing of the tree `root`: one line per entry with path, metadata and digest, separated by tabs."""
     with target.open("w", encoding="utf-8", errors="surrogateescape") as stream:
         for path, status in _walk(str(root)):
             stream.write(f"{_name(root, path)}\t{_metadata(status)}\t{_content(path, status)}\n")
 
 
 def difference(root: Path, listing: Path, *, full: bool) -> str:
-    """What first differs between the tree and its listing; "" where nothing does.
+    """The first difference between a tree and its listing; "" if there is none.
 
-    Compares type, mode, owner, size and time; with `full` also links' targets and files' contents.
+    Compares type, mode, owner, size and time; with `full` also link targets and file contents.
     """
     try:
         lines = listing.read_text("utf-8", errors="surrogateescape").splitlines()
@@ -33,13 +33,13 @@ def difference(root: Path, listing: Path, *, full: bool) -> str:
         if metadata != _metadata(status):
             return f"{name} has {_metadata(status)} instead of {metadata} (mode, owner, group, size, time)"
         if full and content != _content(path, status):
-            return f"{name} has another content"
+            return f"the content of {name} differs"
     rest = next(expected, "")
     return f"{rest.partition(chr(9))[0]} is missing" if rest else ""
 
 
 def size(root: Path) -> int:
-    """Bytes that the tree takes on a file system with blocks of 4 KiB, an inode of 256 bytes for each entry."""
+    """The bytes that a tree needs on a file system with 4 KiB blocks and 256-byte inodes."""
     return sum(256 + -(-status.st_size // 4096) * 4096 for _, status in _walk(str(root)))
 
 
@@ -60,7 +60,7 @@ def _name(root: Path, path: str) -> str:
 
 def _metadata(status: os.stat_result) -> str:
     head = f"{status.st_mode:o} {status.st_uid} {status.st_gid}"
-    # A directory's size and time are the file system's business; what is in it is listed.
+    # The size and time of a directory depend on the file system; its entries are listed anyway.
     return head if stat.S_ISDIR(status.st_mode) else f"{head} {status.st_size} {status.st_mtime_ns}"
 
 

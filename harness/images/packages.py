@@ -1,4 +1,4 @@
-"""The slow part of a build: the root's tar and the guest's packages, by mmdebstrap."""
+"""The slow part of a build: create the root's tar and download the guest's packages with mmdebstrap."""
 
 import functools
 import os
@@ -17,7 +17,7 @@ from harness.images import corpus
 from harness.images.recipe import Recipe
 
 DOWNLOADS = "/tare-guest-packages"
-ANEW = "the mirror has newer packages than the root; build both anew: tare clean --images, then make images"
+ANEW = "the mirror has newer packages than the root; rebuild both: tare clean --images; make images"
 INSTALL = "apt-get install --no-remove --no-install-recommends "
 NEEDED = {
     "mmdebstrap": "mmdebstrap",
@@ -27,11 +27,11 @@ NEEDED = {
     "dpkg-query": "dpkg",
     "cc": "gcc libc6-dev",
 }
-"""Programs that a build runs, with the Debian packages that hold them."""
+"""The programs that a build runs, with their Debian packages."""
 
 
 def check_tools(needed: Mapping[str, str] = NEEDED) -> None:
-    """Raise a TareError that names the packages to install where a program of the build is missing."""
+    """Raise TareError with the apt-get command to run if a program of the build is missing."""
     if missing := process.have(*needed):
         wanted = " ".join(dict.fromkeys(needed[program] for program in missing))
         raise TareError(
@@ -39,26 +39,26 @@ def check_tools(needed: Mapping[str, str] = NEEDED) -> None:
         )
 
 
-def build(recipe: Recipe, folder: Path, deadline: Deadline, say: Callable[[str], None]) -> None:
-    """Fill `folder` with `root.tar` and `packages/*.deb` (kernel and busybox).
+def build(recipe: Recipe, folder: Path, deadline: Deadline, notify: Callable[[str], None]) -> None:
+    """Create `folder`/root.tar and `folder`/packages/*.deb (kernel and busybox).
 
-    Raises TareError with mmdebstrap's last words; the host's own Debian mirror is used where it has one.
+    Uses the host's Debian mirror if it has one. Raises TareError with the end of mmdebstrap's output.
     """
-    say(f"root: installing {len(recipe.packages)} packages of Debian {recipe.suite} (about a minute)")
+    notify(f"root: installing {len(recipe.packages)} packages of Debian {recipe.suite} (about a minute)")
     debs = folder / "packages"
     debs.mkdir()
     tar = folder / "packages.tar"
     _run(recipe, _mmdebstrap(recipe, tar, debs, deadline), folder, deadline)
-    say("root: adding the corpora")
+    notify("root: adding the corpora")
     _finish(recipe, tar, folder / "root.tar")
 
 
 def extend(
     recipe: Recipe, root: Path, added: Sequence[str], hooks: Sequence[str], folder: Path, deadline: Deadline
 ) -> Path:
-    """The root's tar `root` with packages `added` to it, as a tar in `folder`; what the root has stays as it is.
+    """Add packages to the root's tar `root` and return the new tar in `folder`; existing packages are unchanged.
 
-    `hooks` are mmdebstrap's, run at the end. Raises TareError as `build` does, or when one is not to be had.
+    `hooks` are customize hooks of mmdebstrap. Raises TareError as `build` does, or if a package is not available.
     """
     target = folder / "extended.tar"
     unpack = 'tar -x -C "$1" --numeric-owner -p --xattrs --xattrs-include="*" --exclude="./dev/*" -f'
@@ -81,22 +81,20 @@ def extend(
 def _run(recipe: Recipe, command: Sequence[str], folder: Path, deadline: Deadline) -> None:
     environment = {"SOURCE_DATE_EPOCH": str(recipe.epoch)}
     if os.geteuid() == 0:
-        # Where a killed build's remains are found and removed; as a plain user mmdebstrap's other user ids need /tmp.
+        # Leftovers of a killed build are then inside `folder`. Without root, mmdebstrap's subordinate ids need /tmp.
         environment["TMPDIR"] = str(folder)
     try:
         process.run(command, deadline, env=environment)
     except DeadlineExceeded:
         raise
     except TareError as error:
-        raise TareError(
-            "the root could not be built from packages", details=error.details, hint=_hint(error)
-        ) from error
+        raise TareError("cannot build the root from packages", details=error.details, hint=_hint(error)) from error
 
 
 def _mmdebstrap(recipe: Recipe, tar: Path, debs: Path, deadline: Deadline) -> list[str]:
-    """The command line. Hooks are shell by mmdebstrap's design; what goes in is the recipe's own checked names."""
+    """The mmdebstrap command. Its hooks are shell code; only validated names of the recipe are inserted."""
     guest = f"{recipe.guest.kernel} {recipe.guest.busybox}"
-    # A kernel package is a name for the newest one: fetch what it depends on.
+    # The kernel package is a metapackage: download the package that it depends on.
     fetch = (
         f'set -e; mkdir "$1{DOWNLOADS}"; cd "$1{DOWNLOADS}"; for p in {guest}; do '
         'd=$(apt-cache depends --important "$p" | sed -n "s/^ *Depends: \\(linux-image-[0-9].*\\)/\\1/p" | head -n 1); '
@@ -123,7 +121,7 @@ def _mmdebstrap(recipe: Recipe, tar: Path, debs: Path, deadline: Deadline) -> li
 
 
 def _sources(suite: str, deadline: Deadline) -> list[str]:
-    """`deb` lines for the Debian mirrors that the host itself uses; none (mmdebstrap's default) on other hosts."""
+    """`deb` lines for the Debian mirrors that the host uses; empty (mmdebstrap's default) on other hosts."""
     if shutil.which("apt-get") is None:
         return []
     wanted = "$(ORIGIN)|$(SITE)|$(RELEASE)|$(COMPONENT)"
@@ -134,7 +132,7 @@ def _sources(suite: str, deadline: Deadline) -> list[str]:
 
 
 def mirror_lines(targets: str, suite: str) -> list[str]:
-    """`deb` lines for `suite` from `apt-get indextargets` output (lines of origin|site|release|component)."""
+    """`deb` lines for `suite` from the output of `apt-get indextargets` (lines of origin|site|release|component)."""
     main = security = ""
     for line in targets.splitlines():
         origin, site, release, component = [*line.split("|"), "", "", ""][:4]
@@ -155,20 +153,20 @@ def mirror_lines(targets: str, suite: str) -> list[str]:
 
 
 def _hint(error: TareError) -> str:
-    said = error.details
-    if "NO_PUBKEY" in said or "not signed" in said:
+    output = error.details
+    if "NO_PUBKEY" in output or "not signed" in output:
         return f"sudo {INSTALL}debian-archive-keyring"
-    if any(sign in said for sign in ("chroot mode", "subuid", "user namespace", "unshare")):
-        return f"run once as root (sudo make images), or: sudo {INSTALL}uidmap, and allow unprivileged user namespaces"
-    if "Unable to locate package linux-image" in said:
+    if any(sign in output for sign in ("chroot mode", "subuid", "user namespace", "unshare")):
+        return f"sudo make images; or sudo {INSTALL}uidmap, and allow unprivileged user namespaces"
+    if "Unable to locate package linux-image" in output:
         return ANEW
-    if "No space left" in said:
-        return "free some disk space: a build needs about 4 GiB"
-    return "check the network and apt's sources, then: make images"
+    if "No space left" in output:
+        return "free disk space (a build needs about 4 GiB), then: make images"
+    return "check the network and the apt sources, then: make images"
 
 
 def _finish(recipe: Recipe, tar: Path, target: Path) -> None:
-    """Append mount points and corpora, which need no package manager, and give the tar its name."""
+    """Append mount points and corpora to the tar, and rename it to `target`."""
     with tarfile.open(tar, "a", format=tarfile.GNU_FORMAT) as archive:
         there = set(archive.getnames())
         for point in recipe.mount_points:
@@ -181,7 +179,7 @@ def _finish(recipe: Recipe, tar: Path, target: Path) -> None:
 
 
 def add_directory(archive: tarfile.TarFile, there: set[str], path: str, epoch: int) -> None:
-    """Add root's directory `path`, and its parents, unless the tar has them (`there`, which is kept up)."""
+    """Add the directory `path` and its parents, owned by root, unless they are in `there`; updates `there`."""
     for part in [*list(Path(path).parents)[-2::-1], Path(path)]:
         name = f".{part}"
         if name in there:
@@ -191,7 +189,7 @@ def add_directory(archive: tarfile.TarFile, there: set[str], path: str, epoch: i
 
 
 def add_file(archive: tarfile.TarFile, path: str, data: bytes, mode: int, epoch: int) -> None:
-    """Add root's regular file `path` with `data`."""
+    """Add the regular file `path` with the content `data`, owned by root."""
     entry = _entry(f".{path}", tarfile.REGTYPE, mode, epoch)
     entry.size = len(data)
     archive.addfile(entry, BytesIO(data))
@@ -206,10 +204,10 @@ def _entry(name: str, kind: bytes, mode: int, epoch: int) -> tarfile.TarInfo:
 
 @functools.cache
 def tool_versions() -> dict[str, str]:
-    """First lines of what the build's programs say of their versions."""
-    asked = {"mmdebstrap": "--version", "mke2fs": "-V", "tar": "--version", "dpkg-deb": "--version", "cc": "--version"}
+    """The versions of the build's programs: the first line that each prints."""
+    flags = {"mmdebstrap": "--version", "mke2fs": "-V", "tar": "--version", "dpkg-deb": "--version", "cc": "--version"}
     found = {}
-    for program, flag in asked.items():
-        said = process.run([program, flag], Deadline.after(10), check=False)
-        found[program] = (said.stdout or said.stderr).partition("\n")[0]
+    for program, flag in flags.items():
+        printed = process.run([program, flag], Deadline.after(10), check=False)
+        found[program] = (printed.stdout or printed.stderr).partition("\n")[0]
     return found

@@ -1,4 +1,4 @@
-"""A disk that firmware boots: GPT, GRUB for BIOS and for UEFI, the system's file system; no loop device, no mount."""
+"""Build a disk that firmware can boot: GPT, GRUB for BIOS and UEFI, a file system; without loop devices or mounts."""
 
 import os
 import struct
@@ -13,7 +13,7 @@ from harness.errors import TareError
 SECTOR = 512
 MIB = 2**20
 NEEDED = {"sfdisk": "fdisk", "mformat": "mtools", "mcopy": "mtools", "mmd": "mtools"}
-"""Programs, with the Debian packages that hold them."""
+"""The programs that are needed, with their Debian packages."""
 
 # Partition types: UEFI specification 2.10, 5.3.3; GRUB manual, "BIOS installation"; Discoverable Partitions
 KINDS = {
@@ -23,11 +23,11 @@ KINDS = {
 }
 BIOS_MIB = 1
 BOOT_CODE = 440
-"""Bytes of the first sector before the disk's signature and partition table."""
+"""The size of the boot code in the first sector, before the disk signature and the partition table."""
 CORE_SECTOR = 0x5C
-"""Where GRUB's boot sector keeps the sector at which its core begins (grub/include/grub/i386/pc/boot.h)."""
+"""The offset of the core image's start sector in GRUB's boot sector (grub/include/grub/i386/pc/boot.h)."""
 REST_SECTOR = SECTOR - 12
-"""Where the core's first sector keeps that of its rest (the same file's block list: sector, length, segment)."""
+"""The offset, in the core image's first sector, of the block list of its rest: sector, length, segment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Partition:
 
     @property
     def offset(self) -> int:
-        """Where it begins, in bytes."""
+        """Its start in bytes."""
         return self.first * SECTOR
 
     @property
@@ -60,7 +60,7 @@ class Layout:
 
 
 def layout(esp_mib: int, system_mib: int) -> Layout:
-    """GRUB's core for BIOS, the partition that UEFI reads, the system's; before and after them 1 MiB for the tables."""
+    """The layout: GRUB's core for BIOS, the EFI system partition, the system; 1 MiB before and after for the tables."""
     first, made = 1, {}
     for name, mib in (("bios", BIOS_MIB), ("esp", esp_mib), ("system", system_mib)):
         made[name] = Partition(name=name, first=first * MIB // SECTOR, count=mib * MIB // SECTOR)
@@ -69,7 +69,7 @@ def layout(esp_mib: int, system_mib: int) -> Layout:
 
 
 def table(plan: Layout, key: str) -> str:
-    """What sfdisk reads: every number explicit, every id made from `key`."""
+    """The input for sfdisk: all numbers explicit, all ids derived from `key`."""
     lines = ["label: gpt", f"label-id: {_id(key, 'disk')}", "unit: sectors"]
     for one in (plan.bios, plan.esp, plan.system):
         place = f"start={one.first}, size={one.count}, type={KINDS[one.name]}"
@@ -78,26 +78,27 @@ def table(plan: Layout, key: str) -> str:
 
 
 def make_table(disk: Path, plan: Layout, key: str, deadline: Deadline) -> None:
-    """A sparse file `disk` with the partition table. Raises TareError with sfdisk's words."""
+    """Create the sparse file `disk` with the partition table. Raises TareError with sfdisk's output."""
     with disk.open("wb") as stream:
         stream.truncate(plan.size)
     process.run(["sfdisk", "-q", "--no-reread", "--no-tell-kernel", disk], deadline, stdin=table(plan, key))
 
 
 def boot_sector(code: bytes, core_at: int) -> bytes:
-    """GRUB's boot sector, told the sector of its core; without the bytes of the partition table."""
+    """GRUB's boot code with the start sector of its core; without the bytes of the partition table."""
     return code[:CORE_SECTOR] + struct.pack("<Q", core_at) + code[CORE_SECTOR + 8 : BOOT_CODE]
 
 
 def placed_core(core: bytes, core_at: int) -> bytes:
-    """GRUB's core as it stands at sector `core_at`: its first sector is told where the rest begins."""
+    """GRUB's core for sector `core_at`: its first sector contains the start of the rest."""
     return core[:REST_SECTOR] + struct.pack("<Q", core_at + 1) + core[REST_SECTOR + 8 :]
 
 
 def write_bios(disk: Path, plan: Layout, code: bytes, core: bytes) -> None:
-    """Put GRUB for BIOS onto the disk. Raises TareError when its core is larger than its partition."""
+    """Write GRUB for BIOS to the disk. Raises TareError if its core is larger than its partition."""
     if len(core) > plan.bios.size:
-        raise TareError(f"GRUB's core has {len(core)} bytes, its partition {plan.bios.size}", hint="make images")
+        brief = f"GRUB's core has {len(core)} bytes, its partition only {plan.bios.size}"
+        raise TareError(brief, hint="increase BIOS_MIB in harness/images/partitions.py")
     with disk.open("r+b") as stream:
         stream.write(boot_sector(code, plan.bios.first))
         stream.seek(plan.bios.offset)
@@ -105,7 +106,7 @@ def write_bios(disk: Path, plan: Layout, code: bytes, core: bytes) -> None:
 
 
 def write_esp(disk: Path, plan: Layout, program: Path, work: Path, deadline: Deadline) -> None:
-    """Make the FAT file system that UEFI reads, with `program` as what it boots by default. Raises TareError."""
+    """Write the EFI system partition (FAT) with `program` as the default boot program. Raises TareError."""
     esp = work / "esp.raw"
     with esp.open("wb") as stream:
         stream.truncate(plan.esp.size)

@@ -1,4 +1,4 @@
-"""The recipe of the root as data (`images/root.toml`), and the digest that names what is built from it."""
+"""The recipe of the root (`images/root.toml`), and the keys that name its builds."""
 
 import hashlib
 import json
@@ -15,15 +15,15 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from harness.errors import bad_input
 
 BUILDER = 1
-"""Raised when packages.py or corpus.py makes something else of the same recipe."""
+"""Increment it when a change of packages.py or corpus.py changes the result of the same recipe."""
 
 ASSEMBLY = ("cpio.py", "forms.py", "guest.py")
-"""The programs of the quick part of a build; any change in them makes another build."""
+"""The modules of the fast part of a build; any change of their source makes a new build."""
 
 INIT, AGENT, FIRST = "init.sh", "agent.py", "virtiofs.sh"
-"""`FIRST` is what a guest that finds the root by virtiofs runs first, after its own init."""
+"""`FIRST` is the first program, after its own init, of a guest that mounts the root with virtiofs."""
 PROGRAMS = ("beacon", "gate", "probe")
-"""What is compiled from `<name>.c` of harness/inside to /opt/tare/<name>."""
+"""The programs that are compiled from harness/inside/<name>.c to /opt/tare/<name>."""
 INSIDE = Path(__file__).resolve().parent.parent / "inside"
 _FORBID = ConfigDict(extra="forbid", strict=False)
 
@@ -47,7 +47,7 @@ PlaceInRoot = Annotated[str, Predicate(_is_place)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """A file of mixed compressibility, made at build time from `seed`."""
+    """A file of mixed compressibility, generated at build time from `seed`."""
 
     __pydantic_config__ = _FORBID
     path: PlaceInRoot
@@ -57,9 +57,9 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guest:
-    """What boots the root in a guest: the kernel's and busybox's packages and the modules to load.
+    """The guest's part of a recipe: the packages of kernel and busybox, and the modules to load.
 
-    `also` are modules that some hypervisor's guests need; a kernel may be without them.
+    `also` are optional modules, which the guests of some hypervisors need.
     """
 
     __pydantic_config__ = _FORBID
@@ -71,9 +71,9 @@ class Guest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What the root is made of. `epoch` is in seconds since 1970, `free_mib` the guest disk's free space.
+    """The recipe of a root. `epoch` is in seconds since 1970; `free_mib` is the free space on the guest's disk.
 
-    `without` is never unpacked from packages; `removed` is taken away once they are installed.
+    Paths in `without` are not unpacked from packages; paths in `removed` are deleted after the installation.
     """
 
     __pydantic_config__ = _FORBID
@@ -97,16 +97,16 @@ _Recipe = TypeVar("_Recipe")
 
 
 def read(path: Path) -> Recipe:
-    """The recipe in a TOML file; raises a bad-input TareError that names file and field."""
+    """Read the recipe in a TOML file. Raises a bad-input TareError with file and field."""
     return parsed(path, _ADAPTER)
 
 
 def parsed(path: Path, adapter: TypeAdapter[_Recipe]) -> _Recipe:
-    """A TOML file as one kind of recipe; raises a bad-input TareError that names file and field."""
+    """Read a TOML file as one kind of recipe. Raises a bad-input TareError with file and field."""
     try:
         return adapter.validate_python(tomllib.loads(path.read_text("utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise bad_input(str(path), str(error), "correct the recipe, or `git checkout` it") from error
+        raise bad_input(str(path), str(error), f"correct the recipe, or: git checkout {path}") from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
@@ -114,20 +114,20 @@ def parsed(path: Path, adapter: TypeAdapter[_Recipe]) -> _Recipe:
 
 
 def base_key(recipe: Recipe) -> str:
-    """Names the slow part of a build: what comes from packages."""
+    """The key of the slow part of a build, the one from packages."""
     return _short(json.dumps([BUILDER, asdict(recipe)], sort_keys=True).encode())
 
 
 def build_key(recipe: Recipe, inside: Mapping[str, bytes]) -> str:
-    """Names a whole build: the base and the files that are put inside (of `read_inside`)."""
-    room = Path(__file__).parent
-    parts = {**inside, **{name: (room / name).read_bytes() for name in ASSEMBLY}}
+    """The key of a whole build: the base, the files of `read_inside` and the modules of ASSEMBLY."""
+    package = Path(__file__).parent
+    parts = {**inside, **{name: (package / name).read_bytes() for name in ASSEMBLY}}
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
     return _short(json.dumps([base_key(recipe), digests], sort_keys=True).encode())
 
 
 def read_inside(folder: Path = INSIDE) -> dict[str, bytes]:
-    """The files of harness/inside that become part of a build, read once: a build is of one moment."""
+    """The files of harness/inside that become part of a build; read once, so that a build is consistent."""
     return {name: (folder / name).read_bytes() for name in (AGENT, FIRST, INIT, *(f"{p}.c" for p in PROGRAMS))}
 
 

@@ -1,4 +1,4 @@
-"""The builds on this host: made once for each recipe, under a lock, and checked before use."""
+"""The store of builds on this host: built once per recipe, under a lock, and verified before use."""
 
 import contextlib
 import fcntl
@@ -18,34 +18,34 @@ from harness.images.inventory import DIRECTORY, INITRAMFS, KERNEL, MANIFEST, TAR
 from harness.images.recipe import AGENT, FIRST, INIT, PROGRAMS, Recipe
 from harness.model import RootForms
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 KEPT_BUILDS = 9
 KEPT_BASES = 6
 KEPT_SYSTEMS = 4
-"""A run of all workloads uses three roots and a full system of each; the labs have recipes of their own."""
+"""The number of builds to keep. A run of all workloads uses three roots and three full systems; labs have their own."""
 SPACE_NEEDED = 4 * 2**30
 
 
-def ensure(recipe_file: Path, store: Path, deadline: Deadline, say: Say, *, rebuild: bool = False) -> RootForms:
-    """The root in every form, built where this recipe has no build yet (or with `rebuild`).
+def ensure(recipe_file: Path, store: Path, deadline: Deadline, notify: Notify, *, rebuild: bool = False) -> RootForms:
+    """The root in every form; builds it if the recipe has no build yet, or with `rebuild`.
 
-    Raises TareError: bad recipe, missing program, no space, no network, or a build that was altered since.
+    Raises TareError for a bad recipe, a missing program, too little space, no network, or an altered build.
     """
     wanted = recipe.read(recipe_file)
     inside = recipe.read_inside()
     folder = store / recipe.build_key(wanted, inside)
     if not rebuild and (folder / MANIFEST).is_file():
         return _use(folder)
-    with locked(store, deadline, say):
+    with locked(store, deadline, notify):
         if not rebuild and (folder / MANIFEST).is_file():
             return _use(folder)
         packages.check_tools()
-        base = _base(wanted, store, deadline, say)
+        base = _base(wanted, store, deadline, notify)
         with partial(store) as work:
-            _assemble(wanted, inside, base, work, deadline, say)
+            _assemble(wanted, inside, base, work, deadline, notify)
             install(work, folder)
         prune(store)
-        say(f"root: built {folder}")
+        notify(f"root: built {folder}")
         return _use(folder)
 
 
@@ -56,26 +56,26 @@ def _use(folder: Path) -> RootForms:
     return found
 
 
-def _base(wanted: Recipe, store: Path, deadline: Deadline, say: Say) -> Path:
-    """What comes from packages; kept apart, since a change of the agent need not fetch it again."""
+def _base(wanted: Recipe, store: Path, deadline: Deadline, notify: Notify) -> Path:
+    """The part of a build from packages; stored separately, so that a change of the agent does not repeat it."""
     folder = store / f"base-{recipe.base_key(wanted)}"
     if folder.is_dir():
         digest = folder / "sha256"
         if digest.is_file() and digest.read_text() == inventory.sha256(folder / TAR):
             os.utime(folder)
             return folder
-        say(f"root: {folder / TAR} was altered; building it again")
+        notify(f"root: {folder / TAR} was altered; rebuilding it")
     with partial(store) as work:
-        packages.build(wanted, work, deadline, say)
+        packages.build(wanted, work, deadline, notify)
         inventory.store(work / "sha256", inventory.sha256(work / TAR).encode())
         install(work, folder)
     return folder
 
 
 def _assemble(
-    wanted: Recipe, inside: Mapping[str, bytes], base: Path, work: Path, deadline: Deadline, say: Say
+    wanted: Recipe, inside: Mapping[str, bytes], base: Path, work: Path, deadline: Deadline, notify: Notify
 ) -> None:
-    """Fill `work` with every form of the root: base, agent and programs."""
+    """Build every form of the root in `work`, from the base, the agent and the programs."""
     begun = time.monotonic()
     scratch = work / "packages"
     scratch.mkdir()
@@ -93,8 +93,8 @@ def _assemble(
     inventory.store(work / INITRAMFS, first)
     shutil.rmtree(scratch)
     key = recipe.build_key(wanted, inside)
-    forms.derive(work, key, wanted.epoch, wanted.free_mib, deadline, say)
-    say("root: taking digests")
+    forms.derive(work, key, wanted.epoch, wanted.free_mib, deadline, notify)
+    notify("root: calculating digests")
     finish(work, _describe(wanted, base, work, key, unpacked.release, time.monotonic() - begun))
 
 
@@ -114,14 +114,14 @@ def _describe(wanted: Recipe, base: Path, work: Path, key: str, release: str, se
 
 
 def installed(root: Path, deadline: Deadline) -> dict[str, str]:
-    """Name and version of each package in the root."""
+    """The packages in a root: versions by name."""
     query = ["dpkg-query", f"--admindir={root}/var/lib/dpkg", "-W", "-f", "${Package} ${Version}\n"]
     lines = process.run(query, deadline).stdout.splitlines()
     return dict(line.split(" ", 1) for line in lines)
 
 
 def finish(work: Path, described: Manifest) -> None:
-    """Make a build's files read-only and durable, then write its manifest and seal."""
+    """Make the files of a build read-only and durable, and write its manifest and seal."""
     for name in inventory.FILES:
         path = work / name
         path.chmod(0o444)
@@ -131,7 +131,7 @@ def finish(work: Path, described: Manifest) -> None:
 
 
 def install(work: Path, folder: Path) -> None:
-    """Put the finished folder `work` in the place of `folder`; what was there before is removed."""
+    """Replace `folder` by the finished folder `work`."""
     work.chmod(0o755)
     if folder.exists():
         old = work.with_name(f"{work.name}-old")
@@ -144,7 +144,7 @@ def install(work: Path, folder: Path) -> None:
 
 @contextlib.contextmanager
 def partial(store: Path) -> Iterator[Path]:
-    """A folder for an unfinished build; what is left of it at the end, however that came, is removed."""
+    """Yield a temporary folder for a build; it is removed at the end unless it was installed."""
     work = Path(tempfile.mkdtemp(prefix=".partial-", dir=store))
     work.chmod(0o755)  # apt's own user and mmdebstrap's user ids work below it
     try:
@@ -154,32 +154,35 @@ def partial(store: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def locked(store: Path, deadline: Deadline, say: Say) -> Iterator[None]:
-    """Hold the store's lock; waits for another builder until the deadline. Remains of killed builds are removed."""
+def locked(store: Path, deadline: Deadline, notify: Notify) -> Iterator[None]:
+    """Hold the store's lock; waits for another builder until the deadline. Removes leftovers of killed builds.
+
+    Raises TareError if the store is not writable or has too little space, and DeadlineExceeded.
+    """
     try:
         store.mkdir(parents=True, exist_ok=True)
         lock = (store / "lock").open("a")
     except OSError as error:
         raise TareError(
-            f"cannot write to {store}", details=str(error), hint="set TARE_STATE to a folder of yours"
+            f"cannot write to {store}", details=str(error), hint="set TARE_STATE to a folder that you can write"
         ) from error
     with lock:
-        told = False
+        waiting = False
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if not told:
-                    say("root: another process is building it; waiting")
-                told = True
+                if not waiting:
+                    notify("root: waiting for another process that builds it")
+                waiting = True
                 if deadline.left == 0:
                     raise DeadlineExceeded(
                         "another build of the root did not end in time", details=str(store)
                     ) from None
                 time.sleep(0.1)
-        for remains in store.glob(".partial-*"):
-            shutil.rmtree(remains, ignore_errors=True)
+        for leftover in store.glob(".partial-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
         _check_space(store)
         yield
 
@@ -189,13 +192,13 @@ def _check_space(store: Path) -> None:
     if free < SPACE_NEEDED:
         raise TareError(
             f"too little disk space for images: {free >> 20} MiB at {store}, {SPACE_NEEDED >> 20} MiB needed",
-            hint="free some space, or set TARE_STATE to a folder on a larger disk",
+            hint="free disk space, or set TARE_STATE to a folder on a larger disk",
             code=ExitCode.HOST_NOT_FIT,
         )
 
 
 def prune(store: Path) -> None:
-    """Remove the builds that were not used for longest; several stay, since a run may be using an older one."""
+    """Remove the least recently used builds; several are kept, because a run may use an older build."""
     kinds = (("[0-9a-f]" * 16, KEPT_BUILDS), ("base-*", KEPT_BASES), ("system-*", KEPT_SYSTEMS))
     for pattern, kept in kinds:
         folders = sorted(store.glob(pattern), key=lambda folder: folder.stat().st_mtime, reverse=True)

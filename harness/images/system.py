@@ -1,7 +1,7 @@
-"""The root as a full system: the root's own tar with kernel, systemd and GRUB added, on a disk that firmware boots.
+"""Build a full system from the root: its tar plus kernel, systemd and GRUB, on a disk that firmware can boot.
 
-Every file of the root stays as it is: packages are added to its tar, none is replaced. Built only when a variant boots
-it, and kept beside the root's builds.
+Packages are added to the root's tar and none is replaced, so every file of the root is unchanged. The full system is
+built only if a variant boots it, and is stored beside the root's builds.
 """
 
 import contextlib
@@ -27,15 +27,15 @@ from harness.images.inventory import MANIFEST, Form
 from harness.images.recipe import INSIDE, Package, Recipe
 from harness.model import RootForms, SystemForm
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 BUILDER = 1
-"""Raised when this file makes something else of the same recipe."""
+"""Increment it when a change of this file changes the result of the same recipe."""
 LABEL = "tare-system"
 DISK = "system.raw"
 FOLDER = INSIDE / "system"
 LOADER = "loader.cfg"
-"""What GRUB runs first, built into its image; there its parser knows no comments. Its first act is to say on the second
-serial port that it runs: the host stamps that line. Then it finds the disk's own grub.cfg."""
+"""GRUB's first script, built into its image. It prints a line on the second serial port, which the host stamps, and
+then loads grub.cfg from the disk. GRUB's parser supports no comments in it."""
 PLACES: Mapping[str, str] = {
     "90-tare.rules": "etc/udev/rules.d",
     "fstab": "etc",
@@ -45,19 +45,19 @@ PLACES: Mapping[str, str] = {
     "tare-reached.service": "etc/systemd/system",
     "tare.service": "etc/systemd/system",
 }
-"""Where the files of harness/inside/system go; systemd's units are wanted by multi-user.target."""
+"""The target folders of the files in harness/inside/system; multi-user.target wants the units."""
 MODULES = ("part_gpt", "ext2", "search", "search_label", "serial", "terminfo", "terminal", "echo", "normal", "linux")
-"""What of GRUB is in its image, besides the access to disks."""
+"""The modules in GRUB's image, in addition to those for disk access."""
 DISKS: Mapping[str, tuple[str, ...]] = {"i386-pc": ("biosdisk",), "x86_64-efi": ()}
 IMAGES: Mapping[str, str] = {"i386-pc": "boot/grub/core.img", "x86_64-efi": "boot/grub/core.efi"}
 COME_WITH_SYSTEMD = ("libsystemd0", "libudev1")
-"""Libraries of one version with systemd, which may be newer than the root; nothing that is measured uses them."""
+"""Libraries with the version of systemd, which may be newer than the root's; no workload uses them."""
 CODE = "usr/lib/grub/i386-pc/boot.img"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemRecipe:
-    """What a full system has above the `root` whose recipe stands beside it. Sizes in MiB."""
+    """The recipe of a full system: the packages to add to the `root` recipe in the same folder. Sizes are in MiB."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
     schema: Literal[1]
@@ -70,7 +70,7 @@ class SystemRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemManifest:
-    """A build: of which root, what it is called by (`digest` of its disk), its kernel and packages with versions."""
+    """The manifest of a build: the digest of its `root`, its kernel, its `disk` and the versions of its packages."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
     schema: Literal[1] = 1
@@ -86,17 +86,17 @@ _MANIFEST = TypeAdapter(SystemManifest)
 
 
 def read(path: Path) -> SystemRecipe:
-    """The recipe in a TOML file; raises a bad-input TareError that names file and field."""
+    """Read the recipe in a TOML file. Raises a bad-input TareError with file and field."""
     return recipe.parsed(path, _RECIPE)
 
 
 def with_system(
-    root: RootForms, recipe_file: Path, folder: Path, deadline: Deadline, say: Say, *, base: Path | None = None
+    root: RootForms, recipe_file: Path, folder: Path, deadline: Deadline, notify: Notify, *, base: Path | None = None
 ) -> RootForms:
-    """The root's forms with the full system made of it, built in the store `folder` where it has none yet.
+    """The root's forms including its full system; builds the latter in the store `folder` if it does not exist.
 
-    `base` is the recipe of the root, where that is another than the one that the system's recipe names. Raises
-    TareError as `ensure` does.
+    `base` is the recipe of the root, if it is not the one that the system's recipe names. Raises TareError as `ensure`
+    does.
     """
     wanted = read(recipe_file)
     beneath = recipe.read(base or recipe_file.with_name(wanted.root))
@@ -104,21 +104,21 @@ def with_system(
     key = build_key(wanted, root, inside)
     build = folder / f"system-{key}"
     if not (build / MANIFEST).is_file():
-        with store.locked(folder, deadline, say):
+        with store.locked(folder, deadline, notify):
             if not (build / MANIFEST).is_file():
                 packages.check_tools({**packages.NEEDED, **partitions.NEEDED})
                 with store.partial(folder) as work:
-                    _build(wanted, beneath, root, inside, key, work, deadline, say)
+                    _build(wanted, beneath, root, inside, key, work, deadline, notify)
                     store.install(work, build)
                 store.prune(folder)
-                say(f"system: built {build}")
+                notify(f"system: built {build}")
     return replace(root, system=_use(build))
 
 
 def build_key(wanted: SystemRecipe, root: RootForms, inside: Mapping[str, bytes]) -> str:
-    """Names a build: by its recipe, the root that it is made of, what is put inside and the programs that do it."""
-    room = Path(__file__).parent
-    parts = {**inside, **{name: (room / name).read_bytes() for name in ("cpio.py", "forms.py", "partitions.py")}}
+    """The key of a build: its recipe, its root, the files that are put inside and the modules that build it."""
+    package = Path(__file__).parent
+    parts = {**inside, **{name: (package / name).read_bytes() for name in ("cpio.py", "forms.py", "partitions.py")}}
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
     whole = [BUILDER, asdict(wanted), root.digest, root.kernel_release, digests]
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
@@ -143,15 +143,15 @@ def _build(
     key: str,
     work: Path,
     deadline: Deadline,
-    say: Say,
+    notify: Notify,
 ) -> None:
     begun = time.monotonic()
-    # Its set-uid programs get no security updates: nobody but root may reach them on the host.
+    # Only root may access the tree on the host: its set-uid programs get no security updates.
     private = work / "private"
     private.mkdir(mode=0o700)
     tree = private / "tree"
     tree.mkdir()
-    say("system: adding kernel, systemd and GRUB to the root (about a minute)")
+    notify("system: adding kernel, systemd and GRUB to the root (about a minute)")
     added = (*wanted.packages, *wanted.loader, f"linux-image-{root.kernel_release}")
     tar = packages.extend(base, root.tar, added, _hooks(), work, deadline)
     forms.extract(tar, tree, deadline)
@@ -159,7 +159,7 @@ def _build(
     furnish(tree, inside, key, base.epoch)
     found = store.installed(tree, Deadline.after(30))
     check_packages(inventory.read(root.tar.parent).packages, found)
-    say("system: writing its disk")
+    notify("system: writing its disk")
     _write_disk(tree, wanted, key, base.epoch, work, deadline)
     shutil.rmtree(private)
     disk = work / DISK
@@ -176,7 +176,7 @@ def _build(
 
 
 def _hooks() -> list[str]:
-    """GRUB's images, made by the system's own GRUB: the host needs none."""
+    """The hooks that create GRUB's images with the GRUB inside the system, so that the host needs no GRUB."""
     hooks = ['mkdir -p "$1/boot/grub"', f"copy-in {FOLDER / LOADER} /boot/grub"]
     for target, disks in DISKS.items():
         words = f"-O {target} -c /boot/grub/{LOADER} -p /boot/grub -o /{IMAGES[target]}"
@@ -185,7 +185,7 @@ def _hooks() -> list[str]:
 
 
 def furnish(tree: Path, inside: Mapping[str, bytes], key: str, epoch: int) -> None:
-    """Put what is ours into the unpacked system, and make it one that has been booted before."""
+    """Add tare's files to the unpacked system, and mark it as already booted."""
     for name, place in PLACES.items():
         folder = tree / place
         folder.mkdir(parents=True, exist_ok=True)
@@ -194,24 +194,24 @@ def furnish(tree: Path, inside: Mapping[str, bytes], key: str, epoch: int) -> No
             wants = folder / "multi-user.target.wants"
             wants.mkdir(exist_ok=True)
             (wants / name).symlink_to(f"../{name}")
-    # The first program of the guest, with the port that it writes to, as in a guest that is only the root.
+    # The beacon is the first program of the guest, and ttyS1 the port that it writes to, as in the root's initramfs.
     archive = Archive(epoch)
     archive.directory("dev")
     archive.device("dev/console", 5, 1)
     archive.device("dev/ttyS1", 4, 65)
     archive.file("beacon", (tree / "opt/tare/beacon").read_bytes(), 0o755)
     (tree / "boot/beacon.cpio").write_bytes(archive.finish())
-    # Else each instance's first boot would be its system's first: with new ids and rebuilt caches.
+    # Otherwise every instance would do first-boot work: create ids and rebuild caches.
     (tree / "etc/machine-id").write_text(f"{uuid.uuid5(uuid.NAMESPACE_URL, f'tare:{key}:machine').hex}\n")
     for name in ("etc/.updated", "var/.updated"):
         (tree / name).touch()
 
 
 def check_packages(before: Mapping[str, str], after: Mapping[str, str]) -> None:
-    """Raise TareError unless every package of the root is still there as it was, but for systemd's own libraries."""
+    """Raise TareError if a package of the root is missing or has another version; systemd's libraries may differ."""
     if moved := [name for name in before if after.get(name) != before[name] and name not in COME_WITH_SYSTEMD]:
-        details = "\n".join(f"{name}: {before[name]}, now {after.get(name, 'gone')}" for name in sorted(moved)[:10])
-        raise TareError("the full system would have other packages than the root", details=details, hint=packages.ANEW)
+        details = "\n".join(f"{name}: {before[name]}, now {after.get(name, 'missing')}" for name in sorted(moved)[:10])
+        raise TareError("the full system differs from the root's packages", details=details, hint=packages.ANEW)
 
 
 def _write_disk(tree: Path, wanted: SystemRecipe, key: str, epoch: int, work: Path, deadline: Deadline) -> None:

@@ -1,4 +1,4 @@
-"""Carries a root to another host, so that two hosts measure the same bits."""
+"""Export and import a root, so that several hosts measure the same files."""
 
 import os
 import shutil
@@ -15,16 +15,16 @@ from harness.images.store import finish, install, installed, locked, partial
 from harness.model import RootForms
 
 CARRIED = (TAR, KERNEL, INITRAMFS)
-"""What an export holds beside the manifest; the directory and the disk are made of the tar again."""
+"""The files of an export besides the manifest; the directory and the disk are built from the tar again."""
 LARGEST = 16 * 2**30
 LARGEST_MANIFEST = 2**20
-AGAIN = "export it again on the other host: tare image export"
+AGAIN = "export the root again on the other host: tare image export FILE"
 
 
 def export_root(root: RootForms, path: Path, deadline: Deadline) -> None:
-    """Write the root to `path` as a tar, compressed where the name ends in `.tar.zst`.
+    """Write the root to `path` as a tar; compresses it if the name ends in `.zst`.
 
-    Its content is checked before. Raises TareError when it was altered or the file cannot be written.
+    Verifies the content first. Raises TareError if the root was altered or the file cannot be written.
     """
     folder = root.tar.parent
     inventory.verify(folder, full=True)
@@ -42,24 +42,25 @@ def export_root(root: RootForms, path: Path, deadline: Deadline) -> None:
             os.fsync(stream.fileno())
         packed.rename(path)
     except OSError as error:
-        raise TareError(f"cannot write {path}", details=str(error), hint="name a file in a folder of yours") from error
+        hint = "choose a file in a writable folder"
+        raise TareError(f"cannot write {path}", details=str(error), hint=hint) from error
     finally:
         plain.unlink(missing_ok=True)
         packed.unlink(missing_ok=True)
 
 
 def import_root(
-    path: Path, store: Path, recipe_file: Path, deadline: Deadline, say: Callable[[str], None]
+    path: Path, store: Path, recipe_file: Path, deadline: Deadline, notify: Callable[[str], None]
 ) -> RootForms:
-    """Install an exported root as the build of this recipe, and return its forms; `ensure` then finds it.
+    """Install an exported root as the build of this recipe, and return its forms; `ensure` then uses it.
 
-    Raises TareError when the file is not an export, is damaged, holds a path outside the root, or was made from
-    another recipe or with another agent than this version of tare has; then nothing is changed.
+    Raises TareError if the file is not an export, is damaged, or contains a path outside the root. The same if it was
+    made by a version of tare with another recipe or agent. Nothing is changed then.
     """
     wanted = recipe.read(recipe_file)
     key = recipe.build_key(wanted, recipe.read_inside())
-    with locked(store, deadline, say), partial(store) as work:
-        say(f"root: reading {path}")
+    with locked(store, deadline, notify), partial(store) as work:
+        notify(f"root: reading {path}")
         plain = path
         if path.name.endswith(".zst"):
             plain = work / "export.tar"
@@ -69,17 +70,19 @@ def import_root(
             plain.unlink()
         if carried.key != key:
             raise bad_input(
-                str(path), f"holds root {carried.key}, this version of tare uses {key}", "use one version on both hosts"
+                str(path),
+                f"contains root {carried.key}, but this version of tare uses {key}",
+                "use the same version of tare on both hosts",
             )
         _check_members(work / TAR, path)
-        forms.derive(work, key, wanted.epoch, wanted.free_mib, deadline, say)
+        forms.derive(work, key, wanted.epoch, wanted.free_mib, deadline, notify)
         finish(work, _described(carried, work))
         install(work, store / key)
     return inventory.verify(store / key)
 
 
 def _unpack(plain: Path, path: Path, work: Path) -> Manifest:
-    """Take the expected members, and only those, and compare each with the manifest."""
+    """Extract the expected members and compare each with the manifest; other members are an error."""
     try:
         with tarfile.open(plain, "r:") as archive:
             carried = inventory.parse(_member(archive, MANIFEST, LARGEST_MANIFEST, path), f"{path}: {MANIFEST}")
@@ -87,15 +90,15 @@ def _unpack(plain: Path, path: Path, work: Path) -> Manifest:
                 with (work / name).open("wb") as target:
                     _copy(archive, name, path, target.fileno())
             if extra := set(archive.getnames()) - {MANIFEST, *CARRIED}:
-                raise bad_input(str(path), f"holds {min(extra)!r}, which no export has", AGAIN)
+                raise bad_input(str(path), f"contains the unexpected member {min(extra)!r}", AGAIN)
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise bad_input(str(path), f"is no export of a root: {error}", AGAIN) from error
+        raise bad_input(str(path), f"is not an export of a root: {error}", AGAIN) from error
     found = inventory.measure_forms(work, CARRIED)
     for name in CARRIED:
         if carried.forms.get(name) != found[name]:
-            raise bad_input(str(path), f"{name} is not what its manifest says", AGAIN)
+            raise bad_input(str(path), f"{name} does not match the manifest", AGAIN)
     if carried.digest != found[TAR].sha256:
-        raise bad_input(str(path), "the root's digest is not that of its tar", AGAIN)
+        raise bad_input(str(path), "the root's digest does not match its tar", AGAIN)
     return carried
 
 
@@ -105,7 +108,7 @@ def _regular(archive: tarfile.TarFile, name: str, largest: int, path: Path) -> t
     except KeyError:
         raise bad_input(str(path), f"has no {name}", AGAIN) from None
     if not member.isreg() or member.size > largest:
-        raise bad_input(str(path), f"{name} is not a plain file of at most {largest} bytes", AGAIN)
+        raise bad_input(str(path), f"{name} is not a regular file of at most {largest} bytes", AGAIN)
     return member
 
 
@@ -122,7 +125,7 @@ def _copy(archive: tarfile.TarFile, name: str, path: Path, target: int) -> None:
 
 
 def _check_members(tar: Path, path: Path) -> None:
-    """Refuse members of the root's tar that would be written outside of it, or through a link in it."""
+    """Raise TareError if a member of the root's tar would be written outside of the root or through a link."""
     links: set[PurePosixPath] = set()
     with tarfile.open(tar, "r:") as archive:
         for member in archive:
@@ -130,11 +133,11 @@ def _check_members(tar: Path, path: Path) -> None:
             for name in names:
                 place = PurePosixPath(name)
                 if place.is_absolute() or ".." in place.parts or links.intersection(place.parents):
-                    raise bad_input(str(path), f"the root holds {name!r}, which leads outside of it", AGAIN)
+                    raise bad_input(str(path), f"the root contains {name!r}, a path outside of it", AGAIN)
             if member.issym():
                 links.add(PurePosixPath(member.name))
             if not (member.isreg() or member.isdir() or member.issym() or member.islnk() or _in_dev(member.name)):
-                raise bad_input(str(path), f"the root holds the device {member.name!r} outside of /dev", AGAIN)
+                raise bad_input(str(path), f"the root contains the device {member.name!r} outside of /dev", AGAIN)
 
 
 def _in_dev(name: str) -> bool:

@@ -1,13 +1,12 @@
-"""Times commands the same way inside every instance, over one byte channel.
+"""Run and time commands inside an instance, in the same way for every runtime, over one byte channel.
 
-It runs from the root, alone: nothing of the harness is importable there. Usage: `agent.py PATH`, where PATH is a unix
-socket to connect to or a character device. Both sides speak one JSON object a line.
+The agent is a single file of the root and cannot import the harness. Usage: `agent.py PATH`, where PATH is a unix
+socket to connect to or a character device. Each message is one JSON object on one line.
 
 Host to agent: `{"op": "start", "id", "argv", "env", "listen"}`, `{"op": "kill", "id"}`, `{"op": "facts", "id"}`,
-`{"op": "ping", "id"}`, `{"op": "tell", "id", "lines", "pause", "device"}`. Agent to host: `hello`, `start`, `end`,
-`tell` (frames that the host stamps on its own clock), `result`, `facts`, `pong`, `told`. Clocks are CLOCK_MONOTONIC in
-seconds. When the channel closes, every process that it started
-is killed.
+`{"op": "ping", "id"}`, `{"op": "tell", "id", "lines", "pause", "device"}`. Agent to host: `hello`, `start`, `end` and
+`tell`, which the host stamps on its own clock, and `result`, `facts`, `pong`, `told`, `refused`. Clocks are
+CLOCK_MONOTONIC in seconds. When the channel closes, the agent kills every process that it started.
 """
 
 import ctypes
@@ -38,7 +37,7 @@ DEVICE_FLAGS = os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY
 
 
 class Job:
-    """One command: its process, what it prints, and the figures taken at its start and end."""
+    """One command: its process, its output, and the figures at its start and end."""
 
     def __init__(self, number: int, argv: list[str], env: dict[str, str]) -> None:
         self.number = number
@@ -61,17 +60,17 @@ class Job:
         self.pidfd = os.pidfd_open(self.process.pid)
 
     def take(self, name: str) -> bool:
-        """Read what one stream holds; False at its end. Past the cap, output is read and dropped."""
+        """Read available output of one stream; False at end of file. Output beyond OUTPUT_CAP bytes is dropped."""
         try:
             data = os.read(self.streams[name].fileno(), 1 << 16)
         except BlockingIOError:
             return True
-        room = OUTPUT_CAP - len(self.output[name])
-        self.output[name] += data[:room]
+        free = OUTPUT_CAP - len(self.output[name])
+        self.output[name] += data[:free]
         return bool(data)
 
     def reap(self) -> dict[str, Any]:
-        """The job's figures once it has ended; `wait4` counts its whole reaped tree."""
+        """Reap the ended job and return its figures; `wait4` includes its reaped descendants."""
         _, status, usage = os.wait4(self.process.pid, 0)
         end = time.monotonic()
         self.process.returncode = os.waitstatus_to_exitcode(status)
@@ -89,7 +88,7 @@ class Job:
         }
 
     def drain(self) -> None:
-        """Take what is still in the pipes; a grandchild that keeps them open is not waited for."""
+        """Read the rest of the output, for at most DRAIN_SECONDS, because a descendant may keep the pipes open."""
         until = time.monotonic() + DRAIN_SECONDS
         for name in self.streams:
             while time.monotonic() < until and self.take(name):
@@ -104,7 +103,7 @@ class Job:
 
 
 class Agent:
-    """The loop: requests from the channel, output and ends of jobs, frames to the channel."""
+    """The event loop: reads requests, collects output and ends of jobs, writes frames."""
 
     def __init__(self, channel: int) -> None:
         self.channel = channel
@@ -114,13 +113,13 @@ class Agent:
         self.selector.register(channel, selectors.EVENT_READ, None)
 
     def send(self, event: str, **fields: object) -> None:
-        """Write one frame, whole."""
+        """Write one complete frame."""
         data = json.dumps({"event": event, **fields}).encode() + b"\n"
         while data:
             data = data[os.write(self.channel, data) :]
 
     def serve(self) -> None:
-        """Answer until the channel closes."""
+        """Handle requests until the channel closes."""
         self.send("hello", clock=time.monotonic(), pid=os.getpid())
         while True:
             for key, _ in self.selector.select():
@@ -133,7 +132,7 @@ class Agent:
                     self.selector.unregister(key.fileobj)
 
     def receive(self) -> bool:
-        """Handle the complete lines that have come; False at the channel's end."""
+        """Handle the complete lines that have arrived; False at end of file."""
         data = os.read(self.channel, 1 << 16)
         if not data:
             return False
@@ -143,7 +142,7 @@ class Agent:
         return True
 
     def handle(self, request: dict[str, Any]) -> None:
-        """Carry out one request."""
+        """Handle one request."""
         number = request["id"]
         if request["op"] == "start":
             self.start(number, request)
@@ -158,9 +157,9 @@ class Agent:
             self.tell(number, request)
 
     def tell(self, number: int, request: dict[str, Any]) -> None:
-        """Tell lines as long as the beacon's, over the channel or a `device`; then how long each write took.
+        """Write signal lines over the channel or a `device`, then report the clock before and after each write.
 
-        The boot's id says whose clock this is: whoever has the same one shares it.
+        The lines are as long as the beacon's. The boot id identifies the clock: equal ids share one clock.
         """
         line = json.dumps({"event": "tell", "id": number}, separators=(",", ":")).encode() + b"\n"
         try:
@@ -180,7 +179,7 @@ class Agent:
         self.send("told", id=number, begins=begins, ends=ends, boot=read_text("/proc/sys/kernel/random/boot_id"))
 
     def start(self, number: int, request: dict[str, Any]) -> None:
-        """Start a job and say so: at once, or for a server once its port is open."""
+        """Start a job and send the start frame: before the start, or for a server when its port is open."""
         listen = request.get("listen")
         if listen is None:
             self.send("start", id=number, clock=time.monotonic())
@@ -198,7 +197,7 @@ class Agent:
             self.send("start", id=number, clock=time.monotonic())
 
     def finish(self, job: Job) -> None:
-        """Frame the end first, since the host stamps it; then send the figures and the output."""
+        """Send the end frame first, because the host stamps it; then send the figures and the output."""
         figures = job.reap()
         self.send("end", id=job.number, clock=figures["inner_end"])
         job.drain()
@@ -213,7 +212,7 @@ class Agent:
         self.send("result", id=job.number, **figures, **texts)
 
     def reap_orphans(self) -> None:
-        """Reap what jobs left behind (this process is their reaper), but never a job itself."""
+        """Reap orphaned descendants of jobs (this process is their subreaper), but no job."""
         jobs = {job.process.pid for job in self.jobs.values()}
         for child in psutil.Process().children():
             if child.pid not in jobs and child.status() == psutil.STATUS_ZOMBIE:
@@ -221,7 +220,7 @@ class Agent:
 
 
 def wait_open(process: "subprocess.Popen[bytes]", port: int) -> None:
-    """Wait until something here listens on TCP `port` or is bound to UDP `port`, or the server is gone."""
+    """Wait until TCP or UDP `port` is open or the server has ended, for at most LISTEN_SECONDS."""
     until = time.monotonic() + LISTEN_SECONDS
     while time.monotonic() < until and not port_open(port):
         if not psutil.pid_exists(process.pid) or psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE:
@@ -230,7 +229,7 @@ def wait_open(process: "subprocess.Popen[bytes]", port: int) -> None:
 
 
 def port_open(port: int) -> bool:
-    """Whether `port` is open, by the kernel's tables (cheaper here than psutil's walk over every process)."""
+    """Whether `port` is open, from /proc/net (cheaper than psutil, which visits every process)."""
     for table in ("tcp", "tcp6", "udp", "udp6"):
         path = Path("/proc/net", table)
         for line in path.read_text().splitlines()[1:] if path.exists() else ():
@@ -241,7 +240,7 @@ def port_open(port: int) -> bool:
 
 
 def facts() -> dict[str, str]:
-    """What this place says about itself."""
+    """The facts about this instance, as seen from inside."""
     files = {
         "clocksource": "/sys/devices/system/clocksource/clocksource0/current_clocksource",
         "thp": "/sys/kernel/mm/transparent_hugepage/enabled",
@@ -274,7 +273,7 @@ def facts() -> dict[str, str]:
 
 
 def cpu_field(name: str) -> str:
-    """The first CPU's field in /proc/cpuinfo."""
+    """A field of the first CPU in /proc/cpuinfo; "" if there is none."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith(name):
             return line.partition(":")[2].strip()
@@ -282,7 +281,7 @@ def cpu_field(name: str) -> str:
 
 
 def read_text(path: str) -> str:
-    """A file's text, or nothing where there is no such file."""
+    """The stripped text of a file; "" if it cannot be read."""
     try:
         return Path(path).read_text().strip()
     except OSError:
@@ -299,7 +298,7 @@ def open_channel(path: str) -> int:
 
 
 def become_reaper() -> None:
-    """Have orphans of jobs come back to this process, so that none is lost when it ends."""
+    """Make this process the subreaper of its descendants, so that it can kill all of them."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
@@ -312,7 +311,7 @@ def kill_children() -> None:
 
 
 def main() -> None:
-    """Serve one channel, under the same limits everywhere."""
+    """Serve one channel, with the same resource limits in every runtime."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     become_reaper()

@@ -1,11 +1,11 @@
 /* beacon PATH WORD [PROGRAM ARGUMENT...]
  *
  * Writes the line "WORD <seconds of CLOCK_MONOTONIC>" to PATH (a character device, or a unix socket that it connects
- * to) in one write. Then it becomes PROGRAM or, without one, sleeps until SIGTERM with PATH kept open, so that the
- * other end sees when the instance dies. Nothing that fails stops it: it may be PID 1, which must not exit.
+ * to) in one write. Then it executes PROGRAM. Without PROGRAM it sleeps until SIGTERM with PATH open, so that the host
+ * detects the end of the instance. It ignores all errors, because it may be PID 1, which must not exit.
  *
- * Called as /init, the first program of a guest, it is `beacon /dev/ttyS1 userspace /init.sh`; where that is no serial
- * port (a guest of Xen has none) it writes to /dev/hvc1.
+ * As /init, the first program of a guest, it is `beacon /dev/ttyS1 userspace /init.sh`. If that is no serial port, as
+ * in a Xen guest, it writes to /dev/hvc1.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -36,7 +36,7 @@ static int open_socket(const char *path)
 
 static int open_device(const char *path)
 {
-    /* A serial port without carrier would block a plain open, and become the controlling terminal. */
+    /* O_NONBLOCK: an open of a serial port without carrier would block. O_NOCTTY: it must not become the terminal. */
     int channel = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     struct termios line;
 

@@ -1,6 +1,6 @@
-"""What a place can see of its own confinement, printed as one JSON object; sent to it and run there by its Python.
+"""Print what an instance sees of its own confinement, as one JSON object. The instance's Python runs this text.
 
-Nothing is judged and nothing is tried: files are read, links and devices are listed.
+It only reads files and lists links and devices.
 """
 
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def read(path: str) -> str:
-    """A file's text, or nothing where there is none or it may not be read."""
+    """The stripped text of a file; "" if it cannot be read."""
     try:
         return Path(path).read_text(errors="replace").strip("\0\n ")
     except OSError:
@@ -18,7 +18,7 @@ def read(path: str) -> str:
 
 
 def devices() -> list[str]:
-    """Device nodes below /dev that are there to be opened; terminals' ends are left out."""
+    """The device nodes below /dev, without pseudo-terminals."""
     found = []
     for folder, folders, names in os.walk("/dev"):
         folders[:] = [name for name in folders if name not in ("pts", "shm", "mqueue", "hugepages")]
@@ -30,7 +30,7 @@ def devices() -> list[str]:
 
 
 def main() -> None:
-    """Print it."""
+    """Print the JSON object."""
     print(
         json.dumps(
             {

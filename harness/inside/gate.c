@@ -1,10 +1,10 @@
-/* Which system calls a place lets through: each number is called once, in a child of its own, with arguments that cannot
- * do anything. Prints a line for each: its number, then `0` (it returned), `E` and an errno, or `S` and a signal.
+/* Test which system calls an instance allows: call each number once, in a child process, with harmless arguments.
+ * Prints one line per number: the number, then `0` (it returned), `E` and an errno, or `S` and a signal.
  *
- * Every argument is -1, no address, descriptor, length or set of flags that any call takes; the few that would wait,
- * make something, or answer ENOSYS to that have arguments of their own. None is called that takes no argument and acts
- * on the whole host (sync): it prints `-`. A filter that refuses shows as EPERM, ENOSYS or SIGSYS; so do a missing
- * capability (EPERM) and a call that this kernel has not (ENOSYS), and the reader of this output must know that.
+ * Every argument is -1, which is no valid address, descriptor, length or set of flags. The few calls that would block,
+ * create something or return ENOSYS for -1 have other arguments. A call without arguments that acts on the whole host
+ * (sync) is not made and prints `-`. A filter that denies a call shows as EPERM, ENOSYS or SIGSYS. A missing capability
+ * also shows as EPERM, and a call that the kernel does not implement as ENOSYS.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -14,11 +14,11 @@
 #include <unistd.h>
 
 #define LAST 469
-#define SECONDS 1 /* for those that wait */
+#define SECONDS 1 /* for calls that block */
 
 static int word;
 
-/* -1 for all but the calls that would not fail, or would not show that they are there. */
+/* -1 for all calls except those that would succeed, or that return ENOSYS for -1. */
 static long call(long number) {
     switch (number) {
     case SYS_init_module: return syscall(number, NULL, 0L, NULL); /* no module is so short: ENOEXEC */
@@ -33,7 +33,7 @@ static long call(long number) {
 }
 
 int main(void) {
-    setsid(); /* no terminal to hang up; where this fails, that is so already */
+    setsid(); /* without a controlling terminal vhangup has no effect; fails if this is already a session leader */
     for (long number = 0; number <= LAST; number++) {
         int status;
         if (number == SYS_sync) {
@@ -52,7 +52,7 @@ int main(void) {
         if (waitpid(child, &status, 0) != child) return 1;
         if (WIFSIGNALED(status))
             printf("%ld S%d\n", number, WTERMSIG(status));
-        else if (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 255) /* 255: exit itself, asked for -1 */
+        else if (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 255) /* 255: the call was exit(-1) */
             printf("%ld 0\n", number);
         else
             printf("%ld E%d\n", number, WEXITSTATUS(status));

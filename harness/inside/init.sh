@@ -1,9 +1,9 @@
 #!/bin/sh
-# The guest's way from its initramfs into the shared root; the beacon has run before it. Busybox alone, and no sleep
-# that is not needed: every millisecond here is in the guest's boot time.
+# Switches a guest from its initramfs to the shared root; runs after the beacon. It uses only busybox and no unnecessary
+# sleep, because every millisecond here is part of the guest's boot time.
 # Kernel parameters: tare.entry=agent|beacon  tare.scratch=/dev/vdb  tare.address=ADDRESS/BITS[,GATEWAY]
-# tare.channel=/dev/ttyS0, where there is no virtio-serial  tare.root=/dev/vda  tare.balloon, where there is one
-# /modules.list names the files in /modules in the order of loading.
+# tare.channel=/dev/ttyS0 (without virtio-serial)  tare.root=/dev/vda  tare.balloon (with a balloon device)
+# /modules.list contains the file names in /modules in load order.
 export PATH=/bin
 
 die() {
@@ -11,7 +11,7 @@ die() {
     poweroff -f
 }
 
-# $1: a test, $2: what it waits for; ten seconds, which is long even for an emulated guest
+# $1: a test, $2: the name of what it waits for; at most ten seconds, which suffices for an emulated guest
 await() {
     left=1000
     until eval "$1"; do
@@ -21,7 +21,7 @@ await() {
     done
 }
 
-# There is no udev: the port's name is in sysfs alone
+# Without udev, only sysfs has the port's name
 find_port() {
     for file in /mnt/sys/class/virtio-ports/*/name; do
         [ -f "$file" ] && read -r name <"$file" && [ "$name" = tare ] || continue
@@ -78,11 +78,11 @@ if [ -n "$address" ]; then
 fi
 if [ -n "$scratch" ]; then
     await '[ -b "/mnt$scratch" ]' "$scratch"
-    # No discard: it would punch holes into a disk that the host has allocated. Nothing lazy: that would write later,
-    # while something is measured.
+    # nodiscard: discard would punch holes into the preallocated disk. No lazy initialization: it would write during a
+    # measurement.
     chroot /mnt /sbin/mke2fs -q -F -t ext4 -b 4096 -i 65536 \
         -E nodiscard,lazy_itable_init=0,lazy_journal_init=0 "$scratch" >/dev/console 2>&1 || die "cannot format $scratch"
-    # By the name that it has inside
+    # The device has this name in the root
     mount -t devtmpfs dev /dev
     mount -t ext4 -o noatime "$scratch" /mnt/scratch || die "cannot mount $scratch"
     umount /dev
@@ -90,7 +90,7 @@ fi
 
 if [ -n "$port" ]; then
     await "[ -c /mnt$port ]" "$port"
-    # A terminal edits and echoes what passes until it is told not to, and Xen's forget that when nobody has them open.
+    # A terminal edits and echoes its input until it is set to raw mode. Xen's terminals reset the mode when closed.
     exec 3<>"/mnt$port"
     chroot /mnt /bin/stty -F "$port" raw -echo || die "no channel $port"
 else

@@ -1,11 +1,11 @@
-/* Small probes of what virtualization does to kernel entry and to memory, for the rates that no packaged tool gives
- * with every size explicit. One thread, time-bounded; prints `name=value` lines in base units (1/s, s, bytes/s).
+/* Small benchmarks of kernel entry and memory, for rates that no packaged tool measures with explicit sizes.
+ * One thread, time-bounded; prints `name=value` lines in base units (1/s, s, bytes/s).
  *
  *   probe MODE --seconds=S [--mib=M] [--pages=small|huge] [--drag=SHARE]
  *
- *   spin      one chain of dependent integer operations, which neither memory nor another thread of the core slows much
+ *   spin      one chain of dependent integer operations; memory and SMT siblings hardly affect it
  *   syscall   getppid by syscall(2)
- *   pipe      two processes on one CPU hand one byte to and fro: two context switches per round trip
+ *   pipe      two processes on one CPU pass one byte back and forth: two context switches per round trip
  *   exec      vfork, execve of this static binary, wait
  *   fork      fork, _exit, wait, of a process with M MiB of written memory
  *   fault     first write to each page of M MiB of anonymous memory
@@ -16,9 +16,9 @@
  *   gups      updates of random words of M MiB (a power of two), as RandomAccess of the HPC Challenge makes them
  *   linpack   a dense system of equations that fills M MiB, solved by LU factorization with partial pivoting
  *
- * `--pages` says how memory is backed whatever the kernel's default is: small pages (MADV_NOHUGEPAGE) or huge ones.
- * `--drag` (of spin) makes the job slower by a known dose: after each batch it idles for SHARE of the batch's time,
- * before the clock is read, and prints how long in all (`dragged`).
+ * `--pages` selects small pages (MADV_NOHUGEPAGE) or huge pages, regardless of the kernel's default.
+ * `--drag` makes `spin` slower by a known amount: after each batch it idles for SHARE of the batch's time before it
+ * reads the clock, and prints the total idle time (`dragged`).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -58,7 +58,7 @@ static void rate(const char *what, double count, double elapsed) {
            count / elapsed, what, elapsed / count);
 }
 
-/* Short operations are counted in batches, so that reading the clock costs next to nothing. */
+/* Short operations are counted in batches, so that the overhead of reading the clock is negligible. */
 #define TIMED(batch, count, elapsed, operation)             \
     do {                                                    \
         double begin = now(), end = begin;                  \
@@ -73,7 +73,7 @@ static void rate(const char *what, double count, double elapsed) {
 static char *map(size_t length) {
     char *area = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (area == MAP_FAILED) die("mmap");
-    /* EINVAL: a kernel without huge pages, which then has the small ones asked for. */
+    /* EINVAL: a kernel without huge pages uses small pages anyway. */
     if (madvise(area, length, advice) && !(errno == EINVAL && advice == MADV_NOHUGEPAGE)) die("madvise");
     return area;
 }
@@ -176,7 +176,7 @@ static void probe_spin(void) {
     double count = 0, dragged = 0, begin = now(), end = begin;
     do {
         for (int i = 0; i < BATCH; i++) draw(&state);
-        __asm__ volatile("" : "+r"(state)); /* else there is nothing to compute */
+        __asm__ volatile("" : "+r"(state)); /* prevents the compiler from removing the computation */
         double worked = now(), until = worked + drag * (worked - end);
         for (end = worked; end < until;) end = now();
         dragged += end - worked;
@@ -186,7 +186,7 @@ static void probe_spin(void) {
     rate("spin", count, end - begin);
 }
 
-/* Rounds until `seconds` have passed in all, of which only the named part is timed. */
+/* Rounds until `seconds` have passed in total; only the named part is timed. */
 static void probe_pages(int unmap) {
     double pages = 0, elapsed = 0, start = now();
     do {
@@ -217,14 +217,14 @@ static void probe_stream(void) {
     double start = now(), at[5];
     do {
         at[0] = now();
-        /* A plain loop: the C library's memcpy would choose its stores by the cache size that CPUID shows it. */
+        /* A plain loop: memcpy of the C library selects its stores by the cache size that CPUID reports. */
         for (size_t i = 0; i < n; i++) {
             c[i] = a[i];
             __asm__ volatile("" ::: "memory");
         }
         at[1] = now();
         for (size_t i = 0; i < n; i++) b[i] = 0.5 * c[i];
-        __asm__ volatile("" ::: "memory"); /* else the compiler fuses the loops */
+        __asm__ volatile("" ::: "memory"); /* prevents the compiler from fusing the loops */
         at[2] = now();
         for (size_t i = 0; i < n; i++) c[i] = a[i] + b[i];
         __asm__ volatile("" ::: "memory");
@@ -276,7 +276,7 @@ static void probe_gups(void) {
     rate("update", updates, elapsed);
 }
 
-/* By columns, as LINPACK's dgefa does; the last column of `a` is the right side and becomes the solution. */
+/* By columns, as LINPACK's dgefa; the last column of `a` is the right-hand side and becomes the solution. */
 static void solve(double *a, size_t n) {
     for (size_t k = 0; k < n; k++) {
         double *pivots = a + k * n;
@@ -299,7 +299,7 @@ static void solve(double *a, size_t n) {
     }
 }
 
-/* The right side is the sum of the columns, so that the solution is all ones. Only the solving is timed. */
+/* The right-hand side is the sum of the columns, so that the solution is all ones. Only the solver is timed. */
 static void probe_linpack(void) {
     size_t n = 1;
     while ((n + 1) * (n + 2) * sizeof(double) <= bytes) n++;

@@ -1,10 +1,14 @@
-"""What is asked whether an instance's state outlived something: one process with memory of its own, and files.
+"""Probe whether the state of an instance, in memory and in files, survives an operation.
 
-It is handed to the root's Python as text, so that nothing of the harness is importable here. Verbs:
-`serve ADDRESS PORT MIB` holds MIB MiB of random bytes and answers datagrams; `watch ADDRESS PORT PERIOD_MS` sends it
-one each period and prints when each answer came; `ask ADDRESS PORT` prints who it is and the digest of its memory;
-`write PATH MIB` writes random bytes, through to the disk, and prints their digest and the seconds that it took; `read
-PATH` prints the like, or `gone 0`. Clocks are CLOCK_MONOTONIC in seconds; digests are SHA-256.
+The root's Python runs this text, so it cannot import the harness. Commands:
+
+- `serve ADDRESS PORT MIB` allocates MIB MiB of random bytes and answers datagrams.
+- `watch ADDRESS PORT PERIOD_MS` sends the server a datagram each period and prints the clock at each answer.
+- `ask ADDRESS PORT` prints the server's identity and the digest of its memory.
+- `write PATH MIB` writes random bytes, synced to disk, and prints their digest and the seconds that it took.
+- `read PATH` prints the file's digest and the seconds that it took, or `gone 0`.
+
+Clocks are CLOCK_MONOTONIC in seconds; digests are SHA-256.
 """
 
 import contextlib
@@ -24,30 +28,30 @@ LARGEST = 2048
 
 
 def serve(address: str, port: str, mib: str) -> None:
-    """Answer a beat with a count, a question with this process's identity and its memory's digest."""
+    """Answer a beat with a count, and a digest request with this process's identity and the digest of its memory."""
     held, identity, beats = os.urandom(int(mib) * MIB), os.urandom(8).hex(), 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind((address, int(port)))
         while True:
             data, sender = server.recvfrom(LARGEST)
             beats += 1
-            said = f"{identity} {hashlib.sha256(held).hexdigest()}" if data[:1] == DIGEST else str(beats)
-            # A sender that is gone makes the next call fail; the next beat is another's.
+            answer = f"{identity} {hashlib.sha256(held).hexdigest()}" if data[:1] == DIGEST else str(beats)
+            # Sending fails if the previous sender is gone (ICMP error); the next datagram may be from another sender.
             with contextlib.suppress(OSError):
-                server.sendto(data[:1] + said.encode(), sender)
+                server.sendto(data[:1] + answer.encode(), sender)
 
 
 def watch(address: str, port: str, period_ms: str) -> None:
     """Send a beat each period, and print the clock at each answer, until killed.
 
-    With the first answer the port beyond `port` is opened, by which whoever started this knows that it watches.
+    After the first answer it opens `port` + 1, which shows its starter that it works.
     """
-    period, heard = int(period_ms) / 1000, False
+    period, answered = int(period_ms) / 1000, False
     udp = (socket.AF_INET, socket.SOCK_DGRAM)
     with socket.socket(*udp) as client, socket.socket(*udp) as watching:
         following = time.monotonic()
         while True:
-            # An unreachable address is an answer that did not come.
+            # An unreachable address counts as a missing answer.
             with contextlib.suppress(OSError):
                 client.sendto(BEAT, (address, int(port)))
             following += period
@@ -56,14 +60,14 @@ def watch(address: str, port: str, period_ms: str) -> None:
                     with contextlib.suppress(OSError):
                         client.recv(LARGEST)
                         print(f"{time.monotonic():.6f}", flush=True)
-                        if not heard:
+                        if not answered:
                             watching.bind(("", int(port) + 1))
-                            heard = True
+                            answered = True
             following = max(following, time.monotonic())
 
 
 def ask(address: str, port: str) -> None:
-    """Print the identity and the digest; exit 1 when nobody answers. A datagram may be lost, so it asks again."""
+    """Print the server's identity and digest; exit with 1 if there is no answer. Repeats lost datagrams."""
     until, reason = time.monotonic() + ASK_SECONDS, ""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(AGAIN_SECONDS)
@@ -76,11 +80,11 @@ def ask(address: str, port: str) -> None:
             except OSError as error:
                 reason = str(error)
                 time.sleep(REFUSED_SECONDS)
-    sys.exit(f"nobody answers: {reason}")
+    sys.exit(f"no answer: {reason}")
 
 
 def write(path: str, mib: str) -> None:
-    """Write a new file in place of one that is there; it is on the disk when this returns, its name too."""
+    """Replace a file by a new one; the content and the directory entry are synced to disk."""
     data, file = os.urandom(int(mib) * MIB), Path(path)
     file.unlink(missing_ok=True)
     begin = time.monotonic()
@@ -96,7 +100,7 @@ def write(path: str, mib: str) -> None:
 
 
 def read(path: str) -> None:
-    """Read the whole file, and print its digest."""
+    """Read a file; print its digest and the seconds that it took."""
     begin = time.monotonic()
     try:
         data = Path(path).read_bytes()

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The way into the shared root of a guest that has it by virtiofs, read-only; its own init has mounted /dev, /proc and /sys.
+# Starts the agent or the beacon in a guest that mounts the shared root with virtiofs, read-only. The guest's own init has
+# mounted /dev, /proc and /sys.
 # Arguments, as of init.sh: tare.entry=agent|beacon  tare.scratch=/dev/vda  tare.address=ADDRESS/BITS[,GATEWAY]
 set -eu
 

@@ -1,4 +1,4 @@
-"""The interference measure: a victim's command alone, then beside a aggressor that does the same kind of work.
+"""The interference measure: a victim's command alone, then beside an aggressor that does the same kind of work.
 
 The victim is one fresh instance for the whole case; each aggressor is launched anew, works through all windows beside
 it and is ended by id. Windows alone come right before or right after those beside, as the run's seed decides.
@@ -103,7 +103,7 @@ def _own(scene: Scene, number: int, one: Window) -> Sample:
 
 
 def slowdown(alone: float, beside: float, direction: str) -> float:
-    """How many times worse the victim's figure is beside a aggressor; 1 where that changes nothing."""
+    """How many times worse the victim's figure is beside an aggressor; 1 where that changes nothing."""
     return alone / beside if direction == "higher" else beside / alone
 
 
@@ -134,7 +134,7 @@ def _alone(scene: Scene, deadline: Deadline) -> list[Window]:
 
 
 def _beside(scene: Scene, variant: str, deadline: Deadline) -> list[Window]:
-    """Windows (warm-ups first) beside a aggressor; those during which it was not at work are discarded."""
+    """Windows (warm-ups first) beside an aggressor; those during which it was not at work are discarded."""
     found: list[Window] = []
     shares: list[float] = []
     with ExitStack() as stack:
@@ -156,7 +156,7 @@ def _beside(scene: Scene, variant: str, deadline: Deadline) -> list[Window]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aggressor:
-    """A aggressor at work: where, and the job that keeps it so (of the peer where that does it)."""
+    """An aggressor at work: where, and the job that keeps it so (of the peer where that does it)."""
 
     instance: Instance
     shape: Shape
@@ -169,7 +169,7 @@ class Aggressor:
 
 
 def _neighbour(scene: Scene, variant: str, stack: ExitStack, deadline: Deadline) -> Aggressor:
-    """Launch a aggressor, prepare it and set it to work; it has settled when this returns."""
+    """Launch an aggressor, prepare it and set it to work; it has settled when this returns."""
     workload = scene.workload
     assert workload.aggressor is not None
     case = replace(scene.case, cast={**scene.case.cast, Role.AGGRESSOR: variant})

@@ -15,7 +15,7 @@ CACHED_SHARE = 0.05
 """Most of what the host had cached of a variant's files that may stay so before a launch that is called cold."""
 
 WORK_SHARE = 0.02
-"""Least of one CPU that a aggressor must have used in a window beside it: with less it was no aggressor."""
+"""Least of one CPU that an aggressor must have used in a window beside it: with less it was no aggressor."""
 
 
 def overloaded(busy: float, cpus: int, limits: Limits) -> str:
@@ -46,7 +46,7 @@ def not_cold(stayed: float) -> str:
 
 
 def absent(share: float, *, at_work: bool) -> str:
-    """Why a window beside a aggressor is discarded, or "": `share` of one CPU that it used meanwhile.
+    """Why a window beside an aggressor is discarded, or "": `share` of one CPU that it used meanwhile.
 
     `at_work` says that its command went on until it was ended, after the last window.
     """

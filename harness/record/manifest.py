@@ -32,7 +32,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         raise bad_input(f"{path}, schema", "is not a manifest", fix)
     if found["schema"] > SCHEMA:
         raise bad_input(
-            f"{path}, schema", f"{found['schema']} is newer than {SCHEMA}", "pip install --upgrade tare-bench"
+            f"{path}, schema", f"{found['schema']} is newer than {SCHEMA}", "update tare: git pull; make setup"
         )
     return found
 

@@ -195,7 +195,7 @@ def _whole(name: str, value: object) -> None:
 
 
 def _schema(value: int) -> NoReturn:
-    fix = "pip install --upgrade tare-bench" if value > SCHEMA else "export the CSV anew from the run's journal"
+    fix = "update tare: git pull; make setup" if value > SCHEMA else "export the CSV anew from the run's journal"
     raise FieldError("schema", f"{value} is not {SCHEMA}, which this version reads", fix)
 
 

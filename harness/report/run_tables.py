@@ -198,7 +198,7 @@ def parity_notes(stored: Stored) -> list[str]:
     return [
         f"{WEIGHED} names the control groups around an instance, from the top of the host's hierarchy down, that have "
         "another CPU weight than the kernel's default. CPU time that several groups want is divided by their weights: "
-        "beside a aggressor, or on CPUs that they share, variants of different weights are not compared fairly."
+        "beside an aggressor, or on CPUs that they share, variants of different weights are not compared fairly."
     ]
 
 

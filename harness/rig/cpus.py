@@ -1,4 +1,4 @@
-"""Who runs where: the shape's CPUs, and the CPUs that the harness and the peer keep to."""
+"""CPU and memory allotment: the shape's CPUs and memory, and the CPUs of the harness and the peer."""
 
 import contextlib
 import os
@@ -18,7 +18,10 @@ SLOW = 0.8  # a core with less than this share of the fastest core's capacity is
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
-    """What there is to share out: `cores` are the usable logical CPUs by physical core, the cores to prefer last."""
+    """The host's usable CPUs and memory.
+
+    `cores` are tuples of logical CPUs, one per physical core, preferred cores last. Memory is in MiB.
+    """
 
     cores: tuple[tuple[int, ...], ...]
     memory_mib: int
@@ -32,7 +35,7 @@ class Topology:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allotment:
-    """Who gets what: the shape, the CPUs of harness and peer, and what the report must say about it."""
+    """The shape, the CPUs of the harness and the peer, and notes for the report."""
 
     shape: Shape
     harness_cpus: tuple[int, ...]
@@ -40,7 +43,7 @@ class Allotment:
 
 
 def topology() -> Topology:
-    """The CPUs that this process may use and the memory, from sched_getaffinity, sysfs and /proc/meminfo."""
+    """The CPUs that this process may use and the host's memory (sched_getaffinity, sysfs, /proc/meminfo)."""
     usable = os.sched_getaffinity(0)
     cores = {_siblings(cpu) & usable for cpu in usable}
     slow = _slow_cpus(usable)
@@ -52,16 +55,17 @@ def topology() -> Topology:
 
 
 def choose_shape(host: Topology | None = None, *, vcpus: int | None = None, memory_mib: int | None = None) -> Allotment:
-    """Share the host out: up to four vCPUs, one per physical core from the last ones, at least one core left outside.
+    """Choose the shape: up to four vCPUs, one per physical core; at least one core stays outside if possible.
 
-    The SMT siblings of the shape's CPUs stay idle, so that neither the harness nor a second vCPU shares their core.
-    `vcpus` and `memory_mib` (MiB) are the user's own choice; siblings are then used where the cores do not suffice.
-    Raises a bad-input error when they exceed the host, and HOST_NOT_FIT when memory is too small for any shape.
+    The SMT siblings of the shape's CPUs stay idle, so that neither the harness nor another vCPU shares their core.
+    `vcpus` and `memory_mib` (MiB) override the defaults; SMT siblings are then used if there are too few cores.
+    Raises a bad-input error if they exceed the host, and HOST_NOT_FIT if the host has too little memory for any shape.
     """
     host = host or topology()
     available = host.cpus
     if vcpus is not None and not 1 <= vcpus <= len(available):
-        raise bad_input("--vcpus", f"{vcpus} is not between 1 and this host's {len(available)}", "choose fewer vCPUs")
+        problem = f"{vcpus} vCPUs, but this host has {len(available)} usable CPUs"
+        raise bad_input("vcpus", problem, f"choose a number from 1 to {len(available)}")
     wanted = vcpus or max(1, min(MOST_VCPUS, len(host.cores) - 1))
     chosen = _one_cpu(host) if wanted == 1 else _pick(host.cores, wanted)
     siblings = {cpu for core in host.cores if set(core) & set(chosen) for cpu in core}
@@ -69,13 +73,13 @@ def choose_shape(host: Topology | None = None, *, vcpus: int | None = None, memo
     harness = tuple(cpu for cpu in available if cpu not in siblings)
     if not harness and (harness := tuple(cpu for cpu in available if cpu not in chosen)):
         notes.append(
-            f"harness and peer run on SMT siblings of the shape's CPUs ({_list(harness)}): one core is all there is"
+            f"harness and peer run on SMT siblings of the shape's CPUs ({_list(harness)}): no other core is available"
         )
     if not harness:
         harness = available
-        notes.append(f"harness and peer share the shape's CPUs ({_list(chosen)}): nothing is left outside")
+        notes.append(f"harness and peer share the shape's CPUs ({_list(chosen)}): no other CPU is available")
     if idle := sorted(siblings - set(chosen) - set(harness)):
-        notes.append(f"CPUs {_list(idle)} stay idle: they are SMT siblings of the shape's")
+        notes.append(f"CPUs {_list(idle)} stay idle: they are SMT siblings of the shape's CPUs")
     if len(harness) == 1 and len(available) > 1:
         notes.append(f"harness and peer share CPU {harness[0]}")
     memory = _memory(host, memory_mib, notes)
@@ -84,9 +88,9 @@ def choose_shape(host: Topology | None = None, *, vcpus: int | None = None, memo
 
 @contextlib.contextmanager
 def pin_harness(cpus: Iterable[int]) -> Iterator[None]:
-    """Keep every thread of this process on `cpus`, and put each back at the end.
+    """Pin every thread of this process to `cpus`, and restore the previous affinities at the end.
 
-    Children inherit this, so a runtime sets the shape's affinity explicitly on what it starts.
+    Child processes inherit the affinity, so runtimes set the shape's affinity explicitly.
     """
     wanted = frozenset(cpus)
     own = os.sched_getaffinity(0)
@@ -99,14 +103,15 @@ def pin_harness(cpus: Iterable[int]) -> Iterator[None]:
 
 
 def missing_memory(instances: int, each_mib: int, what: str) -> Skip | None:
-    """None where so many instances of `each_mib` MiB have room at once; else the skip, with reason and fix."""
+    """The skip of `what` if so many instances of `each_mib` MiB do not fit into memory at once; else None."""
     wanted, available = instances * each_mib, _meminfo().get("MemAvailable", 0)
     if wanted <= available * 3 // 4:
         return None
     reason = (
-        f"{instances} instances at once need {wanted} MiB of memory and a third to spare, {available} are available"
+        f"{instances} concurrent instances need {wanted * 4 // 3} MiB of memory (a quarter in reserve), "
+        f"{available} MiB are available"
     )
-    return Skip(what=what, reason=reason, fix="end something that uses memory, or choose a smaller shape with --memory")
+    return Skip(what=what, reason=reason, fix=f"end programs to free {wanted * 4 // 3 - available} MiB of memory")
 
 
 def cpu_list(text: str) -> frozenset[int]:
@@ -123,28 +128,28 @@ def _one_cpu(host: Topology) -> tuple[int, ...]:
 
 
 def _pick(cores: tuple[tuple[int, ...], ...], wanted: int) -> tuple[int, ...]:
-    """One CPU of each preferred core, then their siblings, keeping one core back where that is possible."""
+    """One CPU of each preferred core, then their SMT siblings; one core is kept for the harness if possible."""
     inner = cores[1:] if sum(map(len, cores[1:])) >= wanted else cores
     depth = max(map(len, inner))
     order = [core[thread] for thread in range(depth) for core in reversed(inner) if thread < len(core)]
     return tuple(sorted(order[:wanted]))
 
 
-def _memory(host: Topology, asked: int | None, notes: list[str]) -> int:
-    if asked is not None:
-        if not LEAST_MEMORY_MIB // 2 <= asked <= host.memory_mib * 3 // 4:
-            limit = f"{LEAST_MEMORY_MIB // 2} and three quarters of this host's {host.memory_mib} MiB"
-            raise bad_input("--memory", f"{asked} MiB is not between {limit}", "choose another size")
-        return asked
+def _memory(host: Topology, requested: int | None, notes: list[str]) -> int:
+    if requested is not None:
+        least, most = LEAST_MEMORY_MIB // 2, host.memory_mib * 3 // 4
+        if not least <= requested <= most:
+            raise bad_input("memory_mib", f"{requested} MiB is out of range", f"choose {least} to {most} MiB")
+        return requested
     if host.available_mib < LEAST_MEMORY_MIB * 3 // 2:
         raise TareError(
-            f"only {host.available_mib} MiB of memory are available, a shape takes at least {LEAST_MEMORY_MIB} MiB",
-            hint="end something that uses memory, or choose a smaller shape with --memory",
+            f"{host.available_mib} MiB of memory are available, a run needs {LEAST_MEMORY_MIB * 3 // 2} MiB",
+            hint=f"end programs to free {LEAST_MEMORY_MIB * 3 // 2 - host.available_mib} MiB of memory",
             code=ExitCode.HOST_NOT_FIT,
         )
     fitting = min(MEMORY_MIB, max(LEAST_MEMORY_MIB, host.available_mib // 3 // 128 * 128))
     if fitting < MEMORY_MIB:
-        notes.append(f"instances get {fitting} MiB: this host has {host.available_mib} MiB available")
+        notes.append(f"instances get {fitting} MiB of memory: this host has {host.available_mib} MiB available")
     return fitting
 
 
@@ -159,7 +164,7 @@ def _node(cpu: int) -> int:
 
 
 def _slow_cpus(usable: Iterable[int]) -> frozenset[int]:
-    """Efficiency cores: Intel names them in cpu_atom, ARM gives every CPU a capacity."""
+    """Efficiency cores: Intel lists them in cpu_atom/cpus, ARM has a cpu_capacity per CPU."""
     if atom := _read(SYSFS / "cpu_atom/cpus"):
         return cpu_list(atom)
     texts = {cpu: _read(SYSFS / f"system/cpu/cpu{cpu}/cpu_capacity") for cpu in usable}
@@ -168,7 +173,7 @@ def _slow_cpus(usable: Iterable[int]) -> frozenset[int]:
 
 
 def _meminfo() -> dict[str, int]:
-    """MiB by /proc/meminfo's field name."""
+    """The fields of /proc/meminfo, in MiB."""
     fields = (line.split() for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
     return {words[0].rstrip(":"): int(words[1]) // 1024 for words in fields}
 

@@ -1,4 +1,4 @@
-"""The host lock: one measuring run at a time, and the second is told who holds it."""
+"""The host lock: allows one measuring run at a time; the error of a second run names the holder."""
 
 import contextlib
 import fcntl
@@ -15,31 +15,33 @@ from harness.errors import ExitCode, TareError
 NAME = "tare.lock"
 SHARED = Path("/run/lock")
 WATCHDOG = "watchdog"
-"""The purpose of who removes what a killed run left: the only holder that is waited for."""
+"""The purpose of a watchdog that removes a killed run's leftovers: the only holder that `host_lock` waits for."""
 WATCHDOG_SECONDS = 120.0
 LOOK_SECONDS = 0.1
+HELD = "another run of tare is active on this host"
+"""The beginning of the error of a second run."""
 
 
 @contextlib.contextmanager
 def host_lock(run_dir: Path, purpose: str, run: str = "") -> Iterator[Path]:
-    """Hold the host's lock, a flock on `run_dir`/tare.lock, and write the holder into it; yields the file.
+    """Hold the host lock, a flock on `run_dir`/tare.lock; writes the holder into the file and yields its path.
 
-    With `run_dir` = SHARED (/run/lock) the lock is common to all users of the host. The kernel drops a flock with its
-    process, so a holder that was killed blocks nobody; its watchdog is waited for. Raises TareError with HOST_NOT_FIT
-    when a live run holds it: two runs would measure each other.
+    With `run_dir` = SHARED (/run/lock) all users of the host share the lock. The kernel releases a flock when its
+    process ends, so a killed holder does not block others; the lock of a watchdog is waited for. Raises TareError with
+    HOST_NOT_FIT if another run holds the lock, because concurrent runs would distort each other's figures.
     """
     path = run_dir / NAME
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         descriptor = _open(path)
     except OSError as error:
-        hint = f"remove {path} if it is stale, or run as the user who owns it"
+        hint = f"run as the owner of {path}, or remove the file if no run of tare is active"
         raise TareError(f"cannot open the host lock {path}", details=str(error), hint=hint) from error
     try:
         _take(path, descriptor)
         _write(descriptor, {"pid": os.getpid(), "purpose": purpose, "run": run, "command": _command(), "since": _now()})
         yield path
-        # The file stays: removing it would let a third run lock a new file while a second waits on the old one.
+        # The file stays: if it were removed, a third run could lock a new file while a second waits for the old one.
         os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
@@ -52,7 +54,7 @@ def _open(path: Path) -> int:
         return os.open(path, flags)
     descriptor = os.open(path, flags | os.O_CREAT, 0o666)
     if path.parent == SHARED:
-        os.fchmod(descriptor, 0o666)  # umask off: every user of the host takes the same lock
+        os.fchmod(descriptor, 0o666)  # regardless of the umask, since all users of the host share the lock
     return descriptor
 
 
@@ -85,7 +87,7 @@ def _held(path: Path, holder: dict[str, str]) -> TareError:
     pid = holder.get("pid", "unknown")
     since = holder.get("since", "an unknown time")
     return TareError(
-        f"another run of tare measures on this host: pid {pid} since {since}",
+        f"{HELD}: pid {pid}, since {since}",
         details="\n".join(f"{key}: {holder[key]}" for key in ("purpose", "run", "command") if holder.get(key))
         + f"\nlock: {path}",
         hint=f"wait for it, or end it with `kill -INT {pid}`",

@@ -1,4 +1,4 @@
-"""The scratch directory of a run: space for the disks under test, on one backing filesystem, ours alone."""
+"""The scratch directory of a run: it holds the disks under test, on one backing filesystem."""
 
 import contextlib
 import errno
@@ -14,27 +14,28 @@ from harness.errors import ExitCode, TareError
 from harness.model import Leftover, Skip, is_name
 
 LABEL = ".tare-scratch"
-RESERVE_MIB = 512  # what must stay free besides: images, journal and the host itself live on the same filesystem
+RESERVE_MIB = 512  # must stay free: images, journal and the host itself use the same filesystem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scratch:
-    """A run's scratch directory and what its filesystem is."""
+    """A run's scratch directory and the facts about its filesystem (see `filesystem_facts`)."""
 
     directory: Path
     facts: Mapping[str, str]
 
 
 def missing_space(parent: Path, needs_mib: int, what: str = "disk") -> Skip | None:
-    """None when the filesystem of `parent` holds `needs_mib` MiB and a reserve; else the skip, with reason and fix."""
-    there = _nearest(parent)
-    free = shutil.disk_usage(there).free // 2**20
+    """The skip of `what` if the filesystem of `parent` has less than `needs_mib` MiB and a reserve free; else None."""
+    existing = _nearest(parent)
+    free = shutil.disk_usage(existing).free // 2**20
     if free >= needs_mib + RESERVE_MIB:
         return None
     return Skip(
         what=what,
-        reason=f"needs {needs_mib} MiB of disk and {RESERVE_MIB} MiB to spare, {there} has {free} MiB free",
-        fix=f"free {needs_mib + RESERVE_MIB - free} MiB there, or set TARE_STATE to a larger filesystem",
+        reason=f"needs {needs_mib + RESERVE_MIB} MiB of disk space ({RESERVE_MIB} MiB in reserve), "
+        f"{existing} has {free} MiB free",
+        fix=f"free {needs_mib + RESERVE_MIB - free} MiB there, or set TARE_STATE to a folder on a larger filesystem",
     )
 
 
@@ -42,30 +43,29 @@ def missing_space(parent: Path, needs_mib: int, what: str = "disk") -> Skip | No
 def open_scratch(
     parent: Path, run: str, needs_mib: int = 0, *, beside: Mapping[str, Path] | None = None
 ) -> Iterator[Scratch]:
-    """Create `parent`/`run` with its label file, yield it, and remove it with all that is in it.
+    """Create `parent`/`run` with its label file, yield it, and remove it with its content at the end.
 
-    What a killed attempt of the same run left there is removed first; hold the host lock.
-
-    `beside` names directories (Docker's data root, the guests' disks) whose filesystem the facts compare with this one.
-    Raises TareError with HOST_NOT_FIT when space is missing, when the directory exists or is not safely ours.
+    Leftovers of a killed attempt of the same run are removed first; hold the host lock. `beside` are directories by
+    name (Docker's data root, the guests' disks); the facts compare their filesystems with this one. Raises TareError
+    with HOST_NOT_FIT if space is missing, or if the directory exists, is a symbolic link or cannot be created.
     """
     if not is_name(run):
-        raise TareError(f"{run!r} cannot name a scratch directory", code=ExitCode.BAD_INPUT)
+        raise TareError(f"{run!r} is not a valid name of a scratch directory", code=ExitCode.BAD_INPUT)
     if skip := missing_space(parent, needs_mib):
-        raise TareError(f"scratch {skip.reason}", hint=skip.fix, code=ExitCode.HOST_NOT_FIT)
+        raise TareError(f"the scratch directory {skip.reason}", hint=skip.fix, code=ExitCode.HOST_NOT_FIT)
     directory = parent / run
     _refuse_links(directory)
     try:
         parent.mkdir(parents=True, exist_ok=True)
         if any(leftover.run == run for leftover in leftovers(parent)):
-            _remove(directory)  # this very run was killed and is being resumed
+            _remove(directory)  # this run was killed and is being resumed
         if directory.is_dir() and not any(directory.iterdir()):
-            directory.rmdir()  # killed before it had its label
+            directory.rmdir()  # the run was killed before it wrote the label
         directory.mkdir(mode=0o711)
-        # Guests' disks lie below, and libvirt's user must pass through whatever the umask is.
+        # libvirt's user must be able to reach the guests' disks below, regardless of the umask.
         directory.chmod(0o711)
     except OSError as error:
-        hint = "tare clean" if isinstance(error, FileExistsError) else "set TARE_STATE to a directory of your own"
+        hint = "tare clean" if isinstance(error, FileExistsError) else "set TARE_STATE to a folder that you can write"
         raise TareError(
             f"cannot create {directory}", details=str(error), hint=hint, code=ExitCode.HOST_NOT_FIT
         ) from error
@@ -77,7 +77,7 @@ def open_scratch(
 
 
 def filesystem_facts(directory: Path, beside: Mapping[str, Path]) -> Mapping[str, str]:
-    """Type, device, free MiB and O_DIRECT of the filesystem of `directory`, and whether each of `beside` is on it."""
+    """Facts of the filesystem of `directory`: type, device, free MiB, O_DIRECT, and whether each `beside` is on it."""
     device = directory.stat().st_dev
     kind, source = _mount(directory)
     facts = {
@@ -92,7 +92,7 @@ def filesystem_facts(directory: Path, beside: Mapping[str, Path]) -> Mapping[str
 
 
 def leftovers(parent: Path) -> list[Leftover]:
-    """The scratch directories below `parent` that carry our label file."""
+    """The scratch directories below `parent` that carry tare's label file."""
     found = []
     for directory in sorted(parent.iterdir()) if parent.is_dir() else []:
         if directory.is_symlink() or not directory.is_dir():
@@ -105,18 +105,18 @@ def leftovers(parent: Path) -> list[Leftover]:
 
 
 def remove(leftover: Leftover, parent: Path) -> None:
-    """Remove a leftover scratch directory; raises TareError unless it lies in `parent` and carries its label."""
+    """Remove a leftover scratch directory. Raises TareError unless it is in `parent` and carries its label file."""
     if leftover not in leftovers(parent):
-        raise TareError(f"{leftover.name} is not a scratch directory of ours")
+        raise TareError(f"{leftover.name} is not a scratch directory of tare: its label file {LABEL} is missing")
     _remove(Path(leftover.name))
 
 
 def _remove(directory: Path) -> None:
     if inside := [point for point in _mount_points() if point.is_relative_to(directory)]:
         details = "\n".join(map(str, inside))
-        raise TareError(f"{directory} holds mounts and is left alone", details=details, hint=f"umount {inside[-1]}")
+        raise TareError(f"{directory} contains mounts and is kept", details=details, hint=f"umount {inside[-1]}")
     try:
-        # The label goes last: a removal that is cut short must leave something that `tare clean` still knows.
+        # The label is removed last, so that `tare clean` recognizes the directory after an interrupted removal.
         for entry in directory.iterdir():
             if entry.name != LABEL:
                 shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
@@ -132,7 +132,7 @@ def _refuse_links(directory: Path) -> None:
         if path.is_symlink():
             raise TareError(
                 f"{path} is a symbolic link",
-                hint=f"remove the link, or set TARE_STATE to {path.resolve().parent}",
+                hint=f"rm {path}, or set TARE_STATE to {path.resolve().parent}",
                 code=ExitCode.HOST_NOT_FIT,
             )
 
@@ -151,7 +151,7 @@ def _mount_points() -> Iterable[Path]:
 
 
 def _mount(directory: Path) -> tuple[str, str]:
-    """Filesystem type and source of the mount on which `directory` lies, from mountinfo (proc(5))."""
+    """Filesystem type and source of the mount that contains `directory`, from mountinfo (proc(5))."""
     best: tuple[int, str, str] = (-1, "unknown", "")
     for row in _mount_rows():
         point = Path(row[4].replace("\\040", " "))
@@ -162,7 +162,7 @@ def _mount(directory: Path) -> tuple[str, str]:
 
 
 def _direct_works(directory: Path) -> bool:
-    """Whether one aligned 4 KiB block can be written with O_DIRECT; some filesystems accept the flag and fail here."""
+    """Whether an aligned 4 KiB block can be written with O_DIRECT; some filesystems accept the flag but fail here."""
     probe = directory / ".o-direct"
     try:
         descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_DIRECT, 0o600)
@@ -170,7 +170,7 @@ def _direct_works(directory: Path) -> bool:
         probe.unlink(missing_ok=True)
         return False
     try:
-        with mmap.mmap(-1, 4096) as block:  # anonymous maps are page-aligned, as O_DIRECT asks
+        with mmap.mmap(-1, 4096) as block:  # anonymous maps are page-aligned, as O_DIRECT requires
             return os.write(descriptor, block) == 4096
     except OSError:
         return False

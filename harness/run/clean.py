@@ -1,4 +1,4 @@
-"""`tare clean`: removes what interrupted runs left, by label only, and lists what it cannot remove."""
+"""`tare clean`: remove the leftovers of interrupted runs, by label only, and list what cannot be removed."""
 
 import itertools
 import shutil
@@ -20,34 +20,34 @@ from harness.runtimes.catalog import load_catalog
 
 REMOVE_SECONDS = 30.0
 LANES = 8
-"""How many of those that may go beside each other are removed at a time: as many as density removes of its own."""
+"""The number of leftovers that are removed concurrently, if they allow it; the same as in the density measure."""
 STATE_FOLDERS = ("images", "docker", "libvirt", "lab")
 
 
 class Sweeper(Protocol):
-    """Something that can find what carries our label, and remove it: a runtime, or the rig."""
+    """Finds and removes leftovers that carry tare's label: a runtime, the rig, or the tracer."""
 
     def leftovers(self) -> Iterable[Leftover]:
-        """What is left, in the order in which it can be removed."""
+        """The leftovers, in the order in which they can be removed."""
         ...
 
     def remove(self, leftover: Leftover, deadline: Deadline) -> None:
-        """Remove one, from any thread if it is `beside`; raises TareError when it cannot."""
+        """Remove one leftover, in any thread if it is `beside`. Raises TareError if that fails."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cleaned:
-    """What was removed, and what could not be, with the reason."""
+    """The removed leftovers, and those that could not be removed, with reason and fix."""
 
     removed: tuple[Leftover, ...]
     stuck: tuple[Skip, ...]
 
 
 def clean(sweepers: Sequence[tuple[str, Sweeper]], deadline: Deadline, run: str = "") -> Cleaned:
-    """Sweep with each of the named sweepers; with `run` only what that run left.
+    """Remove the leftovers that each named sweeper finds; with `run`, only those of that run.
 
-    One that fails does not keep the others from sweeping, nor one leftover the rest.
+    A failure of one sweeper or of one leftover does not stop the others.
     """
     removed: list[Leftover] = []
     stuck: list[Skip] = []
@@ -55,7 +55,7 @@ def clean(sweepers: Sequence[tuple[str, Sweeper]], deadline: Deadline, run: str 
         try:
             found = [one for one in sweeper.leftovers() if not run or one.run == run]
         except TareError as error:
-            stuck.append(Skip(what=name, reason=f"cannot look: {error.brief}", fix=error.hint))
+            stuck.append(Skip(what=name, reason=f"cannot list leftovers: {error.brief}", fix=error.hint))
             continue
         for leftover, problem in zip(found, _remove(sweeper, found, deadline), strict=True):
             if problem is None:
@@ -66,9 +66,9 @@ def clean(sweepers: Sequence[tuple[str, Sweeper]], deadline: Deadline, run: str 
 
 
 def _remove(sweeper: Sweeper, found: Sequence[Leftover], deadline: Deadline) -> list[Skip | None]:
-    """Why each of `found` could not be removed, None where it was; no kind is begun before the one ahead of it is done.
+    """Remove the leftovers, one kind after the other; for each, None or why it could not be removed.
 
-    An interrupt waits for those under way, and begins no more.
+    After an interrupt, running removals are completed and no further ones are started.
     """
 
     def tried(leftover: Leftover) -> Skip | None:
@@ -89,12 +89,12 @@ def _remove(sweeper: Sweeper, found: Sequence[Leftover], deadline: Deadline) -> 
     return problems
 
 
-def clean_host(deadline: Deadline, say: Callable[[str], None], *, run: str = "") -> Cleaned:
-    """Remove what any interrupted run left: what dead daemons left first, then instances, then the rig.
+def clean_host(deadline: Deadline, notify: Callable[[str], None], *, run: str = "") -> Cleaned:
+    """Remove the leftovers of interrupted runs: first those of dead daemons, then instances, then the rig's.
 
-    With `run`, of instances and rig only that run's; daemons of the dead have no owner that could want them.
-    Containers of a private dockerd that was killed are in its data folder: it is started again to be asked for them.
-    Call it under the host lock.
+    With `run`, only the instances and rig leftovers of that run; leftovers of dead daemons are always removed, because
+    no live process owns them. A private dockerd that was killed is started again, because its data folder holds the
+    containers. Hold the host lock.
     """
     stale = daemons.leftovers(paths.runtime(), deadline)
     removed = [Leftover(kind=one.kind, name=one.name) for one in stale]
@@ -105,7 +105,7 @@ def clean_host(deadline: Deadline, say: Callable[[str], None], *, run: str = "")
     if not (paths.state() / "docker").exists():
         wanted -= {name for name in wanted if not answers(name)}
     try:
-        with daemons.open_daemons(paths.runtime(), paths.state(), wanted, deadline, say) as found:
+        with daemons.open_daemons(paths.runtime(), paths.state(), wanted, deadline, notify) as found:
             addresses = {"docker": found.docker_url, "libvirt": found.libvirt_uri}
             sweepers: list[tuple[str, Sweeper]] = []
             for name, runtime in catalog.runtimes.items():
@@ -121,39 +121,44 @@ def clean_host(deadline: Deadline, say: Callable[[str], None], *, run: str = "")
 
 
 def remove_images() -> list[Path]:
-    """Remove the root, its forms, and the data of private daemons; the next run builds them again.
+    """Remove the root, its forms and the data of private daemons; the next run builds them again.
 
-    Raises TareError when something is mounted below them, or they cannot be removed.
+    Returns the removed folders. Raises TareError if a folder contains a mount or cannot be removed.
     """
     gone = [folder for name in STATE_FOLDERS if (folder := paths.state() / name).is_dir() and not folder.is_symlink()]
     mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for folder in gone:
         if below := [point for point in mounted if Path(point).is_relative_to(folder)]:
-            raise TareError(f"{below[0]} is mounted", hint=f"umount {below[0]}, then tare clean --images")
+            raise TareError(
+                f"cannot remove {folder}: {below[0]} is mounted", hint=f"umount {below[0]}; tare clean --images"
+            )
         try:
             shutil.rmtree(folder)
         except OSError as error:
-            raise TareError(f"cannot remove {folder}", details=str(error), hint="run as its owner") from error
+            hint = f"run as the owner of {folder}: tare clean --images"
+            raise TareError(f"cannot remove {folder}", details=str(error), hint=hint) from error
     return gone
 
 
 def remove_packages(deadline: Deadline) -> list[str]:
-    """Remove the system packages that `make` installed and nothing else; returns their names.
+    """Remove the system packages that `make` installed, and nothing else; returns their names.
 
-    Raises TareError when that would take other packages along, or without the rights to do it.
+    Raises TareError if other packages depend on them, or if the user lacks the privileges.
     """
     ledger = paths.state() / "packages.installed"
     names = sorted(set(ledger.read_text().split())) if ledger.is_file() else []
-    said = process.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"], deadline).stdout
-    there = {line.split()[0] for line in said.splitlines() if line.endswith(" installed")}
-    names = [name for name in names if name in there]
+    listed = process.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"], deadline).stdout
+    installed = {line.split()[0] for line in listed.splitlines() if line.endswith(" installed")}
+    names = [name for name in names if name in installed]
     if not names:
         return []
     plan = process.run(["apt-get", "--simulate", "remove", *names], deadline).stdout
-    along = {line.split()[1] for line in plan.splitlines() if line.startswith("Remv ")} - set(names)
-    if along:
+    dependent = {line.split()[1] for line in plan.splitlines() if line.startswith("Remv ")} - set(names)
+    if dependent:
         raise TareError(
-            "other packages need what tare installed", details=", ".join(sorted(along)), hint="remove those first"
+            "other packages depend on the packages that tare installed",
+            details=", ".join(sorted(dependent)),
+            hint=f"apt-get remove {' '.join(sorted(dependent))}, or keep the packages",
         )
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     process.run(["apt-get", "--yes", "--quiet", "remove", *names], deadline, env=quiet)

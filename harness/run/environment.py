@@ -1,4 +1,4 @@
-"""The environment of a run: daemons, root, rig and runtimes; measures launch their instances in it (see run.setup)."""
+"""The environment of a run: daemons, root, rig and runtimes. Measures launch their instances in it (see run.setup)."""
 
 import contextlib
 import dataclasses
@@ -36,22 +36,22 @@ NO_ROOT = RootForms(
     initramfs=Path(),
     kernel_release="",
 )
-"""What stands for the root where no chosen runtime needs one."""
+"""The placeholder for the root if no chosen runtime needs one."""
 ROOT = "root"
-"""The recipe of the run's own root."""
+"""The name of the recipe of the run's own root."""
 AT_ONCE = {"churn": "together", "image": "instances"}
-"""By measure, the parameter that says how many instances of the run's shape it has at once."""
+"""By measure, the parameter that holds the number of concurrent instances."""
 COPIES_MIB = 3072
-"""What an image's copies and its package take at most."""
+"""The disk space that the image measure needs at most, in MiB."""
 OPEN_SECONDS = 900.0
 PREPARE_SECONDS = 300.0
 FACTS_SECONDS = 30.0
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 @dataclass(kw_only=True)
 class Environment:
-    """What measures find; see harness.measures.base.Environment."""
+    """The environment that measures use; see harness.measures.base.Environment."""
 
     run: str
     folder: Path
@@ -69,25 +69,25 @@ class Environment:
     workloads: Mapping[str, Workload] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     roots: dict[str, RootForms] = field(default_factory=dict)
-    """Roots of other recipes than the run's own, by the recipe's name."""
+    """The roots of other recipes than the run's own, by recipe name."""
     no_roots: dict[str, Skip] = field(default_factory=dict)
     prepared: dict[tuple[str, Role, Shape, str], Prepared] = field(default_factory=dict)
     subjects: dict[str, Prepared] = field(default_factory=dict)
-    """By case, what its subjects are launched from."""
+    """By case, the prepared image of its subjects."""
     instances: dict[str, Instance] = field(default_factory=dict)
     serving: Counter[str] = field(default_factory=Counter)
-    """By case, how many of its subjects live."""
+    """By case, the number of its running subjects."""
     no_system: Available | None = None
     patience: float = 1.0
-    """How often its usual time a preparation may take on this host."""
+    """The factor on the time-outs of preparations on this host."""
     idle: float = 0.0
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _turn: threading.Lock = field(default_factory=threading.Lock)
-    """Measures may launch from several threads: held where they would meet."""
+    """Protects the network's addresses, because measures may launch instances in several threads."""
 
     @property
     def guests_on(self) -> str:
-        """What `{accelerator}` stands for in a suite: `kvm` where a guest was booted on it, else `tcg`."""
+        """The value of `{accelerator}` in a suite: `kvm` if a guest has booted on KVM, else `tcg`."""
         return "kvm" if {Accelerator.KVM, Accelerator.KVM_NESTED} & set(self.proven.values()) else "tcg"
 
     @property
@@ -96,7 +96,7 @@ class Environment:
         return self.allotment.shape
 
     def availability(self) -> dict[str, Available]:
-        """Which variants can run here; those that boot a full system cannot where none could be made."""
+        """The availability of each variant; full-system variants are unavailable if their image could not be built."""
         found, variants = self.catalog.availability(), self.catalog.variants
         if self.no_system is None:
             return found
@@ -104,25 +104,27 @@ class Environment:
             name: self.no_system if one.ok and variants[name].form == "system" else one for name, one in found.items()
         }
 
-    def make_system(self, say: Say) -> None:
-        """Make the root's full system for the variants that boot one; where that fails they are not available."""
+    def make_system(self, notify: Notify) -> None:
+        """Build the full system that some variants boot; if that fails, these variants become unavailable."""
         recipe, store = paths.data("images") / "system.toml", paths.state() / "images"
         try:
-            self.root = images.with_system(self.root, recipe, store, Deadline.after(OPEN_SECONDS), say)
+            self.root = images.with_system(self.root, recipe, store, Deadline.after(OPEN_SECONDS), notify)
         except TareError as error:
-            say(f"system: {error.brief}")
-            reason = f"the full system could not be made: {error.brief}"
+            notify(f"system: {error.brief}")
+            reason = f"cannot build the full system: {error.brief}"
             self.no_system = Available(ok=False, reason=reason, fix=error.hint)
 
-    def make_root(self, name: str, say: Say, *, system: bool) -> None:
-        """Make the root of another recipe, with `system` its full system too; where that fails, workloads that ask for
-        it are skipped."""
+    def make_root(self, name: str, notify: Notify, *, system: bool) -> None:
+        """Build the root of another recipe, and its full system if `system`; if that fails, its workloads are skipped.
+
+        Raises TareError if the recipe is invalid.
+        """
         recipe, store = paths.data("images") / f"{name}.toml", paths.state() / "images"
         try:
-            root = images.ensure(recipe, store, Deadline.after(OPEN_SECONDS), say)
+            root = images.ensure(recipe, store, Deadline.after(OPEN_SECONDS), notify)
             if system:
                 above, deadline = recipe.with_name("system.toml"), Deadline.after(OPEN_SECONDS)
-                root = images.with_system(root, above, store, deadline, say, base=recipe)
+                root = images.with_system(root, above, store, deadline, notify, base=recipe)
             self.roots[name] = root
         except TareError as error:
             if error.code is ExitCode.BAD_INPUT:
@@ -130,8 +132,11 @@ class Environment:
             self.no_roots[name] = Skip(what=name, reason=f"recipe {name}: {error.brief}", fix=error.hint)
 
     def obstacle(self, workload: Workload) -> Skip | None:
-        """Why the rig cannot carry a workload; None if it can: no network, no root of its recipe, too little memory for
-        its instances at once or disk for two files of each."""
+        """Why a workload cannot run here; None if it can.
+
+        Checks the network, the root of its recipe, memory for its concurrent instances, and disk space for two files
+        of each instance.
+        """
         if workload.server and self.no_network:
             return dataclasses.replace(self.no_network, what=workload.name)
         if missing := self.no_roots.get(str(workload.parameters.get("recipe", ROOT))):
@@ -144,7 +149,7 @@ class Environment:
         return missing_space(self.scratch.directory, files * workload.scratch_mib + copies, workload.name)
 
     def versions(self) -> dict[str, str]:
-        """Installed versions of the packages that the root's recipe names."""
+        """The installed versions of the packages in the root's recipe."""
         if self.root is NO_ROOT:
             return {}
         found = images.inventory.read(self.root.tar.parent).packages
@@ -152,7 +157,7 @@ class Environment:
         return {name: found[name] for name in named if name in found}
 
     def rig_facts(self) -> dict[str, str]:
-        """What the rig says of itself: the scratch filesystem and the network."""
+        """The facts of the scratch filesystem and of the network."""
         network = self.network.facts(Deadline.after(FACTS_SECONDS)) if self.network else {}
         return {
             **{f"scratch-{name}": value for name, value in self.scratch.facts.items()},
@@ -160,7 +165,7 @@ class Environment:
         }
 
     def workload(self, name: str) -> Workload:
-        """The definition of a workload, with the suite's overrides applied."""
+        """The definition of a workload with the suite's overrides applied."""
         return self.workloads[name]
 
     @contextlib.contextmanager
@@ -176,7 +181,10 @@ class Environment:
         image: Prepared | None = None,
         ended: Callable[[], object] = lambda: None,
     ) -> Iterator[Instance]:
-        """A fresh instance for a role of the case; intent and end are journalled, its directory is removed."""
+        """Launch a fresh instance for a role of the case; it and its directory are removed at the end.
+
+        The intent and the end are journalled. `image` overrides the prepared image; `ended` is called last.
+        """
         prepared = image or self._prepare(case.cast[role], role, shape)
         if role is Role.SUBJECT and image is None:
             self.subjects[case.id] = prepared
@@ -208,17 +216,17 @@ class Environment:
         self.journal.append("done", kind="instance", name=name)
 
     def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
-        """What a launch of the case's subject reads through the host's page cache."""
+        """The files that a launch of the case's subject reads through the host's page cache."""
         prepared = self._image(case)
         return self.catalog.runtimes[prepared.variant.runtime].files(prepared, deadline)
 
     @contextlib.contextmanager
     def copies(self, case: Case, deadline: Deadline) -> Iterator[Copies | None]:
-        """How what the case's subjects start from is copied, None where its runtime cannot; copies end with it."""
+        """Yield the copier of the case's image, or None if the runtime has none; the copies are removed at the end."""
         folder = self.scratch.directory / f"copies-{secrets.token_hex(4)}"
         self.journal.append("intent", kind="copies", name=folder.name, directory=str(folder), variant=case.variant)
         folder.mkdir(mode=0o711)
-        folder.chmod(0o711)  # libvirt's user must pass through whatever the umask is
+        folder.chmod(0o711)  # libvirt's user must be able to reach the copies, regardless of the umask
         try:
             prepared = self.subjects[case.id] = self._image(case)
             yield self.catalog.runtimes[prepared.variant.runtime].copies(prepared, folder, self.labels, deadline)
@@ -227,22 +235,22 @@ class Environment:
         self.journal.append("done", kind="copies", name=folder.name)
 
     def meter(self) -> HostMeter:
-        """Start metering the host."""
+        """Start to measure the host cost."""
         return HostMeter(self.shape.cpus, self.idle)
 
     def record(self, case: Case, event: str, **data: object) -> None:
-        """Journal something that is no sample: facts, milestones."""
+        """Append an event that is not a sample to the journal, e.g. facts or milestones."""
         self.journal.append(event, case=case.id, variant=case.variant, **data)
 
     def keep(self, case: Case, iteration: int, output: RawOutput, counters: Mapping[str, float]) -> None:
-        """Keep a job's raw output and the host's counters for it below raw/."""
+        """Store a job's raw output and the host's counters below raw/."""
         path = Path("raw", f"{case.id}_i{iteration:03d}.json")
         text = json.dumps({**asdict(output), "counters": dict(counters)}, indent=1)
         atomic_write(self.folder / path, text.encode())
         self.journal.append("raw", case=case.id, iteration=iteration, path=str(path))
 
     def _image(self, case: Case) -> Prepared:
-        """What the case's subjects start from: the run's root, or that of the workload's own recipe."""
+        """The prepared image of the case's subjects, from the run's root or from that of the workload's recipe."""
         recipe = str(self.workloads[case.workload].parameters.get("recipe", ROOT))
         return self._prepare(case.variant, Role.SUBJECT, root=self.roots.get(recipe))
 
@@ -269,9 +277,9 @@ class Environment:
 
 
 def _port(workload: Workload, role: Role, before: int) -> int | None:
-    """What a server in the role's instance will listen on, `before` subjects of the case being there already.
+    """The port of the server in the role's instance; `before` subjects of the case are already running.
 
-    Where instances share an address, as natively, only their ports tell them apart.
+    Each subject gets its own port, because native instances share one address.
     """
     tenant = workload.aggressor if role is Role.AGGRESSOR else workload
     if tenant is None or tenant.server is None:
@@ -281,7 +289,7 @@ def _port(workload: Workload, role: Role, before: int) -> int | None:
 
 @contextlib.contextmanager
 def _instance_directory(directory: Path) -> Iterator[None]:
-    """A directory of the instance's own, which libvirt's user can pass through but not list."""
+    """Create an instance's directory, mode 0711 for libvirt's user, and remove it at the end."""
     directory.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
     directory.mkdir()
     directory.chmod(0o711)

@@ -1,4 +1,4 @@
-"""What a run writes into its journal: its opening, its cases, and a row for every sample."""
+"""The data of a run's journal events: the run, its cases, and a row for every sample."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -13,8 +13,8 @@ from harness.run.plan import Plan
 from harness.run.request import Request
 
 
-def opened(request: Request, facts: HostFacts, environment: Environment, plan: Plan) -> dict[str, object]:
-    """What the run-opened event says: all that a resume or a reader of the manifest must know."""
+def run_opened(request: Request, facts: HostFacts, environment: Environment, plan: Plan) -> dict[str, object]:
+    """The data of the run-opened event: everything that a resume or the manifest needs."""
     return {
         "tare": __version__,
         "run": environment.run,
@@ -47,8 +47,8 @@ def _planned(plan: Plan) -> list[str]:
     return sorted({name for block in plan.blocks for name in block.variants})
 
 
-def case(one: Case) -> dict[str, object]:
-    """What the case-opened event says."""
+def case_opened(one: Case) -> dict[str, object]:
+    """The data of the case-opened event."""
     return {
         "workload": one.workload,
         "block": one.block,
@@ -58,8 +58,8 @@ def case(one: Case) -> dict[str, object]:
     }
 
 
-def failed(workload: Workload, reason: str) -> Iterator[Sample]:
-    """A row without a value for each metric of a case that failed."""
+def failed_samples(workload: Workload, reason: str) -> Iterator[Sample]:
+    """One sample without a value for each metric of a failed case."""
     for metric in workload.metrics:
         yield Sample(
             metric=metric.name,
@@ -78,7 +78,7 @@ def failed(workload: Workload, reason: str) -> Iterator[Sample]:
 def row(
     request: Request, facts: HostFacts, environment: Environment, case: Case, workload: Workload, one: Sample
 ) -> Row:
-    """A sample with all that the CSV says beside it."""
+    """The CSV row of a sample."""
     prepared = environment.subjects.get(case.id)
     shape = prepared.shape if prepared else environment.shape
     instance = environment.instances.get(case.id)

@@ -1,4 +1,4 @@
-"""A run: opens the environment, plans, and is the only loop over blocks and cases; every sample goes to the journal."""
+"""Carry out a run: set up the environment, plan, loop over blocks and cases, and append every sample to the journal."""
 
 import dataclasses
 import re
@@ -25,8 +25,7 @@ from harness.record import journal as journals
 from harness.record.journal import Journal
 from harness.rig.cpus import choose_shape
 from harness.rig.lock import host_lock
-from harness.run import events as entries
-from harness.run import stopping
+from harness.run import events, stopping
 from harness.run.environment import ROOT, Environment
 from harness.run.plan import Plan, case_seconds, extended, make_plan
 from harness.run.request import Request
@@ -36,13 +35,13 @@ from harness.runtimes.catalog import Catalog, load_catalog
 IDLE_SECONDS = 0.3
 CASE_SECONDS = 1800.0
 EMULATED_PATIENCE = 4.0
-"""How often its usual time everything may take on a host that is itself emulated."""
+"""The factor on all time-outs on a host that is itself emulated."""
 PEER_RUNTIME = "native"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a run ended: its folder, how many cases failed, and whether it was interrupted."""
+    """The outcome of a run: its folder, the number of failed cases, and whether it was interrupted."""
 
     directory: Path
     failed: int
@@ -50,33 +49,33 @@ class Outcome:
 
 
 class Progress(Protocol):
-    """Who is told how the run goes."""
+    """Receives the progress of a run."""
 
-    def say(self, text: str) -> None:
-        """Something happens that takes time."""
+    def notify(self, text: str) -> None:
+        """Show one line about an operation that takes time."""
         ...
 
     def plan(self, plan: Plan) -> None:
-        """What will run."""
+        """Show what will run."""
         ...
 
     def extended(self, blocks: int, why: Sequence[str]) -> None:
-        """The stopping rule has spoken: the run now has so many blocks in all."""
+        """Show that the stopping rule extended the run to `blocks` blocks in total, with the reasons."""
         ...
 
     def case_started(self, case: Case, done: int, total: int, eta_seconds: float) -> None:
-        """A case begins; `done` of `total` are over."""
+        """Show that a case starts; `done` of `total` cases are complete."""
         ...
 
     def case_ended(self, case: Case, failed_reason: str | None) -> None:
-        """A case is over."""
+        """Show that a case ended; `failed_reason` is None if it succeeded."""
         ...
 
 
 def execute(request: Request, progress: Progress) -> Outcome:
-    """Run what was asked for. What was measured is on disk whatever happens; an interrupt ends the run in order.
+    """Carry out the request. Every sample is on disk at once; an interrupt ends the run in an orderly way.
 
-    Raises TareError for bad input, a host that is not fit, or something that every variant needs.
+    Raises TareError for bad input, for a host that is not fit, or if a requirement of all variants is missing.
     """
     began, allotment = time.monotonic(), choose_shape()
     earlier = derive.read(request.resume) if request.resume else None
@@ -88,9 +87,9 @@ def execute(request: Request, progress: Progress) -> Outcome:
         stack.callback(paths.give_to_caller, folder)
         journal = stack.enter_context(Journal.reopen(folder) if earlier else Journal.create(folder))
         catalog = _needed(load_catalog(), request)
-        environment = stack.enter_context(open_environment(run, folder, journal, catalog, allotment, progress.say))
+        environment = stack.enter_context(open_environment(run, folder, journal, catalog, allotment, progress.notify))
         plan = _planned(request, environment, progress)
-        opened = entries.opened(request, facts, environment, plan)
+        opened = events.run_opened(request, facts, environment, plan)
         if earlier:
             earlier.check(opened)
         progress.plan(plan)
@@ -102,7 +101,7 @@ def execute(request: Request, progress: Progress) -> Outcome:
 
 
 class _Loop:
-    """The loop over blocks and cases."""
+    """The loop over blocks and cases; `setup_seconds` is the time that the set-up took."""
 
     def __init__(
         self,
@@ -111,14 +110,14 @@ class _Loop:
         plan: Plan,
         facts: HostFacts,
         progress: Progress,
-        opening: float,
+        setup_seconds: float,
     ) -> None:
         self._request = request
         self._environment = environment
         self._plan = plan
         self._facts = facts
         self._progress = progress
-        self._opening = opening
+        self._setup_seconds = setup_seconds
         self._patience = _patience(facts)
         self._measures: dict[str, Measure] = {e.name: e.load()() for e in entry_points(group="tare.measures")}
         self._done = 0
@@ -127,7 +126,7 @@ class _Loop:
         self._failed = 0
 
     def run(self, opened: Mapping[str, object], earlier: "derive.Earlier | None") -> Outcome:
-        """Every block that is not finished yet; what was measured is derived whatever ends the loop."""
+        """Run every unfinished block. The derived files are written even if an error or interrupt ends the loop."""
         journal, status = self._environment.journal, "broken"
         journal.append("run-resumed" if earlier else "run-opened", **opened)
         try:
@@ -150,9 +149,11 @@ class _Loop:
         return Outcome(directory=self._environment.folder, failed=self._failed, interrupted=status == "interrupted")
 
     def _continue(self, stages: int) -> int:
-        """Let the stopping rule speak, and plan what it asks for. Returns how often it has spoken."""
-        events = journals.read(self._environment.folder)
-        step = stopping.next_step(self._request.stopping, events, self._request.baseline, stages, spent=self._opening)
+        """Apply the stopping rule and extend the plan. Returns the number of completed stages."""
+        journal = journals.read(self._environment.folder)
+        step = stopping.next_step(
+            self._request.stopping, journal, self._request.baseline, stages, spent=self._setup_seconds
+        )
         if step is None:
             return stages
         longer = extended(self._plan, step.wanted)
@@ -163,7 +164,7 @@ class _Loop:
         return stages + 1
 
     def _block(self, block: Block, attempt: int) -> None:
-        """Every variant once, adjacent in time; one discarded case discards the block, since its pairs are lost."""
+        """Run every variant once, adjacent in time. One discarded case discards the block, since its pairs are lost."""
         journal = self._environment.journal
         self._environment.idle = idle_rate(IDLE_SECONDS)
         journal.append("block-opened", block=block.number, attempt=attempt, load=self._environment.idle)
@@ -191,12 +192,12 @@ class _Loop:
         )
 
     def _case(self, case: Case) -> list[str]:
-        """Run one case; record its failure and go on. Returns the reasons for which the block is discarded."""
+        """Run one case; record a failure and continue. Returns the reasons to discard the block."""
         total = self._plan.cases
         self._progress.case_started(case, self._done, total, self._eta())
         began = time.monotonic()
         workload = self._environment.workloads[case.workload]
-        self._environment.journal.append("case-opened", case=case.id, **entries.case(case))
+        self._environment.journal.append("case-opened", case=case.id, **events.case_opened(case))
         discards: list[str] = []
         reason: str | None = None
         try:
@@ -210,7 +211,7 @@ class _Loop:
         except TareError as error:
             reason = error.brief + (f": {error.details}" if error.details else "")
             self._failed += 1
-            for one in entries.failed(workload, reason):
+            for one in events.failed_samples(workload, reason):
                 self._keep(case, workload, one)
         self._environment.journal.append("case-closed", case=case.id, failed=reason or "")
         self._done += 1
@@ -219,11 +220,11 @@ class _Loop:
         return discards
 
     def _keep(self, case: Case, workload: Workload, one: Sample) -> None:
-        row = entries.row(self._request, self._facts, self._environment, case, workload, one)
+        row = events.row(self._request, self._facts, self._environment, case, workload, one)
         self._environment.journal.append("sample", **asdict(row))
 
     def _eta(self) -> float:
-        """Seconds left: the estimate of what remains, corrected by how the estimate did so far."""
+        """The seconds left: the estimate for the remaining cases, scaled by actual over estimated time so far."""
         variants = self._environment.catalog.variants
         costs = [
             case_seconds(self._plan.workloads[block.workload], variant, variants)
@@ -236,18 +237,18 @@ class _Loop:
 
 
 def _patience(facts: HostFacts) -> float:
-    """How often its usual time everything may take on this host."""
+    """The factor on all time-outs on this host."""
     return EMULATED_PATIENCE if facts.host_virtualized in SOFTWARE else 1.0
 
 
 def _patient(workloads: Mapping[str, Workload], facts: HostFacts) -> dict[str, Workload]:
-    """The workloads with the time-outs that this host needs."""
+    """The workloads with their time-outs scaled for this host."""
     factor = _patience(facts)
     return {name: dataclasses.replace(one, timeout=factor * one.timeout) for name, one in workloads.items()}
 
 
 def _needed(catalog: Catalog, request: Request) -> Catalog:
-    """Only the runtimes that the suite's and the user's variants name, and the peer's."""
+    """The catalog, reduced to the runtimes of the requested variants and of the peer."""
     names = {name for names in (*request.suite.variants.values(), request.suite.ladder) for name in names}
     chosen = {name.partition("/")[0] for name in request.variants or names}
     if any(workload.server for workload in request.workloads.values()):
@@ -257,21 +258,20 @@ def _needed(catalog: Catalog, request: Request) -> Catalog:
 
 
 def _planned(request: Request, environment: Environment, progress: Progress) -> Plan:
-    """The plan of the first stage; roots of other recipes and the full system are made once it is known that something
-    needs them."""
+    """The plan of the first stage. Builds the roots of other recipes and the full system if the plan needs them."""
     plan = _plan(request, environment)
     recipes = {str(workload.parameters.get("recipe", ROOT)) for workload in plan.workloads.values()} - {ROOT}
     names = {name for block in plan.blocks for name in block.variants}
     system = any(environment.catalog.variants[name].form == "system" for name in names)
     for recipe in sorted(recipes):
-        environment.make_root(recipe, progress.say, system=system)
+        environment.make_root(recipe, progress.notify, system=system)
     if system:
-        environment.make_system(progress.say)
+        environment.make_system(progress.notify)
     return _plan(request, environment) if system or recipes else plan
 
 
 def _plan(request: Request, environment: Environment) -> Plan:
-    """The plan of the first stage for what is available here."""
+    """The plan of the first stage, for the variants that are available on this host."""
     availability = environment.availability()
 
     def plan(blocks: int | None) -> Plan:
@@ -294,7 +294,7 @@ def _plan(request: Request, environment: Environment) -> Plan:
 
 
 def _folder(out: Path, facts: HostFacts, run: str) -> Path:
-    """A new folder `<utc>-<host>-<run>` below `out`."""
+    """Create and return the folder `<utc>-<host>-<run>` below `out`."""
     host = re.sub(r"[^a-z0-9.]+", "-", facts.name.lower()).strip("-.")[:40] or "host"
     folder = out / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{host}-{run}"
     (folder / "raw").mkdir(parents=True)

@@ -23,7 +23,7 @@ IMAGE_SECONDS = 8.0
 """One of an image that is made, packed, unpacked and started."""
 PREPARE_SECONDS = 1.0
 AGGRESSOR_SECONDS = 4.0
-"""Launch and end of a aggressor, of whatever variant."""
+"""Launch and end of an aggressor, of whatever variant."""
 ALL_THREADS = "on a shape of one vCPU, all threads are one thread: it would measure its one-thread twin again"
 ALL_THREADS_FIX = "a host with more CPUs gets a larger shape"
 

@@ -1,4 +1,4 @@
-"""What the user asked a run for: from the command line, or from the journal of an interrupted run."""
+"""The request for a run: from the command line, or from the journal of an interrupted run."""
 
 import argparse
 import secrets
@@ -16,7 +16,7 @@ BLOCKS_OF_THE_SUITE = Stopping()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What the user asked for; `resume` is the folder of an interrupted run, which is then finished."""
+    """The request for a run; `resume` is the folder of the interrupted run to finish, or None."""
 
     suite: Suite
     workloads: Mapping[str, Workload]
@@ -31,10 +31,10 @@ class Request:
     baseline: str = "native"
 
 
-def asked(arguments: argparse.Namespace) -> Request:
-    """What the arguments of `run` or `plan` ask for, with every name and number checked.
+def from_arguments(arguments: argparse.Namespace) -> Request:
+    """The request in the arguments of `run` or `plan`; checks every name and number.
 
-    The baseline is always among the variants. Raises TareError (bad input); nothing has been created by then.
+    The baseline is always one of the variants. Raises TareError (bad input). Creates nothing.
     """
     from harness.definitions.options import parse_count
     from harness.definitions.workloads import load_suite, load_workloads
@@ -60,7 +60,7 @@ def asked(arguments: argparse.Namespace) -> Request:
 def resumed(arguments: argparse.Namespace) -> Request:
     """The request of an interrupted run, from its journal; other options have no effect.
 
-    Raises TareError (bad input) when there is nothing to finish, or its workloads are no longer there.
+    Raises TareError (bad input) if there is no such run, or if its workloads no longer exist.
     """
     from harness.definitions.workloads import load_suite, load_workloads
     from harness.record import derive
@@ -87,12 +87,13 @@ def resumed(arguments: argparse.Namespace) -> Request:
 
 
 def _stopping(arguments: argparse.Namespace) -> Stopping:
-    """The stopping rule: at most one of four flags."""
+    """The stopping rule of the arguments; at most one of four options is allowed."""
     from harness.definitions.options import parse_count, parse_duration, parse_looks, parse_percent
 
     given = [name for name in ("blocks", "precision", "looks", "time") if getattr(arguments, name) is not None]
     if len(given) > 1:
-        raise bad_input(f"--{given[0]}, --{given[1]}", "are two stopping rules", "give one of them")
+        fix = f"use either --{given[0]} or --{given[1]}"
+        raise bad_input(f"--{given[0]}, --{given[1]}", "two stopping rules", fix)
     if arguments.precision is not None:
         return Stopping(rule="precision", precision=parse_percent(arguments.precision, "--precision"))
     if arguments.looks is not None:
@@ -126,13 +127,13 @@ def _tuple(words: list[str] | None) -> tuple[str, ...] | None:
 
 
 def workloads_folder(arguments: argparse.Namespace) -> Path:
-    """The folder of workloads: the checkout's own unless the user named one."""
+    """The folder of workloads: --workloads-dir, or the checkout's."""
     return arguments.workloads_dir or paths.data("workloads")
 
 
 def results(arguments: argparse.Namespace) -> Path:
-    """The results folder: it need not be there yet. Raises TareError (bad input) when it is no folder."""
+    """The results folder: --out, or the checkout's. It need not exist. Raises TareError (bad input) if it is a file."""
     out: Path = getattr(arguments, "out", None) or paths.data("results")
     if out.exists() and not out.is_dir():
-        raise bad_input("--out", f"{out} is not a folder", "name a folder")
+        raise bad_input("--out", f"{out} is not a folder", "pass a folder to --out")
     return out

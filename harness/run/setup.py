@@ -1,4 +1,4 @@
-"""Set up the environment of a run: watchdog, root, daemons, sweep, network, scratch, in order; undo it in reverse."""
+"""Set up the environment of a run (watchdog, root, daemons, clean-up, network, scratch); undo it in reverse order."""
 
 import contextlib
 import shutil
@@ -21,22 +21,21 @@ from harness.rig.leftovers import RigSweep
 from harness.rig.network import Network, network_missing, open_network
 from harness.rig.scratch import open_scratch
 from harness.run.clean import clean
-from harness.run.environment import NO_ROOT, OPEN_SECONDS, Environment, Say
+from harness.run.environment import NO_ROOT, OPEN_SECONDS, Environment, Notify
 from harness.run.watchdog import guarded
 from harness.runtimes.catalog import Catalog
 from harness.runtimes.guests import accel
 
-NO_NETWORK = Skip(what="network", reason="no chosen runtime can use the bridge")
+NO_NETWORK = Skip(what="network", reason="none of the chosen runtimes can use the bridge")
 
 
 @contextlib.contextmanager
 def open_environment(
-    run: str, folder: Path, journal: Journal, catalog: Catalog, allotment: Allotment, say: Say
+    run: str, folder: Path, journal: Journal, catalog: Catalog, allotment: Allotment, notify: Notify
 ) -> Iterator[Environment]:
-    """Open what the catalog's runtimes need, in order, and undo all of it at the end in reverse.
+    """Set up what the catalog's runtimes need, and undo it in reverse order at the end.
 
-    Raises TareError when something that every variant needs cannot be had; a missing daemon only makes its runtime
-    unavailable.
+    Raises TareError if a requirement of all variants is missing; a missing daemon only makes its runtime unavailable.
     """
     deadline = Deadline.after(OPEN_SECONDS)
     needs_root = any(runtime.needs_root for runtime in catalog.runtimes.values())
@@ -45,12 +44,12 @@ def open_environment(
         if needs_root:
             stack.enter_context(guarded(run, folder))
         recipe, store = paths.data("images") / "root.toml", paths.state() / "images"
-        root = images.ensure(recipe, store, deadline, say) if needs_root else NO_ROOT
+        root = images.ensure(recipe, store, deadline, notify) if needs_root else NO_ROOT
         root, kernel = _host_kernel(root, store, deadline) if needs_root else (root, "")
         proven = {name: runtime.prove(root, deadline) for name, runtime in catalog.runtimes.items()}
         kvm: Kvm = "hidden" if Accelerator.TCG in proven.values() else "offered"
         wanted = {runtime.daemon for runtime in catalog.runtimes.values() if runtime.daemon}
-        daemons = stack.enter_context(open_daemons(paths.runtime(), paths.state(), wanted, deadline, say, kvm=kvm))
+        daemons = stack.enter_context(open_daemons(paths.runtime(), paths.state(), wanted, deadline, notify, kvm=kvm))
         for runtime in catalog.runtimes.values():
             if address := _address(daemons, runtime.daemon):
                 runtime.connect(address)
@@ -81,20 +80,21 @@ def open_environment(
 
 
 def _host_kernel(root: RootForms, store: Path, deadline: Deadline) -> tuple[RootForms, str]:
-    """The root with the host's own kernel for guests where that boots in one, and which kernel they get, in words."""
+    """The root with the kernel for guests, and a note about it: the host's kernel if it boots in a guest."""
     wanted = images.recipe.read(paths.data("images") / "root.toml")
-    own, said = images.adopt(root, wanted.guest, wanted.epoch, store)
+    own, note = images.adopt(root, wanted.guest, wanted.epoch, store)
     if own is root or have(accel.EMULATOR):
-        return root, said
+        return root, note
     if not accel.boots(own.kernel, own.initramfs, deadline):
-        return root, f"guests boot the distribution's kernel, {root.kernel_release}: the host's own boots in none here"
-    return own, said
+        reason = "the host's kernel does not boot in a guest here"
+        return root, f"guests boot the distribution's kernel {root.kernel_release}: {reason}"
+    return own, note
 
 
 def _open_network(
     stack: ExitStack, daemons: Daemons, run: str, labels: Mapping[str, str], deadline: Deadline
 ) -> tuple[Network | None, Skip | None]:
-    """The bridge and the peer, or why there are none: then network workloads are skipped and the rest runs."""
+    """Create the bridge and the peer, or return the skip of all network workloads."""
     if missing := network_missing():
         return None, missing
     try:
@@ -105,11 +105,14 @@ def _open_network(
 
 
 def _sweep(catalog: Catalog, rig: RigSweep, deadline: Deadline) -> None:
-    """Remove what a killed run left. Under the host's lock nothing that carries our label belongs to a live one."""
+    """Remove the leftovers of killed runs. Under the host lock, nothing with tare's label belongs to a live run.
+
+    Raises TareError if a leftover cannot be removed.
+    """
     shutil.rmtree(paths.instances(), ignore_errors=True)
     if stuck := clean([*catalog.runtimes.items(), ("rig", rig), ("tracer", TracerSweep())], deadline).stuck:
         details = "\n".join(f"{one.what}: {one.reason}" for one in stuck)
-        raise TareError("something that a killed run left cannot be removed", details=details, hint="tare clean")
+        raise TareError("cannot remove the leftovers of a killed run", details=details, hint="tare clean")
 
 
 def _address(daemons: Daemons, daemon: str) -> str | None:
@@ -117,13 +120,13 @@ def _address(daemons: Daemons, daemon: str) -> str | None:
 
 
 def make_labels(run: str) -> dict[str, str]:
-    """What everything that a run creates carries: the installation, the run and the boot."""
+    """The labels of everything that a run creates: the installation, the run and the boot id."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return {"tare.install": install_id(), "tare.run": run, "tare.boot": boot}
 
 
 def install_id() -> str:
-    """The id of this installation of tare on this host, made once."""
+    """The id of this installation of tare on this host, created at the first call."""
     path = paths.state() / "install-id"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a run does once its planned blocks are done: its stopping rule, applied to what was measured so far."""
+"""The stopping rule: decide, from the measured blocks, how many blocks each workload gets next."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from harness.analysis.overhead import Overhead
 
 PILOT = 10
-"""Blocks of the first stage; see harness.analysis.sample_size.PILOT, which is not loaded before it is needed."""
+"""Blocks of the first stage. Equal to harness.analysis.sample_size.PILOT, which is too slow to import here."""
 PILOT_SHARE = 0.5
-"""Most of a time budget that the pilot is planned to take: what it takes is only a guess by then."""
+"""The largest share of a time budget that the pilot may take; its duration is only an estimate."""
 ERROR = 0.05
-"""What all looks together may err."""
+"""The type I error of all interim analyses together."""
 REPORT_SHARE = 0.03
-"""What is kept of a time budget for the end of the run."""
+"""The share of a time budget that is reserved for the end of the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What comes next: `wanted` blocks per workload in all, the `shares` of the error spent where one ended, in words
-    `why`."""
+    """The next stage: `wanted` total blocks per workload, the `shares` of the error that ended workloads spent, and the
+    reasons `why`."""
 
     wanted: Mapping[str, int]
     shares: Mapping[str, float] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Step:
 
 
 def first_blocks(stopping: Stopping, suite_blocks: int, round_seconds: float) -> int:
-    """Blocks per workload of the first stage; `round_seconds` is the guess for one block of each workload."""
+    """Blocks per workload in the first stage; `round_seconds` is the estimate for one block of each workload."""
     if stopping.rule == "precision":
         return PILOT
     if stopping.rule == "looks":
@@ -44,10 +44,10 @@ def first_blocks(stopping: Stopping, suite_blocks: int, round_seconds: float) ->
 
 
 def next_step(stopping: Stopping, events: Sequence[Event], baseline: str, stages: int, spent: float) -> Step | None:
-    """What the rule says after `stages` earlier steps; None where the run is over.
+    """The step after `stages` completed stages; None if the run is complete.
 
-    `spent` are the seconds that the run took beside its blocks. Spreads and the declared looks decide, never which way
-    a result points.
+    `spent` are the seconds that the run took outside its blocks. The decision depends on the spread and on the declared
+    interim analyses, never on the direction of a result.
     """
     if stopping.rule == "blocks" or (stages and stopping.rule != "looks"):
         return None
@@ -69,7 +69,7 @@ def _precise(precision: float, done: Mapping[str, int], found: Mapping[str, list
     for name, blocks in done.items():
         needs = [blocks_for(precision, one.differences) for one in found.get(name, [])]
         wanted[name] = max([blocks, *needs])
-        limit = " (the most that a run takes: this host is too noisy for it)" if wanted[name] == MOST_BLOCKS else ""
+        limit = " (the maximum; this host is too noisy for that precision)" if wanted[name] == MOST_BLOCKS else ""
         why.append(f"{name}: {wanted[name]} blocks for ±{precision:.2%}{limit}")
     return Step(wanted=wanted, why=tuple(why))
 
@@ -87,10 +87,10 @@ def _look(
         decided = [bool(one and (one.low or 0) * (one.high or 0) > 0) for one in intervals]
         if stages + 1 == len(looks) or (decided and all(decided)):
             ended[name] = share
-            why.append(f"{name}: ends at look {stages + 1}, {at} blocks")
+            why.append(f"{name}: ends at interim analysis {stages + 1}, after {at} blocks")
         else:
             wanted[name] = looks[stages + 1]
-            why.append(f"{name}: not decided at look {stages + 1}, goes on to {wanted[name]} blocks")
+            why.append(f"{name}: undecided at interim analysis {stages + 1}, continues to {wanted[name]} blocks")
     return Step(wanted=wanted, shares=ended, why=tuple(why)) if why else None
 
 
@@ -105,11 +105,13 @@ def _timed(
         if name in seconds
     }
     wanted = allocate(noises, done, max(left, 0.0))
-    return Step(wanted=wanted, why=tuple(f"{name}: {blocks} blocks fit" for name, blocks in wanted.items()))
+    return Step(
+        wanted=wanted, why=tuple(f"{name}: {blocks} blocks fit into the time" for name, blocks in wanted.items())
+    )
 
 
 def _primary(events: Sequence[Event], baseline: str, done: Mapping[str, int]) -> dict[str, list["Overhead"]]:
-    """The overheads of each workload's primary metric so far; emulated guests only where there is nothing else."""
+    """The overheads of each workload's primary metrics so far; emulated guests only if there are no others."""
     from harness.analysis.overhead import Declared, overheads
     from harness.record import derive
     from harness.record.csv_file import frame
@@ -132,7 +134,7 @@ def _primary(events: Sequence[Event], baseline: str, done: Mapping[str, int]) ->
 
 
 def _done(events: Iterable[Event]) -> dict[str, int]:
-    """Blocks that are closed, per workload, discarded ones included: a discarded block is not made up for."""
+    """The number of closed blocks by workload. It includes discarded blocks, which are not repeated here."""
     workload_of = {event.data["block"]: event.data["workload"] for event in events if event.event == "case-opened"}
     blocks = {event.data["block"] for event in events if event.event == "block-closed"}
     names = sorted(workload_of[block] for block in blocks if block in workload_of)
@@ -140,7 +142,7 @@ def _done(events: Iterable[Event]) -> dict[str, int]:
 
 
 def _seconds(events: Iterable[Event]) -> dict[str, list[float]]:
-    """How long each closed block took, by workload."""
+    """The duration in seconds of each closed block, by workload."""
     opened: dict[int, str] = {}
     workload_of: dict[int, str] = {}
     taken: dict[str, list[float]] = {}

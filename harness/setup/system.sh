@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs the system packages that are missing, and nothing else; writes down what it installed, for `tare clean --packages`.
-# usage: system.sh [FILE...], files that list more packages, one a line
-# Those of optional.txt come along where this distribution has them and nobody has to be asked for the right to.
+# Installs the missing system packages and records them for `tare clean --packages`.
+# usage: system.sh [FILE...]  (FILE: a list of further packages, one a line)
+# The packages of optional.txt are installed if the distribution has them and no password prompt is necessary.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 ledger=${TARE_STATE:-/var/lib/tare}/packages.installed
@@ -9,11 +9,11 @@ ledger=${TARE_STATE:-/var/lib/tare}/packages.installed
 installed() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
 
 wanted=$(cat "$here/packages.txt" "$@" | grep -v '^#')
-# Another Docker engine (docker-ce, for one) is used as it is: Debian's docker.io would replace parts of it.
+# Another Docker engine (e.g. docker-ce) is used unchanged: Debian's docker.io would replace parts of it.
 command -v dockerd >/dev/null 2>&1 || wanted="$wanted docker.io"
 
 command -v apt-get >/dev/null 2>&1 || {
-    echo "make: this host has no apt-get; install what stands for these Debian packages, then use .venv: $wanted" | tr '\n' ' ' >&2
+    echo "make: apt-get is missing; install the equivalents of these Debian packages, then harness/setup/venv.sh: $wanted" | tr '\n' ' ' >&2
     exit 4
 }
 missing=
@@ -29,7 +29,7 @@ if [ "$(id -u)" = 0 ]; then as_root=
 elif command -v sudo >/dev/null 2>&1 && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then as_root=sudo
 elif [ -z "$missing" ]; then exit 0
 else
-    echo "make: system packages are missing; run this once as root, then again what you ran:" >&2
+    echo "make: system packages are missing; run this command once as root, then repeat the make command:" >&2
     echo "  apt-get update && apt-get install --no-remove --no-install-recommends$missing" >&2
     exit 4
 fi
@@ -37,7 +37,7 @@ echo "installing system packages:$missing$(optional)"
 before=$(mktemp)
 trap 'rm -f "$before"' EXIT
 dpkg-query -W -f '${Package}\n' | sort >"$before"
-# Where there is no systemd, RUNLEVEL=1 keeps packages from starting daemons: tare starts private ones when it needs them.
+# Without systemd, RUNLEVEL=1 prevents packages from starting daemons: tare starts private daemons when it needs them.
 [ -d /run/systemd/system ] || export RUNLEVEL=1
 $as_root apt-get -qq update
 $as_root env DEBIAN_FRONTEND=noninteractive ${RUNLEVEL:+RUNLEVEL=1} \

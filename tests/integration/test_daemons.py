@@ -31,7 +31,7 @@ WANT = ("docker", "libvirt")
 GUEST = """<domain type='qemu'><name>tare-test-host</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>
 <os><type arch='x86_64' machine='q35'>hvm</type></os>
 <devices><serial type='file'><source path='/var/log/libvirt/serial'/></serial></devices></domain>"""
-SLEEPER = "#include <unistd.h>\nint main(discarded) { for (;;) pause(); }\n"
+SLEEPER = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n"
 
 
 def private_reason() -> str:

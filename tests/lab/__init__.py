@@ -1,4 +1,4 @@
-"""Real KVM on a machine without: tare itself, run in an emulated guest whose processor offers virtualization.
+"""Test tare with KVM on a machine without KVM: run it in an emulated guest whose processor offers virtualization.
 
-Its figures prove paths and shapes and no speed: the lab's own processor is emulated, and no verdict takes them.
+The lab tests functions, not speed: its processor is emulated, so its figures enter no verdict.
 """

@@ -1,4 +1,4 @@
-"""The lab itself: a guest of the project's own libvirt runtime, and commands in it. There are two kinds."""
+"""Boot a lab, a guest of tare's own libvirt runtime, and run commands in it; there are two kinds of lab."""
 
 import base64
 import contextlib
@@ -25,18 +25,20 @@ BUILD_SECONDS = 1200.0
 BOOT_SECONDS = 300.0
 FOLLOWED = "/run/followed"
 LOOK_SECONDS = 15.0
-"""How often a long command in a lab is looked at: each look takes its only CPU some milliseconds."""
+"""The polling interval for long commands; each poll takes some milliseconds of the lab's only CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """One kind of lab, which may run beside the other.
+    """One kind of lab; labs of different kinds can run at the same time.
 
-    `name` is that of its folders and name space; `recipe` its image's and `setup` the script that makes it a host. It
-    has one CPU, which `cpu` takes from those of this process: QEMU 7.2's emulation of two has hung under load. Its disk
-    is gone with it (`root_cache` unsafe): nothing in it has to survive the host. `hypervisor` are the words of the one
-    that boots first, "" for none. `workloads` run in it on `variants` of the root whose recipe is `root`, guests by the
-    accelerator in `accelerators`, and `picture` shows what a run of them could leave besides.
+    - `name`: the name of its folders and network namespace.
+    - `recipe`: the recipe of its image. `setup`: the script that sets it up as a host.
+    - `cpu` selects its only CPU from those of this process. QEMU 7.2 has hung under load with two emulated CPUs.
+    - `knobs`: its disk cache is `unsafe`, because the disk need not survive a crash of the host.
+    - `hypervisor`: the boot options of the hypervisor that boots first; "" for none.
+    - `workloads` run on `variants` of the root with the recipe `root`; `accelerators` are the expected ones by variant.
+    - `picture`: a command that lists further possible leftovers of a run.
     """
 
     name: str
@@ -62,13 +64,13 @@ KVM = Kind(
     memory_mib=3072,
     knobs=Knobs(
         accelerator="tcg",
-        # Nested virtualization is part of no CPU model.
+        # No CPU model includes nested virtualization.
         cpu="EPYC,+svm",
         memory="lazy",
         kernel="mitigations=off apparmor=0",
         root_cache="unsafe",
     ),
-    # Importing the whole root into Docker takes it four minutes.
+    # Importing the full root into the lab's Docker takes four minutes.
     root="slim.toml",
     workloads=("cpu.sysbench", "network.tcp-in", "boot.ready"),
     variants=("native", "docker/bridge", "libvirt/kvm"),
@@ -82,7 +84,7 @@ XEN = Kind(
     memory_mib=4096,
     knobs=Knobs(
         accelerator="tcg",
-        # Xen 4.17 ends early on what QEMU 7.2 emulates of the first three.
+        # Xen 4.17 fails early with QEMU 7.2's emulation of the first three features.
         cpu="maximum,-la57,-smap,-rdtscp,-xsave",
         memory="lazy",
         kernel="console=hvc0 mitigations=off apparmor=0",
@@ -110,57 +112,57 @@ class Lab:
         return self.instance.start(Command(argv=argv, env=env or {}), deadline).wait(deadline)
 
     def shell(self, script: str, *, seconds: float) -> str:
-        """What a shell script prints. Raises TareError when it fails."""
+        """Run a shell script and return its output. Raises TareError if it fails."""
         done = self.run("sh", "-c", script, seconds=seconds)
         if done.status != 0:
             raise TareError("a command failed in the lab", details=f"{script}\n{done.stdout}{done.stderr}")
         return done.stdout
 
-    def follow(self, *argv: str, seconds: float, env: Mapping[str, str], say: Callable[[str], None]) -> int:
-        """Run a command to its end and `say` what it prints, as it comes; its status.
+    def follow(self, *argv: str, seconds: float, env: Mapping[str, str], notify: Callable[[str], None]) -> int:
+        """Run a command to its end, pass its output to `notify` as it arrives, and return its status.
 
-        Raises DeadlineExceeded after `seconds`; the command is killed then.
+        Kills the command and raises DeadlineExceeded after `seconds`.
         """
         deadline = Deadline.after(seconds)
         script = f'"$@" >{FOLLOWED} 2>&1; echo $? >{FOLLOWED}.status'
         self.shell(f"rm -f {FOLLOWED}*", seconds=60)
         job = self.instance.start(Command(argv=("sh", "-c", script, "sh", *argv), env=dict(env)), deadline)
-        said, ended = 0, False
+        lines, ended = 0, False
         while not ended:
             if deadline.left == 0.0:
                 job.stop(Deadline.after(60))
                 raise DeadlineExceeded(f"{' '.join(argv)} did not end in time")
             time.sleep(min(LOOK_SECONDS, deadline.left))
             ended = self.run("test", "-e", f"{FOLLOWED}.status", seconds=60).status == 0
-            text = self.shell(f"tail -n +{said + 1} {FOLLOWED}", seconds=60)
+            text = self.shell(f"tail -n +{lines + 1} {FOLLOWED}", seconds=60)
             whole = text if ended else text[: text.rfind("\n") + 1]
-            said += whole.count("\n")
-            say(whole)
+            lines += whole.count("\n")
+            notify(whole)
         job.wait(Deadline.after(60))
         return int(self.shell(f"cat {FOLLOWED}.status", seconds=60))
 
     def fetch(self, folder: str, target: Path) -> None:
-        """Bring a folder out of the lab, small enough for the agent's channel (some MiB)."""
+        """Copy a folder out of the lab through the agent's channel; at most some MiB."""
         packed = self.shell(f"tar -C {folder} -cz . | base64 -w0", seconds=120)
         with tarfile.open(fileobj=io.BytesIO(base64.b64decode(packed))) as archive:
             archive.extractall(target, filter="data")
 
 
 def build(recipe: str, deadline: Deadline) -> RootForms:
-    """The root of a recipe in images/, built where it is not yet."""
-    return images.ensure(paths.data("images") / recipe, paths.state() / "images", deadline, _say)
+    """The root of a recipe in images/; builds it if necessary."""
+    return images.ensure(paths.data("images") / recipe, paths.state() / "images", deadline, _print)
 
 
 def with_system(root: RootForms, deadline: Deadline) -> RootForms:
-    """The root with the full system made of it."""
-    return images.with_system(root, paths.data("images") / "system.toml", paths.state() / "images", deadline, _say)
+    """The root with its full system; builds it if necessary."""
+    return images.with_system(root, paths.data("images") / "system.toml", paths.state() / "images", deadline, _print)
 
 
 @contextlib.contextmanager
 def lab(kind: Kind, image: RootForms, payload: Path) -> Iterator[Lab]:
-    """Boot the lab with `payload` as its second disk, mounted at /payload; all of it is gone at the end.
+    """Boot the lab with `payload` as its second disk, mounted at /payload; removes the lab at the end.
 
-    Raises TareError, DeadlineExceeded where it does not come up.
+    Raises TareError or DeadlineExceeded if it does not boot.
     """
     name = kind.name
     labels = {"tare.install": name, "tare.run": name, "tare.boot": "lab"}
@@ -173,7 +175,7 @@ def lab(kind: Kind, image: RootForms, payload: Path) -> Iterator[Lab]:
         for one in (run_dir, folder, state):
             one.mkdir(mode=0o711, parents=True, exist_ok=True)
         deadline = Deadline.after(BOOT_SECONDS)
-        opening = open_daemons(run_dir, state, ["libvirt"], deadline, _say, kvm="hidden", netns=name)
+        opening = open_daemons(run_dir, state, ["libvirt"], deadline, _print, kvm="hidden", netns=name)
         daemons = stack.enter_context(opening)
         if daemons.libvirt_uri is None:
             raise TareError("the lab needs libvirt", details=daemons.reasons["libvirt"], hint=daemons.fixes["libvirt"])
@@ -193,12 +195,12 @@ def lab(kind: Kind, image: RootForms, payload: Path) -> Iterator[Lab]:
 
 
 def _hypervisor(image: RootForms, folder: Path) -> Path:
-    """The hypervisor that the lab's image brings, unpacked for QEMU, which loads no packed one."""
+    """Decompress the hypervisor of the lab's image, because QEMU cannot load a compressed one."""
     packed = next((image.directory / "boot").glob("xen-*.gz"))
     path = folder / "xen"
     path.write_bytes(gzip.decompress(packed.read_bytes()))
     return path
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(f"lab: {text}", flush=True)

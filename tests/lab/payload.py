@@ -1,4 +1,4 @@
-"""What the lab's guest is handed on a disk: this checkout, its Python packages and the builds of the root."""
+"""The payload disk of a lab: this checkout, its Python packages and the builds of the root."""
 
 import hashlib
 import json
@@ -18,19 +18,19 @@ from tests.lab.guest import Kind
 
 LOCK, KRUN_LOCK = (paths.CHECKOUT / name for name in ("requirements.lock", "requirements-krun.lock"))
 PYTHON = "3.11"
-"""The lab's own, Debian 12's."""
+"""The Python version of the lab (Debian 12)."""
 NOT_FROM_LOCK = ("libvirt-python", "mypy", "ruff", "uv")
-"""Compiled against the system's libvirt, which the lab's own package is; or of no use in it."""
+"""Omitted: libvirt-python, because the lab has Debian's package for its libvirt, and packages that it does not need."""
 SOURCE = ("harness", "workloads", "images", "vm-templates", "tests")
 MIB = 2**20
 FREE_MIB = 64
 
 
 def make(kind: Kind, folder: Path, recipe: str, root: RootForms, deadline: Deadline) -> Path:
-    """An ext4 disk in `folder` with `source`, `packages`, `images` and `setup.sh`. Raises TareError.
+    """Build an ext4 disk in `folder` with `source`, `packages`, `images` and `setup.sh`. Raises TareError.
 
-    `recipe` is the root's, which the lab takes for its own; the full system comes along where the root has one.
-    `folder` is on the file system of the root's builds, so that these are linked and not copied.
+    `recipe` is the root's recipe, which becomes the lab's root.toml. The full system is included if the root has one.
+    `folder` must be on the file system of the root's builds, because the builds are hard-linked.
     """
     builds = [root.tar.parent, *([root.system.disk.parent] if root.system else [])]
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,16 +55,16 @@ def make(kind: Kind, folder: Path, recipe: str, root: RootForms, deadline: Deadl
 
 
 def _seal(disk: Path, build: Path, deadline: Deadline) -> None:
-    """Seal the build anew: its files were checked on this host, and have other inodes and whole seconds on the disk.
+    """Write a new seal for the build on the disk, where its files have other inodes and times in whole seconds.
 
-    Without a seal that fits, the lab would hash them all, which takes it two minutes.
+    Without a valid seal the lab would hash all files, which takes two minutes.
     """
     inside = f"/images/{build.name}"
     seal = {}
     for name in json.loads((build / inventory.SEAL).read_text()):
-        said = run(["debugfs", "-R", f"stat {inside}/{name}", disk], deadline).stdout
-        inode = re.search(r"Inode: (\d+)", said)
-        assert inode is not None, said
+        printed = run(["debugfs", "-R", f"stat {inside}/{name}", disk], deadline).stdout
+        inode = re.search(r"Inode: (\d+)", printed)
+        assert inode is not None, printed
         status = (build / name).stat()
         seal[name] = [status.st_size, int(status.st_mtime) * 10**9, int(inode[1])]
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
@@ -82,7 +82,7 @@ def _source(target: Path) -> None:
 
 
 def _packages(folder: Path, deadline: Deadline) -> Path:
-    """The locked packages for the lab's Python, fetched once for each lock."""
+    """The locked packages for the lab's Python; downloaded once per lock file."""
     wanted = without(LOCK.read_text(), NOT_FROM_LOCK) + KRUN_LOCK.read_text()
     target = folder / f"packages-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}"
     if not target.is_dir():
@@ -100,11 +100,11 @@ def _packages(folder: Path, deadline: Deadline) -> Path:
 
 
 def without(lock: str, names: tuple[str, ...]) -> str:
-    """A lock file's text less some packages, each with its hashes."""
+    """The text of a lock file without some packages and their hashes."""
     entries = re.split(r"(?m)^(?=[A-Za-z0-9])", lock)
     return "".join(entry for entry in entries if entry.partition("==")[0].strip() not in names)
 
 
 def _distribution() -> Path:
-    """The metadata of this project, in which its entry points are."""
+    """The metadata folder of this project, which contains its entry points."""
     return next(Path(sysconfig.get_path("purelib")).glob("tare_bench-*.dist-info"))

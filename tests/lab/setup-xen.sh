@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the lab a host under Xen: what an init system and udev would do on a real one.
+# Sets up the lab as a host under Xen, like the init system and udev of a real host.
 set -eu
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t securityfs securityfs /sys/kernel/security 2>/dev/null || true
@@ -9,7 +9,7 @@ done
 tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
 mount --bind /payload/images /var/lib/tare/images
 /etc/init.d/xen start
-# QEMU emulates no vme, and Xen hides sep from processors of AMD: libvirt 9 would know no model for this one and not start.
+# QEMU does not emulate vme, and Xen hides sep on AMD processors: libvirt 9 has no CPU model for that and does not start.
 sed -i /vme/d /usr/share/libvirt/cpu_map/x86_486.xml
 printf 'auth_unix_rw = "none"\nunix_sock_rw_perms = "0700"\n' >/etc/libvirt/libvirtd.conf
 libvirtd --daemon

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the lab a host: what an init system and udev would do on a real one. usage: setup.sh [PARAMETER=VALUE of kvm_amd]…
+# Sets up the lab as a host, like the init system and udev of a real host. usage: setup.sh [PARAMETER=VALUE of kvm_amd]…
 set -eu
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t securityfs securityfs /sys/kernel/security 2>/dev/null || true

@@ -1,4 +1,4 @@
-"""What is done in the lab, and the checks of what came of it."""
+"""The steps that run in the lab, and the checks of their results."""
 
 import csv
 import time
@@ -20,7 +20,7 @@ ENVIRONMENT = {
     "PYTHONPATH": "/payload/source:/payload/packages",
     "PYTHONDONTWRITEBYTECODE": "1",
     "HOME": "/root",
-    # NumPy's sorting by AVX2 ends in a general protection fault on the processor that QEMU 7.2 emulates.
+    # NumPy's AVX2 sort causes a general protection fault on the processor that QEMU 7.2 emulates.
     "NPY_DISABLE_CPU_FEATURES": "X86_V3",
 }
 TARE = ("python3", "-m", "harness")
@@ -29,27 +29,28 @@ SETUP_SECONDS = 300.0
 STEP_SECONDS = 1200.0
 DEEP_SECONDS = 5400.0
 BOOTED = ("qemu/microvm-kvm", "krun", "libvirt/kvm-system", "libvirt/kvm-system-uefi-irqchip")
-"""Guests that only boot in the lab. OVMF writes CR8 after each interrupt. KVM leaves that to the guest where it has the
-local APIC itself, and QEMU 7.2's emulation of the write, while a virtual interrupt is pending, ends the lab's QEMU:
-`tcg_handle_interrupt: assertion failed: (qemu_mutex_iothread_locked())`, by its target/i386/tcg/sysemu/misc_helper.c,
-helper_write_crN. So the guest that UEFI boots has its local APIC from QEMU."""
+"""Guests that only boot in the lab.
+
+The UEFI guest has its local APIC in QEMU, not in the kernel: OVMF writes CR8 after each interrupt. With the APIC in KVM
+the write is emulated by QEMU 7.2, which aborts if a virtual interrupt is pending: `tcg_handle_interrupt: assertion
+failed: (qemu_mutex_iothread_locked())` in helper_write_crN (target/i386/tcg/sysemu/misc_helper.c)."""
 PARTS = ("native", "docker/bridge", "libvirt/kvm")
 PAGING = ("memory.page-fault", "memory.random")
 LADDER = ("disk.rand-read-qd1",)
 HUGE_PAGES = 360
-"""Of 2 MiB: enough for one guest of the lab's shape."""
+"""The number of 2 MiB pages for one guest of the lab's shape."""
 LEAST_KNOBS = 6
 
 
 class Tare(Protocol):
-    """`tare` in the lab: the words of its command line → its status and what it said."""
+    """Runs `tare` in the lab with command-line arguments; returns its status and its output."""
 
     def __call__(self, *words: str, seconds: float = ...) -> tuple[int, str]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that the lab shows, and whether it did."""
+    """One check in the lab and its result."""
 
     name: str
     passed: bool
@@ -57,17 +58,17 @@ class Check:
 
 
 def environment(kind: Kind) -> dict[str, str]:
-    """What commands in a lab find in their environment."""
+    """The environment variables of commands in a lab."""
     return {**ENVIRONMENT, **kind.environment}
 
 
 def prepare(guest: Lab) -> None:
-    """Make the lab a host: modules, control groups, devices."""
-    _said(guest.shell("sh /payload/setup.sh", seconds=SETUP_SECONDS))
+    """Set up the lab as a host: modules, control groups, devices."""
+    _show(guest.shell("sh /payload/setup.sh", seconds=SETUP_SECONDS))
 
 
 def take(kind: Kind, guest: Lab, out: Path, deep: Sequence[str]) -> int:
-    """Every step in turn, or the long ones named in `deep`; prints each check and returns the exit code."""
+    """Run the standard step, or the long steps in `deep`; print each check and return the exit code."""
     before = _picture(kind, guest)
     tare = partial(_tare, guest, environment(kind))
     out.mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,7 @@ def take(kind: Kind, guest: Lab, out: Path, deep: Sequence[str]) -> int:
     for name in deep or ("smoke",):
         step = DEEP[name](guest, tare) if deep else _run(tare, "smoke", kind.variants, kind.workloads, blocks=1)
         checks += step
-        guest.fetch(RESULTS, out)  # at once: what comes later may hang
+        guest.fetch(RESULTS, out)  # after each step, because a later one may hang
     after = _picture(kind, guest)
     checks += [Check("nothing is left behind", after == before, ", ".join(sorted(set(after) ^ set(before))))]
     if not deep:
@@ -99,18 +100,18 @@ def _tare(guest: Lab, env: dict[str, str], *words: str, seconds: float = STEP_SE
     begun = time.monotonic()
     lines: list[str] = []
 
-    def say(text: str) -> None:
+    def notify(text: str) -> None:
         lines.append(text)
-        _said(text)
+        _show(text)
 
-    status = guest.follow(*TARE, *words, seconds=seconds, env=env, say=say)
+    status = guest.follow(*TARE, *words, seconds=seconds, env=env, notify=notify)
     print(f"lab: tare {' '.join(words)}: status {status} after {time.monotonic() - begun:.0f} s", flush=True)
     return status, "".join(lines)
 
 
 def _doctor(tare: Tare) -> Iterator[Check]:
-    status, said = tare("doctor")
-    yield Check("doctor says what the lab is", "itself virtualized (tcg)" in said, f"status {status}")
+    status, output = tare("doctor")
+    yield Check("doctor detects the emulated host", "itself virtualized (tcg)" in output, f"status {status}")
 
 
 def _run(
@@ -138,7 +139,7 @@ def _parts(_: Lab, tare: Tare) -> Iterator[Check]:
 
 
 def _paging(guest: Lab, tare: Tare) -> Iterator[Check]:
-    """The guest with and without nested paging, each beside native: the module is loaded anew in between."""
+    """A guest with and without nested paging, each with native; reloads the kvm_amd module in between."""
     yield from _run(tare, "smoke", ("native", "libvirt/kvm"), PAGING, blocks=2, seconds=DEEP_SECONDS)
     guest.shell("modprobe -r kvm_amd && modprobe kvm_amd npt=0 && chgrp kvm /dev/kvm && chmod 660 /dev/kvm", seconds=60)
     yield from _run(tare, "smoke", ("native", "libvirt/kvm-shadow"), PAGING, blocks=2, seconds=DEEP_SECONDS)
@@ -157,19 +158,20 @@ DEEP: Mapping[str, Callable[[Lab, Tare], Iterator[Check]]] = {
     "parts": _parts,
     "paging": _paging,
 }
-"""The long steps of the lab with KVM, the surest first."""
+"""The long steps of the KVM lab, the most reliable first."""
 
 
 def _rows(out: Path, variants: Sequence[str], accelerators: Mapping[str, str]) -> Iterator[Check]:
-    """The runs' CSVs: each variant has rows, guests those of the lab's hypervisor, and the host is emulated in all."""
+    """Check the CSVs of the runs: each variant has rows with the expected accelerator, and the host is emulated."""
     rows = _csv(out)
     for variant in variants:
         own = [row for row in rows if row["variant"] == variant and row["value"]]
         kinds, expected = {row["accelerator"] for row in own}, {accelerators.get(variant, "none")}
         workloads = sorted({row["workload"] for row in own})
-        yield Check(f"{variant} has rows by {'/'.join(expected)}", kinds == expected, f"{len(own)} of {workloads}")
+        name = f"{variant} has rows with the accelerator {'/'.join(expected)}"
+        yield Check(name, kinds == expected, f"{len(own)} of {workloads}")
     hosts = {row["host_virtualized"] for row in rows}
-    yield Check("every row says that the host is emulated", hosts == {"tcg"}, ", ".join(hosts))
+    yield Check("every row has an emulated host", hosts == {"tcg"}, ", ".join(hosts))
 
 
 def _csv(out: Path) -> Sequence[Mapping[str, str]]:
@@ -177,35 +179,38 @@ def _csv(out: Path) -> Sequence[Mapping[str, str]]:
 
 
 def _parts_rows(out: Path) -> Iterator[Check]:
-    """Every workload of the suite has a figure on each variant (nothing native writes grows an image), and a report."""
+    """Check that every workload of the suite has a value on each variant, and that the report renders.
+
+    native has no value for image.growth, because it has no image that grows.
+    """
     expected = set(load_suite("parts", data("workloads")).workloads)
     rows = [row for row in _csv(out) if row["suite"] == "parts" and row["value"]]
     for variant in PARTS:
         missing = expected - {row["workload"] for row in rows if row["variant"] == variant}
         missing -= {"image.growth"} if variant == "native" else set()
-        yield Check(f"{variant} has a figure of every part", not missing, ", ".join(sorted(missing)))
-        # The lab's kernel has the tracer of functions, which not every host's has.
+        yield Check(f"{variant} has a value for every workload", not missing, ", ".join(sorted(missing)))
+        # The lab's kernel has the function tracer; the kernels of other hosts may not.
         reached = [row["value"] for row in rows if (row["variant"], row["metric"]) == (variant, "host-functions")]
-        yield Check(f"the functions that {variant} reaches are counted", bool(reached), ", ".join(reached))
+        yield Check(f"the kernel functions of {variant} are counted", bool(reached), ", ".join(reached))
     for folder in sorted(out.glob("*/")):
         if load(folder).manifest.get("suite") == "parts":
             report.render(folder)
-            yield Check("the parts have a report", (folder / "report.html").exists(), str(folder))
+            yield Check("the suite parts has a report", (folder / "report.html").exists(), str(folder))
 
 
 def _shadow_rows(out: Path) -> Iterator[Check]:
-    """Both ways of paging side by side, each against the native of its own run."""
+    """Check that both kinds of paging have overheads, each against native of its own run; print them."""
     found = set()
     for folder in sorted(out.glob("*/")):
         for row in load(folder).overheads:
             if row.workload in PAGING and row.variant in ("libvirt/kvm", "libvirt/kvm-shadow") and row.overhead:
                 found.add(row.variant)
                 print(f"  | {row.workload} {row.metric} on {row.variant}: {difference(row.overhead, row)}, n={row.n}")
-    yield Check("shadow page tables stand beside nested paging", len(found) == 2, ", ".join(sorted(found)))
+    yield Check("shadow and nested paging have overheads", len(found) == 2, ", ".join(sorted(found)))
 
 
 def _waterfall(out: Path) -> Iterator[Check]:
-    """The ladder's report, drawn outside of the lab."""
+    """Check that the report of the ladder has a waterfall; renders it outside of the lab."""
     for folder in sorted(out.glob("*/")):
         for workload, metric, steps in ladder_of(load(folder)):
             report.render(folder)
@@ -216,7 +221,7 @@ def _waterfall(out: Path) -> Iterator[Check]:
 
 
 def _picture(kind: Kind, guest: Lab) -> Sequence[str]:
-    """What a run could leave: processes, links, name spaces, mounts, control groups."""
+    """The possible leftovers of a run: processes, links, namespaces, mounts, control groups."""
     script = (
         "ps --ppid 2 -p 2 --deselect -o comm= | sort; ls /sys/class/net; cut -d' ' -f5 /proc/self/mountinfo; "
         "find /sys/fs/cgroup -type d; find /run/netns /var/lib/tare/scratch /run/tare/i -mindepth 1 2>/dev/null; "
@@ -225,6 +230,6 @@ def _picture(kind: Kind, guest: Lab) -> Sequence[str]:
     return guest.shell(script, seconds=60).splitlines()
 
 
-def _said(text: str) -> None:
+def _show(text: str) -> None:
     for line in text.splitlines():
         print(f"  | {line}", flush=True)

@@ -1,4 +1,4 @@
-"""Prints how tare compares with doing the same by hand, in one run, on this host. Nothing is asserted.
+"""Print how tare compares with manual commands, in one run on this host. Asserts nothing.
 
 Run by `make perf`, as root: python -m tests.perf [--pairs N] [--guest-pairs N] [--app-pairs N] [--only PART]…
 """
@@ -14,18 +14,18 @@ from harness.process import have
 from tests.perf import applications, containers, guests, rigour, scale, share, starts
 from tests.perf.bench import Bench, open_bench
 
-ROOT_NEEDED = "needs root for a bridge of its own: sudo make perf"
+ROOT_NEEDED = "needs root for a private bridge: sudo make perf"
 PARTS = ("start", "scale", "container", "guest", "app", "share", "rigour")
 SHARE_BLOCKS = 3
 
 
 def main() -> int:
-    """Run the chosen comparisons."""
+    """Run the selected comparisons."""
     parser = argparse.ArgumentParser(prog="python -m tests.perf", description=__doc__)
     parser.add_argument("--pairs", type=int, default=20, help="rounds of the container and start comparisons")
     parser.add_argument("--guest-pairs", type=int, default=6, help="rounds of the guest comparison")
     parser.add_argument("--app-pairs", type=int, default=5, help="rounds of the application comparison")
-    parser.add_argument("--only", choices=PARTS, action="append", help="leave the others out")
+    parser.add_argument("--only", choices=PARTS, action="append", help="only this part; repeatable")
     arguments = parser.parse_args()
     chosen = arguments.only or PARTS
     print(f"{platform.node()}: {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.2f}, kernel {platform.release()}")
@@ -70,7 +70,7 @@ def _unable() -> str:
 
 
 if __name__ == "__main__":
-    # As Ctrl-C does, so that the bench's daemons and namespaces are ended.
+    # As for Ctrl-C, so that the bench's daemons and namespaces are removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(main())

@@ -1,4 +1,4 @@
-"""A server and its client by tare, against the same commands by hand: `docker run`, or plain processes in the root."""
+"""A server and its client run by tare, compared with manual commands: `docker run`, or processes in the root."""
 
 import dataclasses
 import shlex
@@ -28,11 +28,11 @@ WORKLOADS = ("app.redis", "app.pgbench")
 CASE_SECONDS = 300.0
 SETTLE_SECONDS = 60.0
 CLIENT_SECONDS = 5
-"""What `seconds` is here: more than in a run, since a client's noise would hide what the harness does."""
+"""The `seconds` parameter; longer than in a run, so that the noise of the client does not hide the harness's share."""
 
 
 class Trial(BaseEnvironment):
-    """One workload on one variant of the bench; also the environment that the measure finds."""
+    """One workload on one variant of the bench; also the environment of the measure."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Trial(BaseEnvironment):
 
     @contextmanager
     def place(self, role: Role, entry: Entry = "agent") -> Iterator[Place]:
-        """A fresh place; the peer's is in its own namespace."""
+        """Yield a fresh place; the peer's place is in its own namespace."""
         assert self.job.server is not None
         with self.bench.place() as place:
             if role is Role.PEER:
@@ -71,7 +71,7 @@ class Trial(BaseEnvironment):
 
 
 def compare(bench: Bench, pairs: int) -> Iterator[str]:
-    """A table for each workload and variant, as it is there."""
+    """The tables by workload and variant, each as soon as it is complete."""
     docker, native = Docker(), Native()
     if bench.daemons.docker_url:
         docker.connect(bench.daemons.docker_url)
@@ -104,7 +104,7 @@ def _trial(bench: Bench, workload: Workload, variant: str, docker: Docker, nativ
 
 def _compared(trial: Trial, variant: str, pairs: int) -> str:
     rounds = alternate(lambda: _by_tare(trial, variant), lambda: _by_hand(trial, variant), pairs)
-    lines = [f"{trial.job.name} on {variant}: by tare, by hand, ratio (median of {pairs} pairs, 95 % interval)"]
+    lines = [f"{trial.job.name} on {variant}: tare, manual, ratio (median of {pairs} pairs, 95 % interval)"]
     for metric in rounds[0][0]:
         ours, theirs = ([figures[side][metric] for figures in rounds] for side in (0, 1))
         ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
@@ -122,7 +122,7 @@ def _by_tare(trial: Trial, variant: str) -> Times:
 
 
 def _by_hand(trial: Trial, variant: str) -> Times:
-    """The server as the instance's one command, in the foreground; the client in the peer's namespace."""
+    """Run the server as the only command of the instance, and the client in the peer's namespace."""
     workload, deadline = trial.job, Deadline.after(CASE_SECONDS)
     assert workload.server is not None
     with ExitStack() as stack:
@@ -141,8 +141,8 @@ def _by_hand(trial: Trial, variant: str) -> Times:
         _await(address, workload.server.port, deadline)
         if workload.prepare:
             run(_client(trial, render(workload.prepare, workload.parameters, there)), deadline)
-        said = run(_client(trial, render(workload.argv, workload.parameters, there)), deadline).stdout
-        fields = reader(workload.reader)(said, workload.parameters)
+        output = run(_client(trial, render(workload.argv, workload.parameters, there)), deadline).stdout
+        fields = reader(workload.reader)(output, workload.parameters)
         return {metric.name: fields[metric.source] for metric in workload.metrics}
 
 
@@ -183,12 +183,12 @@ def _in_root(trial: Trial, shape: Shape, scratch: Path | None, words: tuple[str,
 
 
 def _await(address: str, port: int, deadline: Deadline) -> None:
-    """Until the server answers, as seen from the peer. Raises TareError when it does not."""
+    """Wait until the server accepts connections from the peer. Raises TareError if it does not."""
     probe = f"exec 3<>/dev/tcp/{address}/{port}"
     until = time.monotonic() + SETTLE_SECONDS
     while time.monotonic() < until:
-        asked = run(["ip", "netns", "exec", f"{NAME}-peer", "bash", "-c", probe], deadline, check=False)
-        if asked.status == 0:
+        connected = run(["ip", "netns", "exec", f"{NAME}-peer", "bash", "-c", probe], deadline, check=False)
+        if connected.status == 0:
             return
         time.sleep(0.1)
-    raise TareError(f"nothing listens on {address}:{port} by hand")
+    raise TareError(f"the manually started server does not listen on {address}:{port}")

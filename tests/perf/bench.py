@@ -1,4 +1,4 @@
-"""What both comparisons stand on: the root, daemons, bridge, and a place for each launch."""
+"""The test bench of the comparisons: root, daemons, bridge, and a place for each launch."""
 
 import itertools
 import os
@@ -27,7 +27,7 @@ PORT = 5303
 
 @dataclass(slots=True, kw_only=True)
 class Bench:
-    """An open bench; `accelerator` is what guests run on here."""
+    """An open bench; `accelerator` is that of its guests."""
 
     root: RootForms
     daemons: Daemons
@@ -41,7 +41,7 @@ class Bench:
 
     @contextmanager
     def place(self) -> Iterator[Place]:
-        """A fresh place for a beacon, gone afterwards."""
+        """Yield a fresh place for a beacon; it is removed at the end."""
         name = f"{NAME}-{next(self._numbers)}"
         directory = self.folder / name
         directory.mkdir(mode=0o711)
@@ -62,9 +62,9 @@ class Bench:
 
 @contextmanager
 def open_bench() -> Iterator[Bench]:
-    """A bench of its own, under the host's lock; nothing remains of it but the root. Raises TareError."""
+    """Set up a bench under the host lock; at the end removes everything except the root. Raises TareError."""
     deadline = Deadline.after(SETUP_SECONDS)
-    # The overlay of a guest belongs on a disk, as in a run; sockets want a short path. This is both.
+    # A guest's overlay is on disk, as in a run; sockets need a short path.
     folder, sockets = paths.state() / NAME, Path("/run") / NAME
     with ExitStack() as stack:
         stack.enter_context(host_lock(SHARED, "make perf"))

@@ -1,4 +1,4 @@
-"""launch → ready → gone of a container: tare's runtime against `docker run --rm` of the same image and limits."""
+"""Times from launch to ready and gone of a container: tare's runtime and `docker run --rm` with the same limits."""
 
 import signal
 import subprocess
@@ -19,7 +19,7 @@ LAUNCH_SECONDS = 60.0
 
 
 def compare(bench: Bench, flavour: str, pairs: int) -> str:
-    """The table for one variant, or why there is none."""
+    """The table for one variant, or the reason for a skip."""
     if bench.daemons.docker_url is None:
         return f"container: skipped, {bench.daemons.reasons.get('docker')}"
     runtime = Docker()
@@ -45,7 +45,7 @@ def _by_tare(bench: Bench, runtime: Docker, prepared: Prepared) -> Times:
 
 
 def _by_hand(bench: Bench, prepared: Prepared, host: bool) -> Times:
-    """In the foreground; the signal is what Ctrl-C would send, and the command ends once the container is removed."""
+    """Run the container in the foreground and end it with SIGTERM; the command ends after the container is removed."""
     deadline = Deadline.after(LAUNCH_SECONDS)
     with bench.place() as place:
         channel = Channel(place.directory)
@@ -59,7 +59,7 @@ def _by_hand(bench: Bench, prepared: Prepared, host: bool) -> Times:
                 status = child.wait(deadline.left)
                 gone = time.monotonic()
                 if status != 0:
-                    raise TareError(f"docker run exited {status}", details=_ended(child) or "")
+                    raise TareError(f"docker run exited with status {status}", details=_ended(child) or "")
                 return {"ready": ready - begin, "gone": gone - begin}
             finally:
                 kill_group(child)

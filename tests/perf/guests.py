@@ -1,4 +1,4 @@
-"""launch → ready → gone of a guest: tare's runtimes against QEMU started by hand with the same machine."""
+"""Times from launch to ready and gone of a guest: tare's runtimes and a manually started QEMU with the same machine."""
 
 import subprocess
 import time
@@ -25,7 +25,7 @@ STEP_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A variant that is ready to launch, and QEMU's command line for the same machine in a place, on a tap."""
+    """A variant that is ready to launch, and the QEMU command line of the same machine for a place and a tap."""
 
     runtime: Runtime
     prepared: Prepared
@@ -33,7 +33,7 @@ class Subject:
 
 
 def compare(bench: Bench, pairs: int) -> str:
-    """A table for each runtime, or why there is none."""
+    """A table for each runtime, or the reason for a skip."""
     if bench.daemons.libvirt_uri is None:
         return f"guest: skipped, {bench.daemons.reasons.get('libvirt')}"
     bench.guests.connect(bench.daemons.libvirt_uri)
@@ -69,7 +69,7 @@ def _by_tare(bench: Bench, subject: Subject) -> Times:
 
 
 def _by_hand(bench: Bench, subject: Subject) -> Times:
-    """The overlay is in the time, as it is in tare's; the tap is made before, which favours QEMU."""
+    """The times of a manual launch. They include the overlay, as tare's do, but not the tap, which favours QEMU."""
     deadline = Deadline.after(BOOT_SECONDS)
     with bench.place() as place, _tap(place) as tap:
         channel = Channel(place.directory)
@@ -92,7 +92,7 @@ def _by_hand(bench: Bench, subject: Subject) -> Times:
 
 
 def _microvm(prepared: Prepared, place: Place, tap: str) -> list[str]:
-    """The runtime's own command line, less the monitor, which nobody answers here."""
+    """The runtime's command line without the monitor, to which nothing connects here."""
     emulated = prepared.accelerator is Accelerator.TCG
     khz = counter_khz() if emulated else 0
     argv = specification.command(prepared, place, str(uuid.uuid4()), tap, vhost=False, counter_khz=khz)
@@ -101,7 +101,7 @@ def _microvm(prepared: Prepared, place: Place, tap: str) -> list[str]:
 
 
 def _libvirt_machine(prepared: Prepared, place: Place, tap: str) -> list[str]:
-    """The machine of vm-templates/guest.xml.j2, as one would type it."""
+    """The QEMU command line of the machine in vm-templates/guest.xml.j2."""
     domain = describe(prepared, place, LABELS)
     assert place.network is not None and domain.boot.firmware == "none"
     without = "".join(f",{name}=off" for name in domain.cpu_without)
@@ -128,7 +128,7 @@ def _libvirt_machine(prepared: Prepared, place: Place, tap: str) -> list[str]:
 
 @contextmanager
 def _tap(place: Place) -> Iterator[str]:
-    """A tap on the bridge."""
+    """Yield the name of a tap on the bridge."""
     assert place.network is not None
     name = f"perf-{place.name.rpartition('-')[2]}"
     ip = ["ip", *(("-netns", place.network.netns) if place.network.netns else ())]
@@ -144,4 +144,4 @@ def _ended(child: "subprocess.Popen[bytes]") -> str | None:
     if child.poll() is None:
         return None
     assert child.stderr is not None
-    return f"QEMU exited {child.returncode}: {child.stderr.read().decode('utf-8', 'replace')[-1000:]}"
+    return f"QEMU exited with status {child.returncode}: {child.stderr.read().decode('utf-8', 'replace')[-1000:]}"

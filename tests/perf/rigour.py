@@ -1,7 +1,7 @@
-"""What certainty costs: the harness's way to a ±2 % interval beside the usual practice, with their false alarms.
+"""Time and false alarms until a ±2 % interval: tare's paired blocks compared with the usual sequential runs.
 
-The usual practice runs one arm N times and then the other, and compares by Welch's t. Its runs are the harness's own
-cases, so that both pay the same for an instance; blocks also pay for their idle window.
+The usual practice runs one arm N times and then the other, and compares them with Welch's t. Both use tare's cases, so
+an instance takes the same time in both; blocks also include their idle window.
 """
 
 import json
@@ -30,21 +30,21 @@ WORKLOAD, METRIC, VARIANT = "cpu.sysbench", "rate", "docker/bridge"
 PRECISION = 0.02
 PILOT = 10
 MOST = 25
-"""Runs of each arm that the usual practice may take."""
+"""The maximum number of runs per arm in the usual practice."""
 TWIN_ROUNDS = 80
 COMPARISONS = 400
 LONGEST_SECONDS = 1800
 
 
 def compare() -> str:
-    """Wall time and false alarms of both ways, as text."""
+    """The wall time and false alarms of both methods, as text."""
     ours, usual, alarms = _blocks(), _sequential(), _alarms()
     return "\n".join(
         [
             f"rigour: {WORKLOAD}, {VARIANT} against native, to a 95 % interval of ±{PRECISION:.0%}",
             f"  {'':<34}{'wall time':>10}{'runs':>7}  {'overhead [95 %]':<26}false alarms (A/A, nominal 5 %)",
             f"  {'blocks, Stein, Student on pairs':<34}{ours}  {alarms[0]}",
-            f"  {'N of one, N of the other, Welch':<34}{usual}  {alarms[1]}",
+            f"  {'sequential runs, Welch':<34}{usual}  {alarms[1]}",
         ]
     )
 
@@ -59,12 +59,12 @@ def _blocks() -> str:
     found = next(one for one in overheads(rows) if one.metric == METRIC)
     half = found.interval(0.95)
     if half is None or half.low is None or half.high is None:
-        raise TareError("the run by blocks has no interval")
+        raise TareError("the run with blocks has no interval", hint="tare doctor")
     return _line(sum(seconds), 2 * len(known["plan"]), half.value, half.low, half.high)
 
 
 def _sequential() -> str:
-    """The first N of each arm's runs, N the fewest from PILOT on whose Welch interval is narrow enough."""
+    """The result of the usual practice: the smallest N, from PILOT on, with a Welch interval of ±PRECISION."""
     values, seconds = [], []
     with tempfile.TemporaryDirectory(prefix="tare-perf-") as out:
         for variant in ("native", VARIANT):
@@ -85,7 +85,7 @@ def _sequential() -> str:
 
 
 def _alarms() -> tuple[str, str]:
-    """Both ways on one stream of native instances that are all alike, in windows of as many rounds as a pilot."""
+    """The false alarms of both methods on one series of identical native instances, in windows of PILOT rounds."""
     found = engine.measure(live.SUITE, "native", TWIN_ROUNDS, 11)
     if found is None:
         raise TareError("native cannot run here", hint="tare doctor")
@@ -116,7 +116,7 @@ def _run(out: str, variant: str, *words: str, baseline: str = "native") -> Path:
 
 
 def _seconds(events: list[Event], what: str) -> list[float]:
-    """How long each block or case took, in their order."""
+    """The duration in seconds of each block or case, in order."""
     opened, closed = ([e for e in events if e.event == f"{what}-{end}"] for end in ("opened", "closed"))
     return [
         (datetime.fromisoformat(after.time) - datetime.fromisoformat(before.time)).total_seconds()

@@ -1,4 +1,4 @@
-"""How much of a run's wall-clock time is spent measuring: the rest is launching, preparing, settling and ending."""
+"""The share of a run's wall-clock time that is spent in measured iterations."""
 
 import subprocess
 import sys
@@ -14,12 +14,12 @@ LONGEST_SECONDS = 900
 
 
 def compare(blocks: int) -> str:
-    """Run one headline workload as the default suite does and say what share of the time its iterations took."""
+    """Run one workload of the default suite; the share of its iterations in the wall-clock time, as text."""
     with tempfile.TemporaryDirectory(prefix="tare-perf-") as out:
         argv = [sys.executable, "-m", "harness", *SUITE, "--blocks", str(blocks), "--out", out]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False)
         if done.returncode != 0:
-            raise TareError("the run whose time is divided failed", details=done.stderr[-1000:])
+            raise TareError("the run of the comparison failed", details=done.stderr[-1000:])
         events = read(next(Path(out).iterdir()))
     measured, whole = measured_seconds(events), loop_seconds(events)
     return (
@@ -29,7 +29,7 @@ def compare(blocks: int) -> str:
 
 
 def measured_seconds(events: list[Event]) -> float:
-    """Seconds of all iterations, warm-ups included; the metrics of one iteration share its time."""
+    """The seconds of all iterations including warm-ups; the metrics of one iteration share its time."""
     iterations = {
         (event.data["case"], event.data["iteration"]): event.data["elapsed"] or 0.0
         for event in events
@@ -39,6 +39,6 @@ def measured_seconds(events: list[Event]) -> float:
 
 
 def loop_seconds(events: list[Event]) -> float:
-    """Seconds from the first block's opening to the last one's end."""
+    """The seconds from the start of the first block to the end of the last."""
     times = [datetime.fromisoformat(event.time) for event in events if event.event.startswith("block-")]
     return (times[-1] - times[0]).total_seconds()

@@ -1,4 +1,4 @@
-"""How long a user waits for `tare --help`, beside the interpreter's own start."""
+"""The wall time of `tare --help`, compared with the start of the Python interpreter."""
 
 import sys
 import time
@@ -13,7 +13,7 @@ STEP_SECONDS = 30.0
 
 
 def compare(pairs: int) -> str:
-    """The table."""
+    """The table of wall times."""
     tare = Path(sys.executable).parent / "tare"
     rounds = alternate(lambda: _time([tare, "--help"]), lambda: _time([sys.executable, "-c", "pass"]), pairs)
     return table("command line: wall time", ("tare --help", "python -c pass"), rounds)

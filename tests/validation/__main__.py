@@ -1,7 +1,7 @@
-"""Does tare keep what it promises? Simulated data, live A/A and a slowdown of known size, held against bounds.
+"""Validate the statistics of tare: simulated data, live A/A comparisons and injected slowdowns, with bounds.
 
 Run by `make validate`, as root: python -m tests.validation [--quick] [--only simulated|aa|injected] [--seed N]
-Exits with 1 when a figure is missed. The whole result is written to results/validation/<date>-<host>.md.
+Exits with 1 if a figure misses its bound. Writes the result to results/validation/<date>-<host>.md.
 """
 
 import argparse
@@ -26,7 +26,7 @@ Run = Callable[[], Iterator[checks.Result]]
 
 
 def main() -> int:
-    """Run the chosen parts."""
+    """Run the selected parts; return 1 if a figure misses its bound."""
     arguments = _parser().parse_args()
     facts = gather()
     out = _out(arguments, facts)
@@ -45,7 +45,7 @@ def main() -> int:
         done.append(Part(name=name, results=tuple(results), seconds=time.monotonic() - begun))
         print(f"  {name} took {done[-1].seconds:.0f} s", flush=True)
         if out:
-            # After each part: hours of measuring must not be lost to an interrupt.
+            # Written after each part, so that an interrupt does not lose hours of results.
             write(out, heading, facts.versions, done)
     print(_end(done, out))
     return 1 if any(checks.bad(result) for part in done for result in part.results) else 0
@@ -54,32 +54,36 @@ def main() -> int:
 def _end(done: Sequence[Part], out: Path | None) -> str:
     results = [result for part in done for result in part.results]
     missed, skipped = sum(map(checks.bad, results)), sum(result.status == "skipped" for result in results)
-    words = [f"{missed} missed" if missed else "no bound was missed", *([f"{skipped} skipped"] if skipped else [])]
+    words = [f"{missed} bounds missed" if missed else "no bound missed", *([f"{skipped} skipped"] if skipped else [])]
     return "; ".join([*words, *([f"written to {out}"] if out else [])])
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.validation", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a small version in a few minutes, nothing written")
-    parser.add_argument("--only", choices=("simulated", "aa", "injected"), action="append", help="leave others out")
-    parser.add_argument("--seed", type=int, default=SEED, help=f"seed of everything (default: {SEED})")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="where to write (default: results/validation/)")
-    parser.add_argument("--comparisons", type=int, metavar="N", help="A/A comparisons of each runtime")
-    text = "A/A rounds of a runtime; 0 leaves it out of everything live"
+    parser.add_argument("--quick", action="store_true", help="a small version in a few minutes; writes no file")
+    parser.add_argument(
+        "--only", choices=("simulated", "aa", "injected"), action="append", help="only this part; repeatable"
+    )
+    parser.add_argument("--seed", type=int, default=SEED, help=f"the random seed (default: {SEED})")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the file to write (default: in results/validation/)")
+    parser.add_argument("--comparisons", type=int, metavar="N", help="number of A/A comparisons per runtime")
+    text = "number of A/A rounds of a runtime; 0 excludes it from all live parts"
     parser.add_argument("--rounds", type=_rounds, action="append", default=[], metavar="RUNTIME=N", help=text)
-    parser.add_argument("--windows", type=int, metavar="N", help="windows of 12 rounds with the slowdown injected")
+    parser.add_argument("--windows", type=int, metavar="N", help="number of 12-round windows with an injected slowdown")
     return parser
 
 
 def _rounds(text: str) -> tuple[str, int]:
     runtime, _, number = text.partition("=")
     if runtime not in live.VARIANTS or not number.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(live.VARIANTS)} with a number: native=100")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not RUNTIME=N with one of {', '.join(live.VARIANTS)}, e.g. native=100"
+        )
     return runtime, int(number)
 
 
 def _parts(arguments: argparse.Namespace) -> Mapping[str, Run]:
-    """What each chosen part runs."""
+    """The function of each selected part."""
     quick, seed = arguments.quick, arguments.seed
     effort = checks.QUICK if quick else checks.FULL
     aa, dose = (live.QUICK, injected.QUICK) if quick else (live.Extent(), injected.Extent())
@@ -91,7 +95,7 @@ def _parts(arguments: argparse.Namespace) -> Mapping[str, Run]:
     )
     runtimes = tuple(name for name in dose.runtimes if wanted.get(name, 1))
     dose = dataclasses.replace(dose, windows=arguments.windows or dose.windows, runtimes=runtimes)
-    # What needs a quiet host most comes first: that is a matter of the next minutes, not of the next hour.
+    # The part that is most sensitive to noise runs first, because the host's load may change later.
     runs: dict[str, Run] = {
         "injected": lambda: injected.checks(dose, seed),
         "aa": lambda: live.checks(aa, seed),
@@ -101,14 +105,14 @@ def _parts(arguments: argparse.Namespace) -> Mapping[str, Run]:
 
 
 def _out(arguments: argparse.Namespace, facts: HostFacts) -> Path | None:
-    """The file to write: the one named, or for a whole run the day's."""
+    """The file to write: --out, or for a full run a file with today's date; None if none is written."""
     if arguments.out or arguments.quick or arguments.only:
         return arguments.out  # type: ignore[no-any-return]
     return paths.data("results") / "validation" / f"{datetime.now(UTC):%Y-%m-%d}-{facts.name.lower()}.md"
 
 
 if __name__ == "__main__":
-    # As Ctrl-C does, so that a run that is going on is asked to end and removes what it made.
+    # As for Ctrl-C, so that a running child is terminated and cleans up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(main())

@@ -1,4 +1,4 @@
-"""One figure with its bound, and the rule by which a simulated share is held against a bound."""
+"""A figure with its bound, and the comparison of a simulated share with a bound."""
 
 import hashlib
 import math
@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 ERRORS = 2.0
-"""Standard errors of the simulation by which a bound is widened, where it is; the printed bound says so."""
+"""The number of standard errors of the simulation by which some bounds are widened; printed with the bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How much is simulated. `repetitions` give a share near .95 its standard error: 8,000 → .0024, 1,000 → .0069.
+    """The size of the simulation.
 
-    `widen` is the standard errors that every bound is widened by: none in the full run, ERRORS in the quick one.
+    With 8,000 `repetitions` the standard error of a share near .95 is .0024, with 1,000 it is .0069. `widen` is the
+    number of standard errors by which every bound is widened: 0 in the full run, ERRORS in the quick run.
     """
 
     repetitions: int
@@ -27,10 +28,10 @@ QUICK = Effort(repetitions=1_000, widen=ERRORS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A figure and whether it keeps its bound; `passed` is None where it is only for show.
+    """A figure and whether it meets its bound; `passed` is None for a figure without bound.
 
-    `error` is the figure's standard error (None: not known), `n` what it rests on (repetitions, comparisons, blocks),
-    `unit` of figure and error: a share, or points of overhead.
+    `error` is the figure's standard error (None if unknown). `n` is the number of repetitions, comparisons or blocks.
+    `unit` is the unit of figure and error: a share, or percentage points of overhead.
     """
 
     name: str
@@ -45,12 +46,12 @@ class Check:
 
     @property
     def status(self) -> str:
-        """In one word."""
-        return {True: "ok", False: "MISSED", None: "for show"}[self.passed]
+        """The result in one word."""
+        return {True: "ok", False: "MISSED", None: "info"}[self.passed]
 
     @property
     def shown(self) -> str:
-        """The figure as printed."""
+        """The formatted figure."""
         return f"{self.figure:.4f}" if self.unit == "share" else f"{self.figure:+.3f} points"
 
     def line(self) -> str:
@@ -64,7 +65,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Absent:
-    """What could not be checked, and why: it cannot run here, or (`failed`) it should have run and did not."""
+    """A check without a figure: it cannot run on this host, or (`failed`) its run failed."""
 
     name: str
     reason: str
@@ -72,7 +73,7 @@ class Absent:
 
     @property
     def status(self) -> str:
-        """In one word."""
+        """The result in one word."""
         return "FAILED" if self.failed else "skipped"
 
     def line(self) -> str:
@@ -84,17 +85,17 @@ Result = Check | Absent
 
 
 def bad(result: Result) -> bool:
-    """Whether the validation fails by it."""
+    """Whether this result makes the validation fail."""
     return result.failed if isinstance(result, Absent) else result.passed is False
 
 
 def seed_of(seed: int, name: str) -> int:
-    """The seed of one check: its own, so that it gives the same figure whichever others run."""
+    """The seed of one check; it does not depend on which other checks run."""
     return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:4], "big")
 
 
 def standard_error(share: float, n: int) -> float:
-    """Of a share of `n` independent repetitions; a share of 0 or 1 counts as half a repetition away from it."""
+    """The standard error of a share of `n` independent repetitions; 0 and 1 are moved inward by half a repetition."""
     inside = min(max(share, 0.5 / n), 1 - 0.5 / n)
     return math.sqrt(inside * (1 - inside) / n)
 
@@ -109,13 +110,13 @@ def judged(
     widen: float = 0.0,
     note: str = "",
 ) -> Check:
-    """The share of hits against its bounds, which are widened by `widen` standard errors of the simulation.
+    """Compare the share of hits with its bounds, widened by `widen` standard errors of the simulation.
 
-    Without bounds the figure is for show. Raises ValueError without any repetition.
+    Without bounds the figure is informational. Raises ValueError if `hits` is empty.
     """
     seen = list(hits)
     if not seen:
-        raise ValueError(f"{name}: nothing was repeated")
+        raise ValueError(f"{name}: no repetitions")
     share = sum(seen) / len(seen)
     error = standard_error(share, len(seen))
     slack = widen * error

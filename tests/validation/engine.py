@@ -1,4 +1,4 @@
-"""A run of the real command on this host, and its samples."""
+"""Run the tare command on this host and return its samples."""
 
 import contextlib
 import subprocess
@@ -14,22 +14,22 @@ import pandas as pd
 from harness.deadline import Deadline
 from harness.errors import ExitCode, TareError
 from harness.record.csv_file import frame, read_csv
+from harness.rig.lock import HELD
 
 WORKLOADS = Path(__file__).parent / "workloads"
 METRIC = "rate"
 SEEDS = 10**9
-"""Seeds of a run are below."""
+"""The seeds of runs are below this number."""
 LONGEST_SECONDS = 4 * 3600.0
 LOCK_SECONDS = 1800.0
 RETRY_SECONDS = 10.0
 END_SECONDS = 120.0
-"""What an interrupted run may take to remove what it made."""
-LOCKED = "another run of tare measures on this host"
+"""The time that an interrupted run may take to clean up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What a run gave: its subjects' measured rows, every metric; seconds per case, opening and set-up left out."""
+    """The result of a run: the measured rows of its subjects, for all metrics, and seconds per case without set-up."""
 
     variant: str
     samples: pd.DataFrame
@@ -37,10 +37,10 @@ class Measured:
 
 
 def measure(suite: str, variant: str, rounds: int, seed: int) -> Measured | None:
-    """Run `rounds` blocks of each workload of a suite in one variant; None where it cannot run here.
+    """Run `rounds` blocks of each workload of a suite in one variant; None if the variant cannot run here.
 
-    Waits for another run on this host to end. Raises TareError when the run itself fails; cases that failed are rows
-    without values, as always.
+    Waits while another run holds the host lock. Raises TareError if the run fails; failed cases are rows without
+    values.
     """
     argv = [sys.executable, "-m", "harness", "run", "--suite", suite, "--workloads-dir", str(WORKLOADS)]
     argv += ["--variant", variant, "--baseline", variant, "--blocks", str(rounds), "--seed", str(seed), "--json"]
@@ -61,25 +61,25 @@ def _pace(samples: pd.DataFrame) -> float:
 
 def _run(argv: Sequence[str], lock: Deadline) -> None:
     while True:
-        status, said = _once(argv)
+        status, output = _once(argv)
         if status in (ExitCode.FINE, ExitCode.CASE_FAILED):
             return
-        if LOCKED not in said or lock.left <= RETRY_SECONDS:
-            raise TareError(f"the run exited {status}", details=said[-1000:])
-        print(f"  {LOCKED}: waiting", file=sys.stderr, flush=True)
+        if HELD not in output or lock.left <= RETRY_SECONDS:
+            raise TareError(f"the run exited with status {status}", details=output[-1000:])
+        print(f"  {HELD}: waiting", file=sys.stderr, flush=True)
         time.sleep(RETRY_SECONDS)
 
 
 def _once(argv: Sequence[str]) -> tuple[int, str]:
-    with tempfile.TemporaryFile() as said, _child(argv, said.fileno()) as child:
+    with tempfile.TemporaryFile() as output, _child(argv, output.fileno()) as child:
         status = child.wait(LONGEST_SECONDS)
-        said.seek(0)
-        return status, said.read().decode(errors="replace")
+        output.seek(0)
+        return status, output.read().decode(errors="replace")
 
 
 @contextlib.contextmanager
 def _child(argv: Sequence[str], stderr: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """The run, which is asked to end in order where this program ends first."""
+    """Start a run; it receives SIGTERM if this program ends first."""
     child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr)
     try:
         yield child

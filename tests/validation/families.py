@@ -1,4 +1,4 @@
-"""How often is something said that is not so: among many comparisons, about a claim, between runs?"""
+"""Error rates in families of comparisons, of verdicts about claims, and of comparisons between runs."""
 
 import gc
 import math
@@ -14,40 +14,40 @@ from tests.validation.shapes import DEVIATION, NOISE, Values, differences, norma
 
 ERROR = 0.05
 WORKLOADS, VARIANTS = 5, 4
-"""A family of 20 comparisons; the variants of one workload share the noise of its baseline."""
+"""A family has 20 comparisons; the variants of one workload share the noise of their baseline."""
 AT_ONCE = 100
 BLOCKS = 10
 EFFECT = 0.03
-"""Of the first half of a family, where there are true effects."""
+"""The true effect in the first half of a family with effects."""
 CLAIM = (0.01, 0.05)
 CLAIM_DEVIATION = 0.01
 CLAIM_BLOCKS = (10, 20, 30)
 OUTSIDE, FAR_ERROR = 0.005, 0.01
 EXACT = 3.0
-"""Standard errors of the simulation allowed where a faultless method's error is the bound itself, or next to it."""
+"""The bounds' width in standard errors of the simulation, where the error of an exact method is close to the bound."""
 RUNS = 3
 BETWEEN_RUNS = 0.5
-"""Standard deviation between runs, in those between blocks."""
+"""The standard deviation between runs, relative to that between blocks."""
 RUN_ERROR = 0.06
 
 
 def checks(effort: Effort, seed: int) -> Iterator[Check]:
-    """Family-wise error, wrong verdicts about claims, false alarms between runs."""
+    """The family-wise error, wrong verdicts about claims, and false alarms between runs."""
     yield from family_wise(effort, seed)
     yield from claims(effort, seed)
     yield from between_runs(effort, seed)
 
 
 def family_wise(effort: Effort, seed: int) -> Iterator[Check]:
-    """Holm over 20 true nulls, and over 10 beside 10 true effects: is any true null called an effect?
+    """The family-wise error of Holm's method for 20 true nulls, and for 10 true nulls with 10 true effects.
 
-    Holm's error over nulls alone is nearly 5 % (4.9 % if they were independent), hence that bound is widened.
+    The error for nulls only is close to 5 % (4.9 % for independent ones), so that bound is widened.
     """
     own = seed_of(seed, "family-wise error")
     nulls, mixed, found = [], [], []
     half = WORKLOADS * VARIANTS // 2
     holm([ERROR])
-    # statsmodels collects garbage at every call: what is loaded by now need not be looked through each time.
+    # statsmodels collects garbage at every call; frozen objects are not scanned.
     gc.freeze()
     for number, family in enumerate(_families(effort.repetitions, own)):
         p = [t_test(d) for d in family]
@@ -59,7 +59,7 @@ def family_wise(effort: Effort, seed: int) -> Iterator[Check]:
             found += verdicts[:half]
     note, widen = f"{BLOCKS} blocks, correlated within a workload", effort.widen
     yield judged("family-wise error, 20 true nulls", nulls, own, most=ERROR, widen=EXACT, note=note)
-    name = f"family-wise error, 10 true nulls beside 10 effects of {EFFECT:.0%}"
+    name = f"family-wise error, 10 true nulls with 10 effects of {EFFECT:.0%}"
     yield judged(name, mixed, own, most=ERROR, widen=widen, note=note)
     yield judged(f"effects of {EFFECT:.0%} found in the same families", found, own, note=f"block sd {DEVIATION:.1%}")
 
@@ -78,10 +78,9 @@ def _families(repetitions: int, seed: int) -> Iterator[list[list[float]]]:
 
 
 def claims(effort: Effort, seed: int) -> Iterator[Check]:
-    """Verdicts about “costs 1 to 5 %” where the truth is at either end of the range, or half a point beside it.
+    """Verdicts about the claim “costs 1 to 5 %” if the truth is at an end of the range, or half a point away from it.
 
-    At the very end each word is wrong for the truth a hair away. Its error is then 5 % exactly for a method without
-    fault, so that this bound is widened by the simulation's own error in the full run too.
+    At an end, the error of an exact method is 5 %, so this bound is also widened in the full run.
     """
     low, high = CLAIM
     for blocks in CLAIM_BLOCKS:
@@ -91,12 +90,12 @@ def claims(effort: Effort, seed: int) -> Iterator[Check]:
             ("half a point inside", -OUTSIDE, ("contradicted",), FAR_ERROR, effort.widen),
         ):
             own = seed_of(seed, f"claims {blocks} {place}")
-            said = [*_verdicts(low - move, blocks, effort.repetitions, own)]
-            said += _verdicts(high + move, blocks, effort.repetitions, own + 1)
+            verdicts = [*_verdicts(low - move, blocks, effort.repetitions, own)]
+            verdicts += _verdicts(high + move, blocks, effort.repetitions, own + 1)
             for word in words:
                 name = f"claim “{low:.0%} to {high:.0%}” {word}, truth {place}, {blocks} blocks"
                 note = f"sd {CLAIM_DEVIATION:.0%}"
-                yield judged(name, [one == word for one in said], own, most=most, widen=widen, note=note)
+                yield judged(name, [one == word for one in verdicts], own, most=most, widen=widen, note=note)
 
 
 def _verdicts(truth: float, blocks: int, repetitions: int, seed: int) -> Iterator[str]:
@@ -106,7 +105,7 @@ def _verdicts(truth: float, blocks: int, repetitions: int, seed: int) -> Iterato
 
 
 def between_runs(effort: Effort, seed: int) -> Iterator[Check]:
-    """Two sides of three runs that do not differ, beside what comes of taking all blocks of a side for replicates."""
+    """False alarms between two equal sides of three runs, and those of pooling all blocks of a side as replicates."""
     own = seed_of(seed, "runs")
     generator = np.random.default_rng(own)
     size = (2 * effort.repetitions, 2, RUNS)
@@ -116,7 +115,7 @@ def between_runs(effort: Effort, seed: int) -> Iterator[Check]:
     careful = (_alarm(contrast(*([_run(run) for run in side] for side in sides))) for sides in blocks)
     yield judged(name, careful, own, most=RUN_ERROR, widen=effort.widen)
     pooled = (_alarm(contrast(*([_run(side.ravel())] for side in sides))) for sides in blocks)
-    yield judged(f"{name}, all blocks as replicates", pooled, own, note="the practice it replaces")
+    yield judged(f"{name}, all blocks as replicates", pooled, own, note="the usual practice")
 
 
 def _run(blocks: Values) -> RunMean:

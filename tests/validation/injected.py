@@ -1,4 +1,4 @@
-"""A slowdown of a known dose inside the measured time: is it found, and is it as large as it is said to be?"""
+"""Inject a slowdown of known size into the measured time; check its detection and its estimated size."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -17,19 +17,19 @@ SUITE = "injected"
 ARMS = {"cpu.aa-plain": "plain", "cpu.aa-slowed": "slowed"}
 SLOWED = "cpu.aa-slowed"
 DOSE, DOSE_OFF = 0.03, 0.005
-"""The dose meant, and how far the one given may be from it: a batch's last look at the clock overshoots."""
+"""The intended dose, and the tolerance of the actual dose; the last check of the clock in a batch overshoots."""
 SIZE = 12
 POWER = 0.8
 LEAST_WINDOWS = 5
 NOISE = 0.03
-"""Block sd up to which 3 % can be found by 12 blocks with power .8."""
+"""The largest block sd at which 12 blocks detect 3 % with power .8."""
 BIAS = 0.2
-"""Points of overhead."""
+"""In percentage points of overhead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
-    """How many windows of 12 rounds are measured, on which runtimes."""
+    """The number of 12-round windows, and the runtimes."""
 
     windows: int = 10
     runtimes: tuple[str, ...] = ("native", "docker")
@@ -39,7 +39,7 @@ QUICK = Extent(windows=1, runtimes=("native",))
 
 
 def checks(extent: Extent, seed: int) -> Iterator[Result]:
-    """Dose, power and bias on each runtime."""
+    """The dose, power and bias of each runtime."""
     for runtime in extent.runtimes:
         own = seed_of(seed, f"injected slowdown, {runtime}") % engine.SEEDS
         found = measured(SUITE, runtime, extent.windows * SIZE, own)
@@ -51,14 +51,14 @@ def checks(extent: Extent, seed: int) -> Iterator[Result]:
 
 
 def doses(samples: pd.DataFrame) -> "pd.Series[float]":
-    """Each round's dose as the slowed job itself printed: time spun / the rest of its time; by round."""
+    """The dose by round, from the slowed job's output: idle time / remaining time."""
     rows = samples[(samples["workload"] == SLOWED) & samples["value"].notna()]
     parts = rows.assign(round=rows["block"] // len(ARMS)).pivot_table(index="round", columns="metric", values="value")
     return parts["dragged"] / (parts["elapsed"] - parts["dragged"])
 
 
 def judge(samples: pd.DataFrame, name: str, seed: int, note: str = "") -> Iterator[Result]:
-    """The three figures of one run."""
+    """The dose, power and bias of one run."""
     rows = paired(samples, engine.METRIC, ARMS)
     found = [compare(window, "plain") for window in windows(rows, SIZE)]
     if not found:
@@ -72,7 +72,7 @@ def judge(samples: pd.DataFrame, name: str, seed: int, note: str = "") -> Iterat
 
 
 def _given(samples: pd.DataFrame) -> "pd.Series[float]":
-    """The doses of the rounds that count."""
+    """The doses of the valid rounds."""
     whole = paired(samples.assign(kept=samples["block"]), engine.METRIC, ARMS)
     kept = whole["kept"] // len(ARMS)
     found = doses(samples)
@@ -85,7 +85,7 @@ def _dose(given: "pd.Series[float]", name: str, seed: int) -> Check:
         name=f"{name}: dose given",
         figure=float(given.median()) * 100,
         error=float(given.std(ddof=1)) * 100 / math.sqrt(len(given)),
-        bound=f"median {DOSE * 100:g} ± {DOSE_OFF * 100:g} points, by what the job itself printed",
+        bound=f"median {DOSE * 100:g} ± {DOSE_OFF * 100:g} points, from the job's output",
         passed=far <= DOSE_OFF,
         n=len(given),
         seed=seed,
@@ -95,12 +95,12 @@ def _dose(given: "pd.Series[float]", name: str, seed: int) -> Check:
 
 
 def _power(found: Sequence[Overhead], sd: float, name: str, seed: int, note: str) -> Check:
-    """Required only where the noise permits it, and there without allowance for the number of windows."""
+    """The power; required only if the noise permits it, without tolerance for the number of windows."""
     words = f"sd of d {sd:.1%}"
     if sd > NOISE:
-        words += f", above {NOISE:.0%} nothing is promised"
+        words += f", no bound above {NOISE:.0%}"
     elif len(found) < LEAST_WINDOWS:
-        words += f", fewer than {LEAST_WINDOWS} windows tell no power"
+        words += f", no bound with fewer than {LEAST_WINDOWS} windows"
     return judged(
         f"{name}: power of {SIZE} blocks",
         [rejects(one) and (one.overhead or 0.0) > 0 for one in found],
@@ -111,7 +111,7 @@ def _power(found: Sequence[Overhead], sd: float, name: str, seed: int, note: str
 
 
 def _bias(whole: Overhead, given: "pd.Series[float]", name: str, seed: int) -> Check:
-    """Mean overhead minus the dose given; judged where the noise lets it be seen to a fifth of a point at all."""
+    """The mean overhead minus the actual dose; checked only if its standard error is at most BIAS."""
     d = np.asarray(whole.differences)
     bias = 100 * (math.expm1(float(d.mean())) - math.expm1(float(np.log1p(given).mean())))
     error = 100 * float(d.std(ddof=1)) / math.sqrt(len(d))
@@ -125,5 +125,5 @@ def _bias(whole: Overhead, given: "pd.Series[float]", name: str, seed: int) -> C
         n=len(d),
         seed=seed,
         unit="points",
-        note="" if seen else f"its standard error is above {BIAS:g}: this host is too noisy to tell",
+        note="" if seen else f"its standard error is above {BIAS:g}: this host is too noisy for a check",
     )

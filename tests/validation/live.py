@@ -1,4 +1,4 @@
-"""Live A/A on this host: twins that are the same, measured by the real command and compared by the real analysis."""
+"""Live A/A comparisons on this host: two identical workloads, measured and compared by tare."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +21,9 @@ VARIANTS = {
     "docker": ("docker/bridge",),
     "libvirt": ("libvirt/kvm", "libvirt/tcg"),
 }
-"""Of each runtime, the first that runs here stands for it."""
+"""The variants by runtime; the first one that can run on this host is used."""
 LEAST_WINDOWS = 2
-"""Fewer rounds than so many disjoint windows have would be drawn over and over."""
+"""A runtime needs the rounds of at least so many disjoint windows; fewer would be reused too often."""
 PROGRAMS = {
     "native": ("ip", "mmdebstrap", "bwrap"),
     "docker": ("ip", "mmdebstrap", "dockerd"),
@@ -33,14 +33,14 @@ PROGRAMS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
-    """How much is measured: `rounds` by runtime, from which `comparisons` of `size` rounds each are made.
+    """The size of the A/A part: `rounds` by runtime, and the number of `comparisons` of `size` rounds each.
 
-    Where there are enough rounds the comparisons share none, else their windows overlap (see `drawn`).
+    With enough rounds the comparisons are disjoint; otherwise their windows overlap (see `drawn`).
     """
 
     comparisons: int = 200
     size: int = 5
-    # Half an hour in all: a launch of an emulated guest takes as long as ten of a container.
+    # Half an hour in total; an emulated guest takes ten times as long to launch as a container.
     rounds: Mapping[str, int] = field(default_factory=lambda: {"native": 500, "docker": 400, "libvirt": 24})
 
 
@@ -48,15 +48,15 @@ QUICK = Extent(comparisons=20, rounds={"native": 20, "docker": 15})
 
 
 def unable(runtime: str) -> str:
-    """Why nothing can be measured here, or ""."""
+    """Why a runtime cannot be measured on this host, or ""."""
     if os.geteuid() != 0:
-        return "needs root for bridge and peer: sudo make validate"
+        return "needs root for the bridge and the peer: sudo make validate"
     missing = have(*PROGRAMS[runtime])
     return f"not installed: {', '.join(missing)} (make setup)" if missing else ""
 
 
 def measured(suite: str, runtime: str, rounds: int, seed: int) -> Measured | Absent:
-    """A run of the first of the runtime's variants that runs here, or why there is none."""
+    """Run the runtime's first variant that works on this host; or the reason why none does."""
     name = f"{suite}, {runtime}"
     if reason := unable(runtime):
         return Absent(name=name, reason=reason)
@@ -69,7 +69,7 @@ def measured(suite: str, runtime: str, rounds: int, seed: int) -> Measured | Abs
 
 
 def checks(extent: Extent, seed: int) -> Iterator[Result]:
-    """False alarms of each runtime, and what the sequential practice gives on the same values."""
+    """The false alarms of each runtime, and those of the sequential method on the same values."""
     for runtime, rounds in extent.rounds.items():
         own = seed_of(seed, f"A/A, {runtime}") % engine.SEEDS
         found = measured(SUITE, runtime, rounds, own)
@@ -80,7 +80,7 @@ def checks(extent: Extent, seed: int) -> Iterator[Result]:
 
 
 def judge(found: Measured, extent: Extent, seed: int) -> Iterator[Result]:
-    """The figures of one run."""
+    """The false alarms of one run."""
     rows = paired(found.samples, engine.METRIC, ARMS)
     rounds = rows["block"].nunique()
     lost = found.samples["block"].nunique() // len(ARMS) - rounds
@@ -102,25 +102,25 @@ def judge(found: Measured, extent: Extent, seed: int) -> Iterator[Result]:
         note=f"{how}; {noise}",
     )
     name = f"false alarms, A/A live, {found.variant}, earlier half against later half by Welch"
-    yield judged(name, map(sequential_rejects, chosen), seed, note="the practice it replaces, on the same values")
+    yield judged(name, map(sequential_rejects, chosen), seed, note="the usual practice, on the same values")
 
 
 def too_few(samples: pd.DataFrame, name: str, rounds: int, wanted: int) -> Absent:
-    """Why there is no figure; only cases that failed make the validation fail, not a host that is busy otherwise."""
+    """The result for too few rounds. The validation fails only if cases failed, not if rounds were discarded."""
     failures = samples[samples["value"].isna()]
     reasons = "; ".join(sorted({str(reason) for reason in samples["reason"] if reason})[:3])
-    reason = f"only {rounds} of at least {wanted} rounds count, {len(failures)} cases failed: {reasons}"
+    reason = f"{rounds} valid rounds, at least {wanted} needed; {len(failures)} cases failed: {reasons}"
     return Absent(name=name, reason=reason, failed=not failures.empty)
 
 
 def _chosen(rows: pd.DataFrame, extent: Extent, seed: int) -> tuple[Sequence[pd.DataFrame], str]:
-    """The comparisons, and in words how they were made."""
+    """The comparisons, and a note about how they were chosen."""
     rounds = rows["block"].nunique()
-    # A few rounds lost to discards cost a few comparisons; the number allowed follows.
+    # Discarded rounds reduce the number of comparisons, and with it the allowed number of false alarms.
     if rounds >= 0.9 * extent.comparisons * extent.size:
         return list(windows(rows, extent.size))[: extent.comparisons], f"{extent.size} rounds each, disjoint"
     chosen = list(drawn(rows, extent.size, extent.comparisons, np.random.default_rng(seed)))
     return chosen, (
         f"{extent.size} rounds each, but only {rounds} pairs were measured: windows overlap, "
-        "each with a fresh draw of which twin is which"
+        "and each assigns the arms at random"
     )

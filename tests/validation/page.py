@@ -1,4 +1,4 @@
-"""The result as Markdown: every figure with its error, bound, number and seed."""
+"""Write the validation result as Markdown: every figure with its error, bound, sample size and seed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from harness.durable import atomic_write
 from tests.validation.checks import Absent, Result, bad
 
 TITLES = {
-    "simulated": "Simulated: the truth is known",
-    "aa": "Live A/A: twins that are the same",
-    "injected": "Injected: a slowdown of known size",
+    "simulated": "Simulated data with known truth",
+    "aa": "Live A/A: identical workloads",
+    "injected": "Injected slowdown of known size",
 }
 LIBRARIES = ("numpy", "scipy", "statsmodels")
 HEAD = "| result | figure | value | standard error | bound | n | seed | note |\n|---|---|---|---|---|---|---|---|"
@@ -21,7 +21,7 @@ HEAD = "| result | figure | value | standard error | bound | n | seed | note |\n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part's results, and how long it took."""
+    """The results of one part, and its duration in seconds."""
 
     name: str
     results: tuple[Result, ...]
@@ -29,7 +29,7 @@ class Part:
 
 
 def write(path: Path, heading: Sequence[str], versions: Mapping[str, str], parts: Sequence[Part]) -> None:
-    """Write the page whole; its folder is made where it is not there."""
+    """Write the page atomically; creates its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, "\n".join(lines(heading, versions, parts)).encode())
     paths.give_to_caller(path.parent)
@@ -43,8 +43,8 @@ def lines(heading: Sequence[str], versions: Mapping[str, str], parts: Sequence[P
     yield from (f"{line}  " for line in heading)
     libraries = {name: version(name) for name in LIBRARIES}
     yield ", ".join(f"{name} {text}" for name, text in {**libraries, **versions}.items())
-    yield f"\n{kept} bounds kept, {sum(map(bad, results))} missed, {_count(results, 'for show')} figures for show, "
-    yield f"{_count(results, 'skipped')} skipped. `python -m tests.validation` makes this page.\n"
+    yield f"\n{kept} bounds met, {sum(map(bad, results))} missed, {_count(results, 'info')} figures without bound, "
+    yield f"{_count(results, 'skipped')} skipped. Created by `python -m tests.validation`.\n"
     for part in parts:
         yield f"## {TITLES[part.name]} ({part.seconds:.0f} s)\n"
         yield HEAD

@@ -1,4 +1,4 @@
-"""Twins that ran in one round, as the two arms of a comparison; what is found of it, and how often."""
+"""Compare identical workloads of the same round as two arms, and count the false alarms."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,18 +12,18 @@ from harness.analysis.overhead import Overhead, overheads
 WORKLOAD = "cpu.twins"
 NOMINAL = 0.05
 MANY = 100
-"""From so many comparisons on, the number allowed is one that 5 % exceeds in fewer than …"""
+"""From this number of comparisons on, MANY_ERROR applies instead of FEW_ERROR."""
 MANY_ERROR = 0.025
-"""… of the validations: 16 in 200 (2.4 %)."""
+"""The share of validations in which a true error of 5 % may exceed the allowed number: 16 in 200 (2.4 %)."""
 FEW_ERROR = 0.001
-"""With fewer comparisons, which run at every change, in fewer than this."""
+"""The same for few comparisons, which run at every change."""
 
 
 def paired(samples: pd.DataFrame, metric: str, arms: Mapping[str, str]) -> pd.DataFrame:
-    """The rows of `metric` with the workload as variant (its arm's name) and the round as block.
+    """The rows of `metric`, with the arm of the workload as variant and the round as block.
 
-    Each round holds each workload once, so that the blocks `k·w` to `k·w + w − 1` are round k. Rounds in which an arm
-    is missing, failed or discarded are left out whole, and the others numbered from 0 in the order of time.
+    With w workloads, round k consists of the blocks k·w to k·w + w − 1. Rounds with a missing, failed or discarded arm
+    are removed, and the others are numbered from 0 in time order.
     """
     rows = samples[(samples["metric"] == metric) & samples["workload"].isin(list(arms))].copy()
     rows["variant"] = rows["workload"].map(dict(arms))
@@ -37,15 +37,15 @@ def paired(samples: pd.DataFrame, metric: str, arms: Mapping[str, str]) -> pd.Da
 
 
 def windows(rows: pd.DataFrame, size: int) -> Iterator[pd.DataFrame]:
-    """Disjoint windows of `size` consecutive rounds; a rest is left out."""
+    """Disjoint windows of `size` consecutive rounds, without the remaining rounds."""
     for start in range(0, _count(rows) - size + 1, size):
         yield rows[rows["block"].between(start, start + size - 1)]
 
 
 def drawn(rows: pd.DataFrame, size: int, number: int, generator: np.random.Generator) -> Iterator[pd.DataFrame]:
-    """`number` windows of `size` consecutive rounds that overlap, each with a fresh draw of who is which twin.
+    """`number` overlapping windows of `size` consecutive rounds; each assigns the arms of every round at random.
 
-    In an A/A nothing but the draw tells the arms apart. The windows' starts go round evenly.
+    In an A/A comparison the arms differ only by this assignment. The starts of the windows are spread evenly.
     """
     first, second = sorted(rows["variant"].unique())
     other = {first: second, second: first}
@@ -57,19 +57,19 @@ def drawn(rows: pd.DataFrame, size: int, number: int, generator: np.random.Gener
 
 
 def compare(window: pd.DataFrame, baseline: str) -> Overhead:
-    """The overhead of the other arm by the product's own analysis."""
+    """The overhead of the other arm, calculated by tare's analysis."""
     return next(iter(overheads(window, baseline)))
 
 
 def rejects(found: Overhead) -> bool:
-    """Whether the 95 % interval says that the arms differ."""
+    """Whether the 95 % interval excludes zero."""
     return found.low is not None and found.high is not None and not found.low <= 0 <= found.high
 
 
 def sequential_rejects(window: pd.DataFrame) -> bool:
-    """The practice that blocks replace, on the same values: the earlier half against the later by Welch's test.
+    """Whether Welch's test of the earlier against the later half rejects: the usual practice without blocks.
 
-    The rows are in the order of time, as the journal has them.
+    The rows must be in time order, as in the journal.
     """
     values = [math.log(value) for value in window["value"]]
     half = len(values) // 2
@@ -77,12 +77,12 @@ def sequential_rejects(window: pd.DataFrame) -> bool:
 
 
 def allowed(comparisons: int) -> int:
-    """Most false alarms in so many comparisons, by the binomial distribution: 16 in 200, 5 in 20."""
+    """The allowed number of false alarms, from the binomial distribution: 16 in 200, 5 in 20."""
     return int(stats.binom.isf(MANY_ERROR if comparisons >= MANY else FEW_ERROR, comparisons, NOMINAL))
 
 
 def spread(founds: Sequence[Overhead]) -> float:
-    """Standard deviation of the blocks' differences within windows, pooled; NaN without two blocks in any."""
+    """The pooled standard deviation of the block differences within windows; NaN if no window has two blocks."""
     sums = [float(np.var(found.differences)) * found.n for found in founds if found.n > 1]
     freedom = sum(found.n - 1 for found in founds if found.n > 1)
     return math.sqrt(sum(sums) / freedom) if freedom else math.nan

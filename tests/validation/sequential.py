@@ -1,4 +1,4 @@
-"""Does the interval still hold when the data decided how many blocks there are?"""
+"""The coverage of intervals if the data determine the number of blocks."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -11,22 +11,22 @@ from tests.validation.shapes import DEVIATION, SHAPES, differences
 COVERAGE = 0.945
 FALSE_ALARMS = 0.05
 PRECISIONS = (0.01, 0.015)
-"""At a difference's sd of 2.8 % these ask for about 41 and 19 blocks, each time others."""
+"""With an sd of the differences of 2.8 %, these need about 41 and 19 blocks."""
 LONGEST = 400
-"""Blocks simulated per repetition: a wild pilot that asks for more gets these. Seen in less than 1 % of heavy tails."""
+"""The maximum number of blocks per repetition; less than 1 % of pilots with heavy tails need more."""
 LOOKS = (10, 20, 30, 40)
 EFFECTS = (0.0, 1.0, 2.0)
-"""True effects in standard errors at the first look: none, often missed there, mostly seen there."""
+"""True effects, in standard errors at the first interim analysis: none, usually missed there, usually found there."""
 
 
 def checks(effort: Effort, seed: int) -> Iterator[Check]:
-    """Stein's rule and the declared looks."""
+    """The coverage of Stein's two stages and of declared interim analyses."""
     yield from _stein(effort, seed)
     yield from _looks(effort, seed)
 
 
 def at_looks(d: Sequence[float], looks: Sequence[int]) -> Estimate:
-    """The interval at the first look where it excludes zero, or at the last."""
+    """The interval at the first interim analysis at which it excludes zero, or at the last."""
     for blocks, level in zip(looks, look_levels(looks), strict=True):
         result = estimate(d[:blocks], level)
         if excludes_zero(result):
@@ -35,17 +35,17 @@ def at_looks(d: Sequence[float], looks: Sequence[int]) -> Estimate:
 
 
 def covers(result: Estimate, truth: float) -> bool:
-    """Whether the interval holds the truth; without an interval it does not."""
+    """Whether the interval contains the truth; False if there is no interval."""
     return result.low is not None and result.high is not None and result.low <= truth <= result.high
 
 
 def excludes_zero(result: Estimate) -> bool:
-    """Whether the interval says that there is an effect."""
+    """Whether there is an interval and it excludes zero."""
     return result.low is not None and not covers(result, 0.0)
 
 
 def _stein(effort: Effort, seed: int) -> Iterator[Check]:
-    """With twice the repetitions: the rule is exact for normal blocks, so that .945 is close to what it reaches."""
+    """The coverage of Stein's rule, with twice the repetitions: for normal blocks it is exact and thus near .945."""
     for shape, noise in SHAPES.items():
         for precision in PRECISIONS:
             name = f"coverage after Stein's second stage, {shape}, ±{precision:.1%} wanted"

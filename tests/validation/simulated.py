@@ -1,4 +1,4 @@
-"""Do the intervals hold what they promise? Data whose truth is known, put through the analysis' own functions."""
+"""The coverage of the analysis' intervals, on simulated data with known truth."""
 
 import math
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ BLOCKS = (8, 10, 15, 20, 30)
 HARSHER_BLOCKS = (8, 30)
 PERCENTILE_BLOCKS = (10, 20, 30)
 RATIO = 1.03
-"""What variant / baseline truly is; the width of an interval of d does not depend on it."""
+"""The true variant / baseline; the width of an interval of d does not depend on it."""
 COVERAGE = (0.94, 0.97)
 TAIL, CALM = 0.10, 0.01
-"""Standard deviations of a percentile's blocks: in the variant exponential, in the baseline normal."""
+"""The standard deviations of a percentile's blocks: exponential in the variant, normal in the baseline."""
 
 
 def checks(effort: Effort, seed: int) -> Iterator[Result]:
-    """All figures of the simulated part, one after the other."""
+    """All figures of the simulated part."""
     yield from coverage(effort, seed)
     yield from percentiles(effort, seed)
     yield from sequential.checks(effort, seed)
@@ -30,7 +30,7 @@ def checks(effort: Effort, seed: int) -> Iterator[Result]:
 
 
 def coverage(effort: Effort, seed: int) -> Iterator[Check]:
-    """Of the interval of d over so many paired blocks, both arms of the same shape."""
+    """The coverage of the interval of d, by distribution and number of paired blocks."""
     least, most = COVERAGE
     for shape, noise in {**SHAPES, **HARSHER}.items():
         for blocks in BLOCKS if shape in SHAPES else HARSHER_BLOCKS:
@@ -41,11 +41,11 @@ def coverage(effort: Effort, seed: int) -> Iterator[Check]:
             if shape in SHAPES:
                 yield judged(name, covered, own, least=least, most=most, widen=effort.widen)
             else:
-                yield judged(name, covered, own, note="few blocks far away: conservative where there are few blocks")
+                yield judged(name, covered, own, note="outliers: conservative with few blocks")
 
 
 def percentiles(effort: Effort, seed: int) -> Iterator[Check]:
-    """Where the arms differ in shape: a percentile whose blocks have a long tail in the variant only."""
+    """The coverage for a percentile whose blocks have a long tail in the variant only."""
     repetitions = effort.repetitions // 4
     for blocks in PERCENTILE_BLOCKS:
         own = seed_of(seed, f"percentiles {blocks}")

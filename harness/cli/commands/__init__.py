@@ -1,4 +1,4 @@
-"""What each command of `tare` calls, one function per command; each imports what it needs when it runs."""
+"""The commands of `tare`, one function per command. Each imports heavy modules only when it runs."""
 
 from harness.cli.commands.completion import completion
 from harness.cli.commands.host import clean, doctor, image

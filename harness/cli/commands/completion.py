@@ -1,4 +1,4 @@
-"""The command that completes the others in a shell."""
+"""The command that prints a shell completion script."""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,7 @@ from harness.errors import ExitCode
 
 
 def completion(arguments: argparse.Namespace) -> int:
-    """Print a shell's completion script."""
+    """Print the completion script of a shell."""
     import shtab
 
     _complete_files(arguments.parser, shtab.FILE, shtab.DIRECTORY)
@@ -16,7 +16,7 @@ def completion(arguments: argparse.Namespace) -> int:
 
 
 def _complete_files(parser: argparse.ArgumentParser, file: object, directory: object) -> None:
-    """Tell shtab which arguments are paths (in all subparsers)."""
+    """Mark the arguments that are paths for shtab, in all subparsers."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for inner in action.choices.values():

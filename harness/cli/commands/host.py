@@ -1,4 +1,4 @@
-"""Commands about the host: what it is and whether it is fit, its root, and what is left on it."""
+"""Commands about the host: doctor, image and clean."""
 
 import argparse
 import dataclasses
@@ -17,7 +17,7 @@ DOCTOR_SECONDS = 30.0
 
 
 def doctor(arguments: argparse.Namespace) -> int:
-    """What this host is and whether it is fit; HOST_NOT_FIT when it is not."""
+    """Print the facts and findings about this host. Returns HOST_NOT_FIT if it is not fit."""
     from harness.cli.terminal import doctor_lines
     from harness.deadline import Deadline
     from harness.host.doctor import examine, fit, install_line
@@ -36,19 +36,20 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 
 def image(arguments: argparse.Namespace) -> int:
-    """Build, export or import the one root."""
+    """Build, export or import the root."""
     from harness import images
     from harness.cli.terminal import TerminalProgress
     from harness.deadline import Deadline
 
     if (arguments.file is None) != (arguments.action == "build"):
-        raise bad_input(f"image {arguments.action}", "FILE belongs to export and import", "tare image --help")
-    say, deadline = TerminalProgress().say, Deadline.after(IMAGE_SECONDS)
+        problem = "takes no FILE" if arguments.action == "build" else "needs a FILE"
+        raise bad_input(f"image {arguments.action}", problem, "tare image --help")
+    notify, deadline = TerminalProgress().notify, Deadline.after(IMAGE_SECONDS)
     recipe, store = paths.data("images") / "root.toml", paths.state() / "images"
     if arguments.action == "import":
-        root = images.import_root(arguments.file, store, recipe, deadline, say)
+        root = images.import_root(arguments.file, store, recipe, deadline, notify)
     else:
-        root = images.ensure(recipe, store, deadline, say, rebuild=arguments.action == "build")
+        root = images.ensure(recipe, store, deadline, notify, rebuild=arguments.action == "build")
     if arguments.action == "export":
         images.export_root(root, arguments.file, deadline)
     print(f"root {root.digest} in {root.tar.parent}")
@@ -56,7 +57,7 @@ def image(arguments: argparse.Namespace) -> int:
 
 
 def clean(arguments: argparse.Namespace) -> int:
-    """Remove what interrupted runs left on this host; CASE_FAILED when something of ours stays."""
+    """Remove the leftovers of interrupted runs. Returns CASE_FAILED if a leftover cannot be removed."""
     from harness.cli.terminal import TerminalProgress, skip_lines
     from harness.deadline import Deadline
     from harness.rig.lock import host_lock
@@ -64,26 +65,26 @@ def clean(arguments: argparse.Namespace) -> int:
 
     deadline = Deadline.after(CLEAN_SECONDS)
     with host_lock(paths.locks(), "clean"):
-        done = cleaning.clean_host(deadline, TerminalProgress().say)
+        done = cleaning.clean_host(deadline, TerminalProgress().notify)
         print_lines(f"removed {one.kind} {one.name}" for one in done.removed)
         print_lines(skip_lines(done.stuck))
         if arguments.images:
             print_lines(f"removed {folder}" for folder in cleaning.remove_images())
         if arguments.packages:
             print_lines(f"removed package {name}" for name in cleaning.remove_packages(deadline))
-    print(f"{len(done.removed)} leftovers removed, {len(done.stuck)} could not be")
+    print(f"{len(done.removed)} leftovers removed, {len(done.stuck)} failed")
     return ExitCode.CASE_FAILED if done.stuck else ExitCode.FINE
 
 
-def say_host(progress: "TerminalProgress") -> None:
-    """Before a run: what this host is, and what makes it unfit or is missing."""
+def show_host(progress: "TerminalProgress") -> None:
+    """Print the host and its `unfit` and `missing` findings before a run."""
     from harness.cli.terminal import finding_lines, host_line
     from harness.deadline import Deadline
     from harness.host.doctor import examine
     from harness.host.facts import gather
 
     facts = gather()
-    progress.say(host_line(facts))
+    progress.notify(host_line(facts))
     troubles = [one for one in examine(facts, Deadline.after(DOCTOR_SECONDS)) if one.severity in ("unfit", "missing")]
     for line in finding_lines(troubles):
-        progress.say(line)
+        progress.notify(line)

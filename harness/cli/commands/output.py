@@ -1,4 +1,4 @@
-"""What commands print."""
+"""Print the output of commands."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from harness import paths
 
 
 def show(arguments: argparse.Namespace, data: Any, lines: Iterable[str]) -> None:
-    """`data` as JSON where the user asked for that, else the lines."""
+    """Print `data` as JSON if --json was given, else the lines."""
     if arguments.json:
         print(json.dumps(data, indent=2, ensure_ascii=False))
     else:
@@ -19,13 +19,13 @@ def show(arguments: argparse.Namespace, data: Any, lines: Iterable[str]) -> None
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Each on a line of its own, as it comes."""
+    """Print each line as soon as it is available."""
     for line in lines:
         print(line)
 
 
 def render(directory: Path) -> None:
-    """Render a run's folder: its table on stdout, and the path of the report."""
+    """Render the report of a run's folder; print its summary table and the path of the report."""
     from harness import report
 
     print(report.summary(directory, shutil.get_terminal_size((100, 24)).columns))

@@ -1,4 +1,4 @@
-"""Reach dockerd and libvirtd, or start private ones, and undo at the end what that changed."""
+"""Connect to dockerd and libvirtd or start private ones; restore the host's network state and services at the end."""
 
 from harness.host.daemons.acquire import Daemons, open_daemons
 from harness.host.daemons.enclosure import NETNS

@@ -1,4 +1,4 @@
-"""Opening the daemons of a run: what answers is used, else a service is started, else private daemons."""
+"""Acquire the daemons of a run: use a running daemon, else start its service, else start a private daemon."""
 
 import contextlib
 import os
@@ -12,28 +12,23 @@ from harness.errors import TareError
 from harness.host.daemons import systemd
 from harness.host.daemons.enclosure import NETNS, Enclosure, end, remove_cgroup
 from harness.host.daemons.orphans import remove_folders, sweep, tidied_netns_directory
-from harness.host.daemons.private import Daemon, Kvm, missing_programs, start_dockerd, start_libvirtd
+from harness.host.daemons.private import Daemon, Kvm, missing_programs, packages_of, start_dockerd, start_libvirtd
 from harness.host.daemons.reach import Answer, accepts, ask_docker, ask_libvirt, docker_url, libvirt_uri, named
 
-PACKAGES = {
-    "tini": "tini", "ip": "iproute2", "nsenter": "util-linux", "unshare": "util-linux", "mountpoint": "util-linux",
-    "dockerd": "docker.io", "containerd": "containerd", "runc": "runc", "iptables": "iptables",
-    "libvirtd": "libvirt-daemon-system",
-}  # fmt: skip
 CLOSING = 20.0
 ANSWERING = 60.0
-"""How long a daemon that listens may take to answer."""
-Say = Callable[[str], None]
+"""Seconds that a listening daemon may take to answer."""
+Notify = Callable[[str], None]
 
 
 @dataclass(slots=True, kw_only=True)
 class Daemons:
-    """Where the daemons of a run are.
+    """The daemons of a run.
 
-    `docker_url` and `libvirt_uri` are None where there is none; `reasons` and `fixes` then say why and what would
-    change that, by `docker` and `libvirt`. `netns` is the network namespace in which daemons, bridge, taps and native
-    processes live ("": the host's own). `notes` say what was started. `processes` are the ids of private daemons, by
-    name.
+    `docker_url` and `libvirt_uri` are None if the daemon is unavailable; `reasons` and `fixes` then hold the cause and
+    the remedy, with the keys `docker` and `libvirt`. `netns` is the network namespace of daemons, bridge, taps and
+    native processes ("" is the host's). `notes` list what is used and what was started. `processes` are the process
+    ids of the private daemons, by name.
     """
 
     docker_url: str | None = None
@@ -51,19 +46,19 @@ def open_daemons(
     state: Path,
     want: Collection[str],
     deadline: Deadline,
-    say: Say,
+    notify: Notify,
     *,
     kvm: Kvm = "offered",
     netns: str = NETNS,
 ) -> Iterator[Daemons]:
-    """The daemons `want` (`docker`, `libvirt`), ended at the end if they were started here.
+    """Yield the daemons in `want` (`docker`, `libvirt`); stop those that were started here at the end.
 
-    Call it from the main thread, holding the host's lock: a dead run's leftovers are removed first. `run_dir` takes
-    sockets and pid files and must be short; `state` keeps Docker's data and logs between runs. `kvm` `hidden` keeps a
-    private libvirtd from seeing /dev/kvm; daemons that were there already see what they see.
+    Call it from the main thread and hold the host lock: the leftovers of a dead run are removed first. `run_dir` holds
+    sockets and pid files, so its path must be short. `state` keeps Docker's data and the logs between runs. `kvm` =
+    `hidden` hides /dev/kvm from a private libvirtd; it has no effect on daemons that were already running.
 
-    What cannot be had is no error but None with a reason. Raises TareError when a private daemon was started and
-    does not answer, or DeadlineExceeded; nothing is left then.
+    An unavailable daemon is no error: its address is None, with a reason. Raises TareError if a private daemon starts
+    but does not answer, and DeadlineExceeded; in both cases nothing is left behind.
     """
     daemons = Daemons()
     with contextlib.ExitStack() as stack:
@@ -72,19 +67,19 @@ def open_daemons(
             kind for kind in ("docker", "libvirt") if kind in want and not _there(kind, daemons, servant, deadline)
         ]
         if servant:
-            lacking = [kind for kind in lacking if not _serve(kind, daemons, stack, deadline, say)]
+            lacking = [kind for kind in lacking if not _serve(kind, daemons, stack, deadline, notify)]
         for kind in lacking:
             _explain(kind, daemons)
         startable = [kind for kind in lacking if kind not in daemons.fixes]
         if startable:
-            _start_private(startable, daemons, stack, run_dir, state, deadline, say, kvm, netns)
+            _start_private(startable, daemons, stack, run_dir, state, deadline, notify, kvm, netns)
         yield daemons
 
 
 def _there(kind: str, daemons: Daemons, servant: bool, deadline: Deadline) -> bool:
-    # Asking through a socket unit would start the service, and nothing would stop it again.
+    # A connection to its socket unit would start the service, and nothing would stop it.
     if servant and not named(kind) and systemd.stopped(kind, deadline):
-        daemons.reasons[kind] = "its service is stopped"
+        daemons.reasons[kind] = f"the {kind} service is stopped"
         return False
     return _reach(kind, daemons, deadline)
 
@@ -94,44 +89,43 @@ def _reach(kind: str, daemons: Daemons, deadline: Deadline) -> bool:
         answer = ask_docker(docker_url(), deadline.within(5.0))
         daemons.docker_url = answer.where if answer.ok else None
     else:
-        # One that was named is never replaced, and worth waiting for.
+        # A daemon that the user configured is never replaced, so it gets more time.
         answer = ask_libvirt(libvirt_uri(), deadline.within(ANSWERING if named(kind) else 10.0))
         daemons.libvirt_uri = answer.where if answer.ok else None
     if answer.ok:
-        daemons.notes.append(f"{kind}: {answer.where} answers")
+        daemons.notes.append(f"{kind}: using the daemon at {answer.where}")
         daemons.reasons.pop(kind, None)
     else:
-        daemons.reasons[kind] = f"nothing answers at {answer.where} ({answer.reason})"
+        daemons.reasons[kind] = f"no daemon answers at {answer.where} ({answer.reason})"
     return answer.ok
 
 
-def _serve(kind: str, daemons: Daemons, stack: contextlib.ExitStack, deadline: Deadline, say: Say) -> bool:
+def _serve(kind: str, daemons: Daemons, stack: contextlib.ExitStack, deadline: Deadline, notify: Notify) -> bool:
     unit = systemd.unit_of(kind, deadline)
     if unit is None or (kind == "libvirt" and named(kind)):
         return False
-    say(f"starting {unit}; it is stopped again at the end")
+    notify(f"starting {unit}; the run stops it at the end")
     stack.enter_context(systemd.started(unit, deadline))
     if not _reach(kind, daemons, deadline):
         daemons.fixes[kind] = f"systemctl status {unit}"
         return False
-    daemons.notes.append(f"{kind}: {unit} was started")
+    daemons.notes.append(f"{kind}: started {unit}")
     return True
 
 
 def _explain(kind: str, daemons: Daemons) -> None:
-    """Give what cannot be started privately its fix."""
+    """Set the fix of a daemon that cannot be started privately."""
     if kind in daemons.fixes:
         return
     if variable := named(kind):
         daemons.fixes[kind] = f"start the daemon that {variable} names, or unset {variable}"
     elif missing := missing_programs([kind]):
-        packages = sorted({PACKAGES[program] for program in missing})
         daemons.reasons[kind] += f"; not installed: {', '.join(missing)}"
-        daemons.fixes[kind] = f"apt-get install --no-install-recommends {' '.join(packages)}"
+        daemons.fixes[kind] = f"apt-get install --no-install-recommends {' '.join(packages_of(missing))}"
     elif os.geteuid() != 0:
         group = {"docker": "docker", "libvirt": "libvirt"}[kind]
         unit = {"docker": "docker", "libvirt": "libvirtd"}[kind]
-        daemons.fixes[kind] = f"sudo systemctl start {unit}; sudo usermod -aG {group} $USER; or run as root"
+        daemons.fixes[kind] = f"sudo systemctl start {unit}; sudo usermod -aG {group} $USER; or run tare as root"
 
 
 def _start_private(
@@ -141,26 +135,27 @@ def _start_private(
     run_dir: Path,
     state: Path,
     deadline: Deadline,
-    say: Say,
+    notify: Notify,
     kvm: Kvm,
     netns: str,
 ) -> None:
-    # A dockerd that is there already keeps the bridge in the host's own namespace, so that guests must be there too.
+    # A dockerd that is already running keeps its bridge in the host's namespace, so guests must be there too.
     enclosure = None if daemons.docker_url else Enclosure(netns)
     if enclosure:
         if daemons.libvirt_uri and "docker" in kinds:
             if missing_programs(["libvirt"]) or named("libvirt"):
-                daemons.libvirt_uri, daemons.reasons["libvirt"] = None, "its libvirtd lives apart from our dockerd"
-                daemons.fixes["libvirt"] = "start the system's dockerd, or choose no variant of Docker's"
+                daemons.libvirt_uri = None
+                daemons.reasons["libvirt"] = "libvirtd and the private dockerd are in different network namespaces"
+                daemons.fixes["libvirt"] = "start the system's dockerd, or exclude docker variants with --variant"
             else:
                 kinds = [*kinds, "libvirt"]
         for stale in sweep(run_dir, deadline, netns=netns):
-            say(f"removed what a dead run left: {stale.kind} {stale.name}")
+            notify(f"removed a leftover of a dead run: {stale.kind} {stale.name}")
         stack.enter_context(tidied_netns_directory())
         enclosure.create(deadline)
         stack.callback(_remove_enclosure, enclosure)
         daemons.netns = netns
-    say(f"starting private {' and '.join(_names(kinds))}")
+    notify(f"starting private {' and '.join(_names(kinds))}")
     stack.callback(remove_folders, run_dir)
     stack.enter_context(_tidied_machine_cgroup())
     running: dict[str, Daemon] = {}
@@ -172,18 +167,18 @@ def _start_private(
     for kind, daemon in running.items():
         _wait(kind, daemon, daemons, deadline)
         daemons.reasons.pop(kind, None)
-        daemons.notes.append(f"{kind}: a private {daemon.name}, log in {daemon.log}")
+        daemons.notes.append(f"{kind}: started a private {daemon.name}, log in {daemon.log}")
         daemons.processes[daemon.name] = daemon.pid()
 
 
 def _wait(kind: str, daemon: Daemon, daemons: Daemons, deadline: Deadline) -> None:
     while not accepts(daemon.socket):
         daemon.check()
-        deadline.check(f"the private {daemon.name} answering at {daemon.socket}")
+        deadline.check(f"the start of the private {daemon.name} (socket {daemon.socket})")
         time.sleep(0.02)
     patience = deadline.within(ANSWERING)
     while not (answer := _ask(kind, daemon, daemons, deadline)).ok:
-        # A daemon that has only begun to listen may still drop who calls, on a slow host for seconds.
+        # A daemon that has just begun to listen may drop connections, for seconds on a slow host.
         daemon.check()
         if patience.left == 0.0:
             brief = f"the private {daemon.name} does not answer"
@@ -201,13 +196,13 @@ def _ask(kind: str, daemon: Daemon, daemons: Daemons, deadline: Deadline) -> Ans
 
 def _end(running: dict[str, Daemon], enclosure: Enclosure | None) -> None:
     deadline = Deadline.after(CLOSING)
-    # First what runs in containers: dockerd would wait 10 s for each that does not heed SIGTERM.
+    # Kill containers first: dockerd waits 10 s for each container that ignores SIGTERM.
     try:
         if enclosure:
             end(enclosure.contained, deadline.within(5.0), grace=0.0)
     finally:
         for daemon in running.values():
-            daemon.ask_to_end()
+            daemon.terminate()
         for daemon in running.values():
             daemon.end(deadline.within(10.0))
 
@@ -218,7 +213,7 @@ def _remove_enclosure(enclosure: Enclosure) -> None:
 
 @contextlib.contextmanager
 def _tidied_machine_cgroup() -> Iterator[None]:
-    """Remove libvirt's own top control group at the end where it was not there before and nothing is in it."""
+    """At the end remove libvirt's top control group if it did not exist before and is empty."""
     roots = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/")]
     before = {root for root in roots if (root / "machine").exists()}
     try:

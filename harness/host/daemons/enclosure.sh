@@ -1,17 +1,17 @@
 #!/bin/sh
-# The view of the file system in which one daemon of ours runs. It is started inside a mount namespace of its own, so that
-# nothing here reaches the host and everything goes with the last process.
+# Sets up the view of the file system for one private daemon and starts it. Runs in its own mount namespace, so that no
+# mount affects the host and all mounts disappear with the last process.
 #
 # usage: enclosure.sh SCRATCH same-sys|own-sys same-dev|kvm-hidden|kvm-offered [SOURCE TARGET]... -- COMMAND...
 set -eu
-# Always -n: the table of user-space mounts in /run is the host's.
+# mount -n everywhere: the table of mounts in /run belongs to the host.
 scratch=$1 sys=$2 devices=$3
 shift 3
 
 mount -n -t tmpfs -o mode=0755 tare "$scratch"
 
-# /sys/class/net shows the network namespace that sysfs was mounted in, so that ours needs a sysfs of its own; what is
-# mounted below the host's (control groups, AppArmor) is carried over.
+# /sys/class/net shows the network namespace in which sysfs was mounted, so a private namespace needs its own sysfs. The
+# mounts below the host's sysfs (control groups, AppArmor) are moved to the new one.
 if [ "$sys" = own-sys ]; then
     for below in fs/cgroup kernel/security; do
         if mountpoint -q "/sys/$below"; then
@@ -27,13 +27,13 @@ if [ "$sys" = own-sys ]; then
     done
 fi
 
-# A whole /dev and not just a mount over /dev/kvm: libvirt moves every mount below /dev when it makes a guest's own /dev,
-# and can move neither a file nor a directory that is mounted twice.
+# A complete /dev instead of a mount over /dev/kvm: libvirt moves every mount below /dev when it creates a guest's /dev.
+# It cannot move a file, nor a directory that is mounted twice.
 if [ "$devices" != same-dev ]; then
     mkdir "$scratch/dev"
     mount -n -t tmpfs -o mode=0755 tare "$scratch/dev"
     cp -ax /dev/. "$scratch/dev"
-    # Of the host's macvtaps: one of ours may have the same number, which each network namespace counts for itself.
+    # The host's macvtaps: each network namespace has its own numbers, so a private macvtap may have the same number.
     rm -f "$scratch"/dev/tap[0-9]*
     if [ "$devices" = kvm-hidden ]; then
         rm -f "$scratch/dev/kvm"

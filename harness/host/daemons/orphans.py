@@ -1,4 +1,4 @@
-"""What a dead run left of its daemons: found by proof of ownership, removed by id."""
+"""Leftovers of a dead run's daemons: find them by proof of ownership and remove them by id."""
 
 import contextlib
 import shutil
@@ -16,14 +16,14 @@ FOLDERS = ("dockerd", "libvirtd", SECOND)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stale:
-    """Something of a dead run: `kind` is `process`, `netns`, `cgroup` or `folder`, `name` which."""
+    """One leftover of a dead run; `kind` is `process`, `netns`, `cgroup` or `folder`."""
 
     kind: str
     name: str
 
 
 def leftovers(run_dir: Path, deadline: Deadline, *, netns: str = NETNS) -> list[Stale]:
-    """What is left of daemons and their namespace when no live process owns them; empty while one does."""
+    """The leftovers of daemons and their namespace; empty while a live process owns them."""
     enclosure = Enclosure(netns)
     ours = enclosure.owner(deadline) is not None
     if not ours and enclosure.handle.exists():
@@ -38,7 +38,7 @@ def leftovers(run_dir: Path, deadline: Deadline, *, netns: str = NETNS) -> list[
 
 
 def sweep(run_dir: Path, deadline: Deadline, *, netns: str = NETNS) -> list[Stale]:
-    """Remove what `leftovers` finds and return it. Raises DeadlineExceeded when a process does not end."""
+    """Remove and return what `leftovers` finds. Raises DeadlineExceeded when a process does not end."""
     found = leftovers(run_dir, deadline, netns=netns)
     if found:
         with tidied_netns_directory():
@@ -50,20 +50,20 @@ def sweep(run_dir: Path, deadline: Deadline, *, netns: str = NETNS) -> list[Stal
 
 
 def remove_folders(run_dir: Path) -> None:
-    """Remove the daemons' own folders below `run_dir`, once the daemons have ended."""
+    """Remove the daemons' folders below `run_dir`; call it after the daemons have ended."""
     for name in FOLDERS:
         shutil.rmtree(run_dir / name, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def tidied_netns_directory() -> Iterator[None]:
-    """Leave /run/netns as it was: `ip netns add` makes the folder and mounts it on itself, `delete` leaves both."""
+    """Restore /run/netns at the end: `ip netns add` creates and bind-mounts it, and `ip netns delete` leaves both."""
     mounts, existed = _netns_mounts(), NETNS_DIRECTORY.exists()
     try:
         yield
     finally:
         deadline = Deadline.after(5.0)
-        # With other namespaces in it the mount is busy or wanted, and stays.
+        # The mount stays if it holds other namespaces.
         while _netns_mounts() > mounts and not any(NETNS_DIRECTORY.iterdir()):
             if run(["umount", NETNS_DIRECTORY], deadline, check=False).status != 0:
                 break

@@ -1,8 +1,8 @@
-"""Private dockerd and libvirtd: started under tini, each in a mount namespace of its own, ended by process id.
+"""Start a private dockerd or libvirtd under tini, each in its own mount namespace; stop it by process id.
 
-tini is the subreaper that buries what the daemons orphan (a first process that reaps slowly costs libvirt seconds a
-call) and passes SIGTERM on when the harness dies. The kernel sends that signal when the *thread* that started tini
-ends: start daemons from the main thread.
+tini is a subreaper: it reaps orphaned children of the daemon. A PID 1 that reaps slowly costs libvirt seconds per call.
+tini also forwards SIGTERM when the harness dies. The kernel sends that signal when the *thread* that started tini ends,
+so start daemons from the main thread.
 """
 
 import contextlib
@@ -25,6 +25,11 @@ from harness.host.daemons.enclosure import Enclosure, send
 from harness.host.daemons.reach import accepts
 from harness.process import kill_group, spawn
 
+PACKAGES = {
+    "tini": "tini", "ip": "iproute2", "nsenter": "util-linux", "unshare": "util-linux", "mountpoint": "util-linux",
+    "dockerd": "docker.io", "containerd": "containerd", "runc": "runc", "iptables": "iptables",
+    "libvirtd": "libvirt-daemon-system",
+}  # fmt: skip
 SCRIPT = Path(__file__).with_name("enclosure.sh")
 SEARCH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 LIBVIRT_FOLDERS = {
@@ -34,7 +39,7 @@ LIBVIRT_FOLDERS = {
     "cache": Path("/var/cache/libvirt"),
     "log": Path("/var/log/libvirt"),
 }
-# Where dockerd and containerd write whatever they are told: a key, plug-in and shim sockets, empty folders.
+# Paths that dockerd and containerd use regardless of their options: a key, plug-in and shim sockets, empty folders.
 DOCKER_FOLDERS = {
     "etc": Path("/etc/docker"),
     "run": Path("/run/docker"),
@@ -50,11 +55,11 @@ unix_sock_ro_perms = "0700"
 log_outputs = "3:file:/var/log/libvirt/libvirtd.log"
 """
 QEMU_CONF = """\
-# Without virtlogd a file-backed console would otherwise block every create.
+# Without virtlogd, a file-backed console blocks every create.
 stdio_handler = "file"
-# Labels remembered in extended attributes outlive a killed daemon and then refuse the disk to the next one.
+# Owners remembered in extended attributes survive a killed daemon and block the disk for the next one.
 remember_owner = 0
-# AppArmor's profiles know the system's folders, not ours.
+# AppArmor's profiles allow the system's folders, not the private ones.
 security_driver = "none"
 """
 
@@ -64,16 +69,21 @@ Kvm = Literal["offered", "hidden"]
 
 
 def missing_programs(want: Sequence[str]) -> list[str]:
-    """Those programs that starting the daemons `want` (`docker`, `libvirt`) would need and that are not here."""
+    """The missing programs that are needed to start the daemons `want` (`docker`, `libvirt`)."""
     needed = ["tini", "ip", "nsenter", "unshare", "mountpoint"]
     needed += ["dockerd", "containerd", "runc", "iptables"] if "docker" in want else []
     needed += ["libvirtd"] if "libvirt" in want else []
     return [program for program in needed if shutil.which(program, path=SEARCH) is None]
 
 
+def packages_of(programs: Sequence[str]) -> list[str]:
+    """The Debian packages of programs that `missing_programs` returned, sorted."""
+    return sorted({PACKAGES[program] for program in programs})
+
+
 @dataclass(slots=True)
 class Daemon:
-    """One private daemon: the tini above it, its socket and its log."""
+    """One private daemon: its parent `tini`, its socket, its log, and the mount points `made` for it."""
 
     name: str
     tini: "subprocess.Popen[bytes]"
@@ -82,26 +92,26 @@ class Daemon:
     made: list[Path] = field(default_factory=list)
 
     def check(self) -> None:
-        """Raise TareError, with the end of its log, once the daemon has ended."""
+        """Raise TareError with the end of the log if the daemon has ended."""
         if self.tini.poll() is not None:
             raise TareError(
-                f"the private {self.name} ended by itself (status {self.tini.returncode})",
+                f"the private {self.name} exited unexpectedly (status {self.tini.returncode})",
                 details="\n".join(self.log.read_text(errors="replace").splitlines()[-8:]),
                 hint=f"see {self.log}",
             )
 
     def pid(self) -> int:
-        """The daemon's own process id, tini's child; tini's if it has gone."""
+        """The daemon's process id (the child of tini); tini's id if the daemon has ended."""
         children = Path(f"/proc/{self.tini.pid}/task/{self.tini.pid}/children").read_text().split()
         return min(map(int, children), default=self.tini.pid)
 
-    def ask_to_end(self) -> None:
-        """Send it SIGTERM (through tini)."""
+    def terminate(self) -> None:
+        """Send SIGTERM to the daemon through tini; does not wait."""
         if self.tini.poll() is None:
             send(self.tini.pid, signal.SIGTERM)
 
     def end(self, deadline: Deadline) -> None:
-        """Wait for its end until the deadline, kill what is left of it, and remove the mount points made for it."""
+        """Wait for the daemon until the deadline, kill its remaining processes, and remove its mount points."""
         try:
             below = psutil.Process(self.tini.pid).children(recursive=True)
         except psutil.NoSuchProcess:
@@ -110,14 +120,14 @@ class Daemon:
             self.tini.wait(deadline.left)
         for process in below:
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()  # psutil proves by the start time that the id is still that process's
+                process.kill()  # psutil compares the start time, so a reused id is not killed
         kill_group(self.tini)
         for folder in reversed(self.made):
             remove_mount_point(folder)
 
 
 def remove_mount_point(folder: Path) -> None:
-    """Remove a folder that is empty and on which no process sees a mount (removing it would take the mount away)."""
+    """Remove a folder if it is empty and no process has a mount on it; removing it would unmount that."""
     for listing in Path("/proc").glob("[0-9]*/mountinfo"):
         with contextlib.suppress(OSError):
             if f" {folder} " in listing.read_text():
@@ -127,9 +137,10 @@ def remove_mount_point(folder: Path) -> None:
 
 
 def start_dockerd(run_dir: Path, state: Path, enclosure: Enclosure) -> Daemon:
-    """Start dockerd in the enclosure; its images stay in `state`/docker for the next run. Returns before it answers.
+    """Start dockerd in the enclosure; returns before the daemon answers. Images stay in `state`/docker for later runs.
 
-    The daemon sees the host's file system, but for its own folders; what it mounts, only it and its containers see.
+    The daemon uses the host's file system except for its own folders. Its mounts are visible only to itself and its
+    containers.
     """
     folder = _fresh(run_dir / "dockerd")
     configuration = folder / "daemon.json"
@@ -148,33 +159,33 @@ def start_dockerd(run_dir: Path, state: Path, enclosure: Enclosure) -> Daemon:
 
 @contextlib.contextmanager
 def second_libvirtd(run_dir: Path, state: Path, handle: Path | None, kvm: Kvm, deadline: Deadline) -> Iterator[Path]:
-    """A libvirtd beside the one in use, to move guests to: another host's by its UUID and name. Yields its socket.
+    """Start a second libvirtd as a migration target, with its own host UUID and host name; yields its socket.
 
-    Raises TareError when it ends by itself, DeadlineExceeded when it does not listen.
+    Raises TareError if it exits unexpectedly, and DeadlineExceeded if it does not listen in time.
     """
     daemon = start_libvirtd(run_dir, state, handle, kvm, SECOND)
     try:
         while not accepts(daemon.socket):
             daemon.check()
-            deadline.check("the second libvirtd")
+            deadline.check("the start of the second libvirtd")
             time.sleep(0.02)
         yield daemon.socket
     finally:
-        daemon.ask_to_end()
+        daemon.terminate()
         daemon.end(Deadline.after(CLOSING))
         shutil.rmtree(run_dir / SECOND, ignore_errors=True)
 
 
 def start_libvirtd(run_dir: Path, state: Path, handle: Path | None, kvm: Kvm, name: str = "libvirtd") -> Daemon:
-    """Start libvirtd with folders of its own in place of the system's; returns before it answers.
+    """Start libvirtd with private folders in place of the system's; returns before the daemon answers.
 
-    `handle` is the network namespace to live in (None: the host's). With `kvm` `hidden` its /dev has no kvm, so that
-    libvirt never believes in it and never probes QEMU again at each call; `offered` gives QEMU's user a usable node,
-    whatever the mode of the host's own.
+    `handle` is its network namespace (None: the host's). `kvm` = `hidden` removes kvm from its /dev: if KVM were
+    visible but unusable, libvirt would probe QEMU again at each call. `offered` gives QEMU's user access to /dev/kvm,
+    whatever the mode of the host's device.
     """
     folder, beside = _fresh(run_dir / name), name == SECOND
     sources = {name: folder / name for name in ("etc", "run")}
-    # What QEMU can do is probed once per view of KVM and then kept.
+    # libvirt probes QEMU's capabilities once with KVM and once without, and caches both.
     sources |= {
         "cache": state / "libvirt" / f"cache-kvm-{kvm}",
         "lib": state / "libvirt" / ("lib-second" if beside else "lib"),
@@ -231,9 +242,9 @@ def _fresh(folder: Path) -> Path:
 
 
 def _socket(path: Path) -> Path:
-    # sockaddr_un.sun_path has 108 bytes; containerd's own path below exec/ is the longest that hangs on it.
+    # sockaddr_un.sun_path has 108 bytes; containerd's path below exec/ is the longest one derived from this folder.
     if len(os.fsencode(path)) > 80:
-        raise TareError(f"the path of a socket is too long: {path}", hint="use a shorter run directory")
+        raise TareError(f"the path of a socket is too long: {path}", hint="set TARE_RUNTIME to a shorter folder")
     return path
 
 

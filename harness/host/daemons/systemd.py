@@ -1,4 +1,4 @@
-"""On a systemd host: start a stopped service for the run, and stop at the end what came up with it."""
+"""On a systemd host: start a stopped service for the run, and stop it and its dependencies at the end."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,19 +13,19 @@ FAMILIES = ("docker", "containerd", "libvirt", "virt")
 
 
 def booted() -> bool:
-    """Whether systemd is the init of this host (sd_booted(3))."""
+    """Whether systemd is the init system of this host (sd_booted(3))."""
     return Path("/run/systemd/system").is_dir()
 
 
 def unit_of(kind: str, deadline: Deadline) -> str | None:
-    """The installed unit that serves `docker` or `libvirt`, if any."""
+    """The installed unit of `docker` or `libvirt`; None if there is none."""
     listed = run(["systemctl", "list-unit-files", "--no-legend", "--plain", *UNITS[kind]], deadline, check=False)
     installed = {line.split()[0] for line in listed.stdout.splitlines() if line.split()[1:2] != ["masked"]}
     return next((unit for unit in UNITS[kind] if unit in installed), None)
 
 
 def stopped(kind: str, deadline: Deadline) -> bool:
-    """Whether `docker` or `libvirt` has a unit that is not running; its socket, if any, would start it when asked."""
+    """Whether `docker` or `libvirt` has a unit that is not running; a connection to its socket unit would start it."""
     unit = unit_of(kind, deadline)
     if unit is None:
         return False
@@ -34,10 +34,9 @@ def stopped(kind: str, deadline: Deadline) -> bool:
 
 @contextlib.contextmanager
 def started(unit: str, deadline: Deadline) -> Iterator[None]:
-    """Have `unit` running; afterwards stop every docker, containerd or libvirt unit that was not active before.
+    """Start `unit`; at the end stop every docker, containerd or libvirt unit that was not active before.
 
-    What the service did to the packet filter, forwarding and interfaces is undone as well. Raises TareError when it
-    does not start.
+    Also restores the packet filter, forwarding and interfaces. Raises TareError if the unit does not start.
     """
     before = _active(deadline)
     footprint = Footprint.take(deadline)

@@ -1,11 +1,11 @@
 #!/bin/sh
-# start.sh prepare|run: the full system's way to the beacon or the agent, once systemd has brought up what services stand
-# on. `prepare` does what init.sh does in a guest that is only the root, after the same words (a credential that the
-# firmware handed on), and lets the beacon speak; systemd then counts the service as started. `run` is what stays.
+# start.sh prepare|run: starts the beacon or the agent in a full system, as a service of systemd.
+# `prepare` sets up address and scratch like init.sh, and runs the beacon; systemd then counts the service as started.
+# `run` is the main process. The parameters are those of init.sh, in a credential from the firmware:
 # tare.entry=agent|beacon  tare.scratch=/dev/vdb  tare.address=ADDRESS/BITS[,GATEWAY]
 set -eu
 
-# $1: a test, $2: what it waits for; a minute, for an emulated guest whose udev is still busy
+# $1: a test, $2: the name of what it waits for; at most one minute, for an emulated guest whose udev is still busy
 await() {
     left=1200
     until eval "$1"; do
@@ -40,7 +40,7 @@ if [ -n "$address" ]; then
 fi
 if [ -n "$scratch" ]; then
     await '[ -b "$scratch" ]' "$scratch"
-    # As in init.sh: no discard, nothing lazy
+    # As in init.sh: no discard, no lazy initialization
     mke2fs -q -F -t ext4 -b 4096 -i 65536 \
         -E nodiscard,lazy_itable_init=0,lazy_journal_init=0 "$scratch"
     mount -t ext4 -o noatime "$scratch" /scratch

@@ -63,7 +63,7 @@ class Interference(Chapter):
                 if rows:
                     section = Section(title="", rows=rows)
                     groups.append(Group(title=label, sections=(section,), emulated=emulated))
-        title = "Slowdown beside a aggressor"
+        title = "Slowdown beside an aggressor"
         yield Table(title=title, columns=columns, numeric=frozenset(columns[2:]), groups=tuple(groups))
 
     def notes(self, stored: Stored) -> Iterator[str]:
@@ -72,9 +72,9 @@ class Interference(Chapter):
         if not seen:
             return
         yield (
-            "A slowdown is how many times worse the victim's own figure is beside a aggressor than alone, right before "
-            "or after, in the same instance; 1 is none. Each aggressor was proven to be at work during every window "
-            "that counts: its command ended only when it was ended, and the host counted its CPU time."
+            "A slowdown is how many times worse the victim's own figure is beside an aggressor than alone, right "
+            "before or after, in the same instance; 1 is none. Each aggressor was proven to be at work during every "
+            "window that counts: its command ended only when it was ended, and the host counted its CPU time."
         )
         for workload in dict.fromkeys(str(one.get("workload")) for one in seen):
             own = [one for one in seen if one.get("workload") == workload]
@@ -111,7 +111,7 @@ def heat_map(workload: str, found: list[Pair], confidence: float) -> Figure:
     )
     height = 0.95 + CELL * len(victims) + 0.15
     figure = Figure(figsize=(style.WIDTH, height))
-    note = f"slowdown beside a aggressor [{100 * confidence:g} %]; 1 is none, hatched: with an emulated guest (tcg)"
+    note = f"slowdown beside an aggressor [{100 * confidence:g} %]; 1 is none, hatched: with an emulated guest (tcg)"
     style.head(figure, workload, note)
     left = (0.45 + 0.078 * max(len(style.short(name, 24)) for name in victims)) / style.WIDTH
     axes = figure.add_axes((left, 0.15 / height, 0.97 - left, CELL * len(victims) / height))

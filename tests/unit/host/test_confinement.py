@@ -29,9 +29,9 @@ def test_what_is_apart_from_the_harness_is_named() -> None:
 
 
 def test_a_process_that_is_gone_is_an_error() -> None:
-    with pytest.raises(TareError, match="cannot be looked at"):
+    with pytest.raises(TareError, match="cannot read the confinement of process"):
         confinement.confinement(2**22 + 1)
-    with pytest.raises(TareError, match="gone"):
+    with pytest.raises(TareError, match="has ended"):
         confinement.innermost(2**22 + 1)
 
 

@@ -39,8 +39,8 @@ def test_an_emulated_host_is_not_fit(facts: HostFacts) -> None:
     ("options", "severity", "says"),
     [
         ("placeholder dom0_mem=2G", "note", "Xen was booted without dom0_vcpus_pin"),
-        ("dom0_vcpus_pin", "fine", "the processor's own"),
-        (None, "note", "it cannot be told whether Xen was booted with dom0_vcpus_pin"),
+        ("dom0_vcpus_pin", "fine", "pinned to the physical CPUs"),
+        (None, "note", "cannot detect whether Xen was booted with dom0_vcpus_pin"),
     ],
 )
 def test_cpus_of_xens_privileged_guest_are_the_processors_only_when_pinned(

@@ -105,7 +105,7 @@ def test_a_damaged_manifest_names_the_field(build: Path) -> None:
         inventory.verify(build)
     assert "kernel_release" in caught.value.details
     (build / MANIFEST).unlink()
-    with pytest.raises(TareError, match="no finished build"):
+    with pytest.raises(TareError, match="no complete build"):
         inventory.verify(build)
 
 

@@ -1,4 +1,4 @@
-"""The interference chapter: a victim and a aggressor a cell, emulated ones apart, and who had the CPU."""
+"""The interference chapter: a victim and an aggressor a cell, emulated ones apart, and who had the CPU."""
 
 import random
 from pathlib import Path
@@ -68,7 +68,7 @@ def test_the_map_is_in_the_report_with_every_figure_in_words(tmp_path: Path) -> 
     page = (folder / "report.html").read_text()
     assert "docker/bridge beside libvirt/tcg: " in page and "hatched: with an emulated guest" in page
     assert (folder / "plots" / f"interference-{WORKLOAD}.png").stat().st_size > 5000
-    assert "Slowdown beside a aggressor" in (folder / "report.md").read_text()
+    assert "Slowdown beside an aggressor" in (folder / "report.md").read_text()
 
 
 def test_a_manifest_that_anybody_may_have_written_breaks_nothing(tmp_path: Path) -> None:

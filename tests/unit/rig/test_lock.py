@@ -22,7 +22,7 @@ def test_second_run_is_told_who_holds_it_and_a_dead_holder_blocks_nobody(tmp_pat
             pass
         holder.kill()
     said = str(refused.value)
-    assert f"pid {holder.pid} since 2" in said and "run: run1" in said and "purpose: default" in said
+    assert f"pid {holder.pid}, since 2" in said and "run: run1" in said and "purpose: default" in said
     assert f"kill -INT {holder.pid}" in refused.value.hint
     assert refused.value.code == ExitCode.HOST_NOT_FIT
     with host_lock(tmp_path, "smoke") as path:

@@ -35,7 +35,7 @@ def swept(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The runs that were swept."""
     runs: list[str] = []
 
-    def clean_host(deadline: Deadline, say: object, *, run: str) -> Cleaned:
+    def clean_host(deadline: Deadline, notify: object, *, run: str) -> Cleaned:
         runs.append(run)
         return DONE
 
@@ -83,7 +83,7 @@ def test_a_new_run_that_has_the_lock_sweeps_by_itself(
     with host_lock(paths.locks(), "run", "fff000"):
         watchdog.watch(RUN, _fifo(tmp_path), tmp_path)
     assert swept == []
-    assert "a new run has the host's lock" in (tmp_path / watchdog.LOG).read_text()
+    assert "another run holds the lock" in (tmp_path / watchdog.LOG).read_text()
 
 
 def test_a_new_run_waits_for_a_watchdog_and_for_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:

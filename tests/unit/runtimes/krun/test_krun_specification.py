@@ -22,7 +22,7 @@ WRITER = r"""
 #include <stdbool.h>
 static int say(const char *what) { fprintf(stderr, "%s\n", what); return 0; }
 int krun_set_log_level(uint32_t level) { return 0; }
-int krun_create_ctx(discarded) { return 7; }
+int krun_create_ctx(void) { return 7; }
 int krun_set_vm_config(uint32_t c, uint8_t cpus, uint32_t mib) {
     fprintf(stderr, "machine %u %u %u\n", c, cpus, mib); return 0; }
 int krun_add_virtiofs3(uint32_t c, const char *tag, const char *path, uint64_t size, bool only) {
