@@ -133,7 +133,10 @@ def _what(one: Parser) -> None:
     """The options that say what to run."""
     one.add_argument("--suite", default="default", metavar="NAME", help="the suite (default: default)")
     one.add_argument(
-        "--variant", action="append", metavar="NAME", help="only this variant, or a runtime's variants; repeat for more"
+        "--variant",
+        action="append",
+        metavar="NAME",
+        help="run this variant on every workload, or a runtime's variants; repeat for more",
     )
     one.add_argument(
         "--workload", action="append", metavar="NAME", help="only this workload, or a resource's (cpu); repeat for more"
