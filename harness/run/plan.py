@@ -189,7 +189,7 @@ def choose_variants(
     chosen: set[str] = set()
     for word in only:
         if word not in known and word not in runtimes:
-            raise bad_input("--variant", f"there is no variant {word}", suggest(word, [*known, *runtimes]))
+            raise bad_input("--variant", f"there is no variant {word}", suggest(word, {*known, *runtimes}))
         chosen.update((word,) if word in known else _of_runtime(word, names, everywhere, known))
     return tuple(name for name in dict.fromkeys((*names, *everywhere, *known)) if name in chosen)
 
