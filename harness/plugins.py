@@ -1,6 +1,10 @@
-"""Plug-ins: what a group of entry points offers, each loaded by itself so that a broken one does no harm to others."""
+"""Load the plug-ins of a group of entry points, each by itself: a broken one does not affect the others."""
 
+import contextlib
 import importlib.metadata
+import importlib.util
+import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -9,6 +13,8 @@ from harness.errors import TareError
 from harness.model import Skip
 
 T = TypeVar("T")
+OWN = f"{__package__}."
+"""How the modules of tare's own plug-ins begin. They are loaded first, so that no other plug-in takes their names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,24 +26,41 @@ class Plugins(Generic[T]):
 
 
 def load(group: str, construct: Callable[[str, Any], T]) -> Plugins[T]:
-    """Load every entry point of `group`.
+    """Load every entry point of `group`: tare's own first, then the others by name.
 
-    `construct` makes the plug-in from the entry point's name and the loaded object, and checks it. Whatever either
-    raises becomes a Skip that names the entry point and its distribution.
+    `construct` makes the plug-in from the entry point's name and the loaded object, and checks it. Each exception of
+    either becomes a Skip that names the object, its distribution and its file.
     """
     found: dict[str, T] = {}
     broken: list[Skip] = []
-    for point in sorted(importlib.metadata.entry_points(group=group), key=lambda point: point.name):
+    points = importlib.metadata.entry_points(group=group)
+    for point in sorted(points, key=lambda point: (not point.module.startswith(OWN), point.name)):
         try:
+            if point.name in found:
+                raise TareError(f"{group} already has an entry point {point.name}", hint="rename the entry point")
             found[point.name] = construct(point.name, point.load())
         except TareError as error:
-            broken.append(_broken(point, error.brief, error.hint))
-        except Exception as error:
-            broken.append(_broken(point, f"{type(error).__name__}: {error}"))
+            broken.append(_broken(point, _file(point), error.brief, error.hint))
+        except (Exception, SystemExit) as error:
+            file = _file(point)
+            lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+            where = f"{file}, line {lines[-1]}" if lines else file
+            broken.append(_broken(point, where, f"{type(error).__name__}: {error}"))
     return Plugins(found=found, broken=tuple(broken))
 
 
-def _broken(point: importlib.metadata.EntryPoint, reason: str, fix: str = "") -> Skip:
-    name = point.dist.name if point.dist else "an unknown distribution"
-    why = f"plug-in {point.value} of {name} cannot be used: {reason}"
-    return Skip(what=point.name, reason=why, fix=fix or f"correct or uninstall {name}")
+def _broken(point: importlib.metadata.EntryPoint, where: str, reason: str, fix: str = "") -> Skip:
+    distribution = point.dist.name if point.dist else "an unknown distribution"
+    why = f"plug-in {point.value} of {distribution} ({where}) cannot be used: {reason}"
+    usual = "make setup" if point.module.startswith(OWN) else f"correct that file, or: pip uninstall {distribution}"
+    return Skip(what=point.name, reason=why, fix=fix or usual)
+
+
+def _file(point: importlib.metadata.EntryPoint) -> str:
+    """The file of an entry point's module, loaded or not."""
+    if (module := sys.modules.get(point.module)) and (file := getattr(module, "__file__", None)):
+        return str(file)
+    with contextlib.suppress(Exception):
+        if (spec := importlib.util.find_spec(point.module)) and spec.origin:
+            return spec.origin
+    return f"no module {point.module}"

@@ -133,7 +133,10 @@ def _what(one: Parser) -> None:
     """The options that select what to run."""
     one.add_argument("--suite", default="default", metavar="NAME", help="the suite (default: default)")
     one.add_argument(
-        "--variant", action="append", metavar="NAME", help="only this variant, or all of a runtime; repeatable"
+        "--variant",
+        action="append",
+        metavar="NAME",
+        help="run this variant on every workload, or all variants of a runtime; repeatable",
     )
     one.add_argument(
         "--workload", action="append", metavar="NAME", help="only this workload, or all of a resource (cpu); repeatable"

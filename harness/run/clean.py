@@ -106,10 +106,9 @@ def clean_host(deadline: Deadline, notify: Callable[[str], None], *, run: str = 
         wanted -= {name for name in wanted if not answers(name)}
     try:
         with daemons.open_daemons(paths.runtime(), paths.state(), wanted, deadline, notify) as found:
-            addresses = {"docker": found.docker_url, "libvirt": found.libvirt_uri}
             sweepers: list[tuple[str, Sweeper]] = []
             for name, runtime in catalog.runtimes.items():
-                if address := addresses.get(runtime.daemon):
+                if address := found.address(runtime.daemon):
                     runtime.connect(address)
                 if address or not runtime.daemon:
                     sweepers.append((name, runtime))

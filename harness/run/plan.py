@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from harness.definitions.demands import MEASURES
@@ -169,27 +169,29 @@ def choose_variants(
     accelerator: str,
     only: Iterable[str] | None = None,
 ) -> tuple[str, ...]:
-    """The variants for a workload: those of the suite for its resource, narrowed to `only`.
+    """The variants for a workload: those that the suite lists for its resource, or those that `only` names.
 
-    `only` holds variants, or runtimes for all that the suite lists of them. A variant that the suite lists nowhere
-    is added to every workload. Raises TareError (bad input) for unknown names.
+    A variant that `only` names runs on every workload, whether the suite lists it or not. A runtime stands for those
+    of its variants that the suite lists for the resource; if there are none, for those that it lists anywhere; if
+    there are none, for all. So each word gives every workload at least one variant. Raises TareError (bad input) for
+    unknown names.
     """
     here = suite.on(accelerator)
     listed = {resource: tuple(dict.fromkeys((*names, *here.ladder))) for resource, names in here.variants.items()}
-    everywhere = {name for names in listed.values() for name in names}
+    everywhere = tuple(dict.fromkeys(name for names in listed.values() for name in names))
     runtimes = {variant.runtime for variant in known.values()}
-    for name in sorted(everywhere - set(known)):
+    for name in sorted(set(everywhere) - set(known)):
         if name.partition("/")[0] in runtimes:
             raise bad_input(f"suite {suite.name}: variants", f"there is no variant {name}", suggest(name, known))
     names = next((names for resource, names in listed.items() if resource == workload.resource), ())
     if only is None:
         return names
-    words = tuple(only)
-    for word in words:
+    chosen: set[str] = set()
+    for word in only:
         if word not in known and word not in runtimes:
-            raise bad_input("--variant", f"there is no variant {word}", suggest(word, [*known, *runtimes]))
-    narrowed = [name for name in names if _selected(name, words, known)]
-    return tuple(dict.fromkeys([*narrowed, *(word for word in words if word in known and word not in everywhere)]))
+            raise bad_input("--variant", f"there is no variant {word}", suggest(word, {*known, *runtimes}))
+        chosen.update((word,) if word in known else _of_runtime(word, names, everywhere, known))
+    return tuple(name for name in dict.fromkeys((*names, *everywhere, *known)) if name in chosen)
 
 
 def case_seconds(workload: Workload, variant: str, known: Mapping[str, Variant]) -> float:
@@ -225,11 +227,9 @@ def _interference_seconds(workload: Workload, launch: float) -> float:
     return launch + prepare + aggressors * (AGGRESSOR_SECONDS + settle + prepare + windows)
 
 
-def _selected(name: str, words: Collection[str], known: Mapping[str, Variant]) -> bool:
-    if name in words:
-        return True
-    runtime = name.partition("/")[0]
-    return runtime in words and runtime not in known
+def _of_runtime(runtime: str, *choices: Iterable[str]) -> list[str]:
+    """The variants of a runtime in the first of `choices` that has any."""
+    return next(filter(None, ([name for name in names if name.partition("/")[0] == runtime] for names in choices)))
 
 
 def _unavailable(

@@ -14,8 +14,8 @@ from harness.deadline import Deadline
 from harness.definitions.toml_file import suggest
 from harness.errors import bad_input
 from harness.host.daemons.private import missing_programs
-from harness.host.daemons.reach import Answer, ask_docker, ask_libvirt, docker_url, libvirt_uri, named
-from harness.model import Available, Skip, Stopping, Suite, Variant, Workload
+from harness.host.daemons.reach import ask, named
+from harness.model import Available, DaemonName, Skip, Stopping, Suite, Workload
 from harness.rig.cpus import choose_shape
 from harness.run.plan import Plan, choose_variants, choose_workloads, make_plan
 from harness.run.stopping import first_blocks
@@ -45,8 +45,8 @@ def survey() -> Iterator[Survey]:
         down: dict[str, Available] = {}
         for runtime in catalog.runtimes.values():
             if runtime.daemon and runtime.variants:
-                address, answer = _reach(runtime.daemon)
-                runtime.connect(address)
+                answer = ask(runtime.daemon, Deadline.after(ASK_SECONDS))
+                runtime.connect(answer.where)
                 if not answer.ok:
                     down[runtime.daemon] = _startable(runtime.daemon, answer.reason)
         availability = catalog.availability()
@@ -62,17 +62,21 @@ def survey() -> Iterator[Survey]:
 def check_names(
     suite: Suite,
     workloads: Mapping[str, Workload],
-    variants: Mapping[str, Variant],
+    catalog: Catalog,
     *,
     only_workloads: tuple[str, ...] | None,
     only_variants: tuple[str, ...] | None,
     baseline: str,
 ) -> None:
     """Raise TareError (bad input) for any name that does not exist, before anything is created."""
+    broken = {skip.what: skip for skip in catalog.broken if skip.what not in catalog.runtimes}
+    for word in only_variants or ():
+        if why := broken.get(word.partition("/")[0]):
+            raise bad_input(f"--variant {word}", why.reason, why.fix)
     for workload in choose_workloads(suite, workloads, only_workloads):
-        choose_variants(suite, workload, variants, "tcg", only_variants)
-    if baseline not in variants:
-        raise bad_input("--baseline", f"there is no variant {baseline}", suggest(baseline, variants))
+        choose_variants(suite, workload, catalog.variants, "tcg", only_variants)
+    if baseline not in catalog.variants:
+        raise bad_input("--baseline", f"there is no variant {baseline}", suggest(baseline, catalog.variants))
 
 
 def preview(
@@ -170,16 +174,9 @@ def plan_as_dict(plan: Plan, expected: Sequence[Expectation] = ()) -> dict[str, 
     }
 
 
-def answers(daemon: str) -> bool:
-    """Whether `docker` or `libvirt` answers where the system has it."""
-    return bool(_reach(daemon)[1].ok)
-
-
-def _reach(daemon: str) -> tuple[str, Answer]:
-    deadline = Deadline.after(ASK_SECONDS)
-    if daemon == "docker":
-        return docker_url(), ask_docker(docker_url(), deadline)
-    return libvirt_uri(), ask_libvirt(libvirt_uri(), deadline)
+def answers(daemon: DaemonName) -> bool:
+    """Whether the user's Docker or libvirt answers."""
+    return ask(daemon, Deadline.after(ASK_SECONDS)).ok
 
 
 def _startable(daemon: str, reason: str) -> Available:

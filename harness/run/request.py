@@ -113,7 +113,7 @@ def _check_names(found: Request) -> None:
         check_names(
             found.suite,
             found.workloads,
-            catalog.variants,
+            catalog,
             only_workloads=found.only_workloads,
             only_variants=found.variants,
             baseline=found.baseline,

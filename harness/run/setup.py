@@ -51,7 +51,7 @@ def open_environment(
         wanted = {runtime.daemon for runtime in catalog.runtimes.values() if runtime.daemon}
         daemons = stack.enter_context(open_daemons(paths.runtime(), paths.state(), wanted, deadline, notify, kvm=kvm))
         for runtime in catalog.runtimes.values():
-            if address := _address(daemons, runtime.daemon):
+            if address := daemons.address(runtime.daemon):
                 runtime.connect(address)
         stack.callback(catalog.close)
         space = paths.state() / "scratch"
@@ -113,10 +113,6 @@ def _sweep(catalog: Catalog, rig: RigSweep, deadline: Deadline) -> None:
     if stuck := clean([*catalog.runtimes.items(), ("rig", rig), ("tracer", TracerSweep())], deadline).stuck:
         details = "\n".join(f"{one.what}: {one.reason}" for one in stuck)
         raise TareError("cannot remove the leftovers of a killed run", details=details, hint="tare clean")
-
-
-def _address(daemons: Daemons, daemon: str) -> str | None:
-    return {"docker": daemons.docker_url, "libvirt": daemons.libvirt_uri}.get(daemon)
 
 
 def make_labels(run: str) -> dict[str, str]:

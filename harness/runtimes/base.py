@@ -320,6 +320,7 @@ class BaseRuntime(ABC):
     """Defaults for a runtime that needs no daemon, starts from the root's directory and leaves nothing on the host.
 
     A subclass sets `name` and `variants` and defines `available` and `launch`. It overrides the rest where it differs.
+    tare calls the class without arguments, also for `tare list`: a constructor changes nothing on the host.
     """
 
     name: str
@@ -352,7 +353,7 @@ class BaseRuntime(ABC):
         return (prepared.root.directory,)
 
     def copies(self, prepared: Prepared, folder: Path, labels: Mapping[str, str], deadline: Deadline) -> Copies | None:
-        """None: workloads that weigh and copy images do not run."""
+        """None: a workload about images then measures their size on disk only."""
         return None
 
     def leftovers(self) -> Iterable[Leftover]:

@@ -26,6 +26,8 @@ class Tare:
     home: Path
     children: list["subprocess.Popen[str]"] = field(default_factory=list)
     fake_seed: str = ""
+    python_path: Path | None = None
+    """A folder of further distributions."""
 
     @property
     def results(self) -> Path:
@@ -44,6 +46,7 @@ class Tare:
             "HOME": str(self.home),
             "TARE_FAKE": "1",
             **({"TARE_FAKE_SEED": self.fake_seed} if self.fake_seed else {}),
+            **({"PYTHONPATH": str(self.python_path)} if self.python_path else {}),
             "TARE_STATE": str(self.home / "state"),
             "TARE_RUNTIME": str(self.home / "run"),
             "CI": "1",

@@ -14,6 +14,7 @@ from harness.host.daemons.enclosure import NETNS, Enclosure, end, remove_cgroup
 from harness.host.daemons.orphans import remove_folders, sweep, tidied_netns_directory
 from harness.host.daemons.private import Daemon, Kvm, missing_programs, packages_of, start_dockerd, start_libvirtd
 from harness.host.daemons.reach import Answer, accepts, ask_docker, ask_libvirt, docker_url, libvirt_uri, named
+from harness.model import DAEMONS, DaemonName
 
 CLOSING = 20.0
 ANSWERING = 60.0
@@ -39,6 +40,10 @@ class Daemons:
     fixes: dict[str, str] = field(default_factory=dict)
     processes: dict[str, int] = field(default_factory=dict)
 
+    def address(self, daemon: DaemonName) -> str | None:
+        """Where a daemon is, None where there is none; None for the daemon "" too."""
+        return {"": None, "docker": self.docker_url, "libvirt": self.libvirt_uri}[daemon]
+
 
 @contextlib.contextmanager
 def open_daemons(
@@ -63,16 +68,14 @@ def open_daemons(
     daemons = Daemons()
     with contextlib.ExitStack() as stack:
         servant = systemd.booted() and os.geteuid() == 0
-        lacking = [
-            kind for kind in ("docker", "libvirt") if kind in want and not _there(kind, daemons, servant, deadline)
-        ]
+        lacking = [kind for kind in DAEMONS if kind in want and not _there(kind, daemons, servant, deadline)]
         if servant:
             lacking = [kind for kind in lacking if not _serve(kind, daemons, stack, deadline, notify)]
         for kind in lacking:
             _explain(kind, daemons)
         startable = [kind for kind in lacking if kind not in daemons.fixes]
         if startable:
-            _start_private(startable, daemons, stack, run_dir, state, deadline, notify, kvm, netns)
+            _start_private([*startable], daemons, stack, run_dir, state, deadline, notify, kvm, netns)
         yield daemons
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import TareError
+from harness.model import DAEMONS, DaemonName
 from harness.process import run
 
 DOCKER_SOCKET = Path("/var/run/docker.sock")
@@ -50,6 +51,16 @@ def named(kind: str) -> str:
     """The variable of the environment by which the user named the daemon (`docker`, `libvirt`), "" where none did."""
     variable = {"docker": "DOCKER_HOST", "libvirt": LIBVIRT_NAMED}[kind]
     return variable if os.environ.get(variable) else ""
+
+
+def ask(daemon: DaemonName, deadline: Deadline) -> Answer:
+    """Ask the user's daemon for its version; `where` is its address. Raises TareError when there is no such daemon."""
+    match daemon:
+        case "docker":
+            return ask_docker(docker_url(), deadline)
+        case "libvirt":
+            return ask_libvirt(libvirt_uri(), deadline)
+    raise TareError(f"tare reaches no daemon {daemon!r}", hint=f"use one of: {', '.join(DAEMONS)}")
 
 
 def ask_docker(url: str, deadline: Deadline) -> Answer:

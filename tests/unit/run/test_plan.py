@@ -101,7 +101,7 @@ def test_a_workload_without_a_variant_that_can_run_is_skipped() -> None:
     ("only", "cpu", "network"),
     [
         (["native"], ("native",), ("native",)),
-        (["docker/bridge"], ("docker/bridge",), ()),
+        (["docker/bridge"], ("docker/bridge",), ("docker/bridge",)),
         (["docker"], ("docker/bridge",), ("docker/host",)),
         (["libvirt/kvm"], ("libvirt/kvm",), ("libvirt/kvm",)),
     ],
@@ -111,6 +111,37 @@ def test_variants_are_narrowed_by_name_or_runtime(
 ) -> None:
     assert choose_variants(SUITE, WORKLOADS[0], VARIANTS, "tcg", only) == cpu
     assert choose_variants(SUITE, WORKLOADS[2], VARIANTS, "tcg", only) == network
+
+
+def test_a_variant_or_runtime_that_no_suite_lists_runs_on_every_workload() -> None:
+    more = {name: Variant(name=name, runtime="other", summary="") for name in ("other/a", "other/b")}
+    for words, cast in ((["native", "other/a"], ["native", "other/a"]), (["other"], ["other/a", "other/b"])):
+        made = plan(
+            variants_by_name=VARIANTS | more,
+            availability=dict.fromkeys((*YES, *more), YES["native"]),
+            only_variants=words,
+        )
+        assert {one.workload for one in made.blocks} == {one.name for one in WORKLOADS}
+        assert all(sorted(block.variants) == cast for block in made.blocks)
+
+
+def test_a_runtime_that_the_suite_lists_for_other_resources_is_those_variants() -> None:
+    """Not native alone, and not all that the runtime has."""
+    known = VARIANTS | {"docker/x": Variant(name="docker/x", runtime="docker", summary="")}
+    suite = Suite(
+        name="s",
+        summary="",
+        workloads=("cpu.one", "network.tcp"),
+        variants={"cpu": ("native",), "network": ("docker/host",)},
+        blocks=1,
+    )
+    assert choose_variants(suite, WORKLOADS[0], known, "tcg", ["native", "docker"]) == ("native", "docker/host")
+
+
+def test_a_requested_variant_that_cannot_run_is_a_skip() -> None:
+    found = plan(availability=NO_KVM, only_variants=["native", "libvirt/kvm"])
+    assert all(block.variants == ("native",) for block in found.blocks)
+    assert [(skip.what, skip.reason) for skip in found.skips] == [("libvirt/kvm", "no guest boots on it")]
 
 
 def test_workloads_are_narrowed_by_name_or_resource() -> None:
