@@ -1,83 +1,58 @@
-"""Which rows count, and what a block's value is: in pandas for one run in memory, in DuckDB for any number on disk.
+"""Which samples count, what a block's value is, and which values are pairs: SQL on the tables of one source.
 
-The statements stand on tables that `harness.record.columnar` fills: `series` says in words what each key `k` means,
-`cells` has one row per series, block and attempt.
+`harness.record.columnar` makes the tables: `series` has the names of each key `k`, `cells` has one row per series,
+block and attempt.
 """
 
-from typing import TYPE_CHECKING, Protocol
-
-import numpy as np
 import pandas as pd
 
 from harness.errors import TareError
-
-if TYPE_CHECKING:
-    import duckdb
-
-NATURE = ("unit", "direction", "scale", "summary")
-"""What may not change within one metric of one workload."""
+from harness.record.checks import CIRCUMSTANCES, NATURE, SERIES
+from harness.record.columnar import Source, from_frame
 
 IDENTITY = ("workload", "metric", *NATURE, "variant", "runtime", "accelerator", "block")
-SERIES = (
-    *("run", "workload", "definition", "parameters", "metric", *NATURE),
-    *("variant", "runtime", "accelerator"),
-)
-"""What makes a series: rows that are alike in these are repetitions of each other."""
-_SUMMARIES = {"median": "median", "mean": "avg", "min": "min", "max": "max"}
-CIRCUMSTANCES = ("host", "host_virtualized", "shape", "kernel", "image")
-
-
-class Scanned(Protocol):
-    """What `harness.record.columnar` opens; its connection has the tables `series` and `cells`."""
-
-    @property
-    def connection(self) -> "duckdb.DuckDBPyConnection": ...
+_NEEDED = (*IDENTITY, "role", "phase", "attempt", "iteration", "value", "valid")
 
 
 def usable(samples: pd.DataFrame) -> pd.DataFrame:
     """The rows that may count: the subject's, measured, valid, with a finite value, of a block's last attempt.
 
-    A case that failed gives none, whatever it measured before: what survives a failure is no fair sample.
+    A case that failed has none, not even what it measured before: what survives a failure is not a fair sample.
     """
-    value = pd.to_numeric(samples["value"], errors="coerce").replace([np.inf, -np.inf], np.nan)
-    good = (samples["role"] == "subject") & (samples["phase"] == "measured") & _truth(samples["valid"]) & value.notna()
-    case = [samples[name] for name in ("workload", "metric", "variant", "block", "attempt", "role")]
-    failed = (value.isna() & (samples["phase"] != "warmup")).groupby(case, dropna=False).transform("any")
-    rows = samples.assign(value=value)[good & ~failed.astype(bool)]
-    attempt = pd.to_numeric(rows["attempt"], errors="coerce").fillna(1)
-    last = attempt.groupby([rows[name] for name in ("workload", "metric", "variant", "block")]).transform("max")
-    return rows[attempt == last]
+    with from_frame(_pooled(samples)) as source:
+        places = source.connection.execute(f"WITH {_COUNTED} {_rows(source.key, 'place')} ORDER BY place").fetchall()
+    return samples.iloc[[place for (place,) in places]]
 
 
 def block_values(samples: pd.DataFrame) -> pd.DataFrame:
     """One row per workload, metric, variant and block: the declared `summary` of the usable iterations.
 
-    Columns: those of IDENTITY, `value` and `iterations` (how many entered). Raises TareError when a metric's unit,
-    direction, scale or summary changes within the run, or when the summary is not one that we know.
+    Columns: those of IDENTITY, `value` and `iterations` (how many entered), by summary and in the samples' order.
+    Raises TareError when a metric's unit, direction, scale or summary changes within the run, or a summary is unknown.
     """
-    rows = usable(samples)
-    _check_nature(rows)
-    parts = []
-    for summary, part in rows.groupby("summary", sort=False):
-        if summary not in ("median", "mean", "min", "max"):
-            raise TareError(f"unknown summary “{summary}” in the samples", hint="use median, mean, min or max")
-        grouped = part.groupby(list(IDENTITY), sort=False, dropna=False)["value"]
-        parts.append(grouped.agg(value=str(summary), iterations="count").reset_index())
-    if not parts:
-        return pd.DataFrame(columns=[*IDENTITY, "value", "iterations"])
-    return pd.concat(parts, ignore_index=True)
+    names = ", ".join(f"s.{name}" for name in IDENTITY if name != "block")
+    with from_frame(_pooled(samples)) as source:
+        found = source.connection.execute(f"""
+            WITH {_COUNTED},
+            first AS ({_rows(source.key, "k, block, min(place) AS place")} GROUP BY k, block)
+            SELECT {names}, c.block, c.value, c.good AS iterations
+            FROM counted c JOIN keyed s USING (k) JOIN first USING (k, block)
+            ORDER BY min(place) OVER (PARTITION BY s.summary), place
+        """).df()
+    _check_nature(found)
+    return found
 
 
-def moments(source: Scanned, baseline: str | None = "native") -> pd.DataFrame:
-    """What comparing runs needs of each: one row per series, ordered by its names.
+def moments(source: Source, baseline: str | None = "native") -> pd.DataFrame:
+    """Means and variances that comparisons of runs need: one row per series, ordered by its names.
 
-    Columns: SERIES; `host`, `host_virtualized`, `shape`, `kernel`, `image` (where a series has several, the last in
-    the alphabet: one that is known before one that is not); `blocks`, how many of its run and workload left any row of
-    a subject; `n`, `mean`, `variance` (ddof 1) of d over the blocks in which the series and the baseline of the same
-    run have a value; `own_n`, `own_mean`, `own_variance` of the series' own block values.
-    d = ±(log value − log baseline), differences on the linear scale; own values are ±log or ±; the sign is such that
-    positive costs the user. Where a value is not positive on the log scale there is no ratio: n is 0, `mean` NaN.
-    The baseline's own rows have n = 0, and all rows have it where `baseline` is None.
+    Columns: SERIES; CIRCUMSTANCES (the last in the alphabet where a series has several, so a known one before "");
+    `blocks`, the number of blocks in which any subject of the run and workload left a row; `n`, `mean`, `variance`
+    (ddof 1) of d over the blocks in which the series and the baseline of its run have a value; `own_n`, `own_mean`,
+    `own_variance` of the series' own block values.
+    d = ±(log value − log baseline), or ±(value − baseline) on the linear scale; own values are ±log or ±value. The sign
+    makes a cost positive. Where a value on the log scale is not positive, n is 0 and `mean` NaN.
+    The baseline's own rows have n = 0; so have all rows where `baseline` is None.
     """
     columns = ", ".join(f"s.{name}" for name in (*SERIES, *CIRCUMSTANCES))
     statement = f"""
@@ -96,8 +71,8 @@ def moments(source: Scanned, baseline: str | None = "native") -> pd.DataFrame:
     return source.connection.execute(statement, {"baseline": baseline or ""}).df()
 
 
-def differences(source: Scanned, run: str, baseline: str | None = "native") -> pd.DataFrame:
-    """One run's blocks, so that a run on both sides of a comparison can be paired block by block.
+def differences(source: Source, run: str, baseline: str | None = "native") -> pd.DataFrame:
+    """One run's block values, for pairing two versions of the run block by block.
 
     Columns `workload`, `metric`, `variant`, `accelerator`, `block`, `d` and `own`, both as in `moments`, NaN where
     there is no baseline value or no logarithm. One row per series and block that has a value, ordered by them.
@@ -112,37 +87,12 @@ def differences(source: Scanned, run: str, baseline: str | None = "native") -> p
     return source.connection.execute(statement, {"baseline": baseline or "", "run": run}).df()
 
 
-def cells_statement(rows: str, key: str, fine: str) -> str:
-    """The statement that gives `cells` of `rows` (a relation with the CSV's columns, typed) beside `series`.
-
-    `key` is the expression that `series` has as `k`; `fine` says of a row whether it is as the CSV allows. Columns:
-    `k`, `block`, `attempt`, `value` (the declared summary of the good rows), `good` (how many), `failed`, `fine`, and
-    `doubtful` where one sample may be there twice: iterations are marked in a mask, which holds 111 measured ones.
-    """
-    good = "phase = 'measured' AND valid AND isfinite(value)"
-    place = "CASE phase WHEN 'warmup' THEN 111 + iteration % 16 ELSE iteration % 111 END"
-    # A list and its median take a tenth of the time of median() as an aggregate, and less memory.
-    summaries = " ".join(f"WHEN '{word}' THEN list_{name}(found)" for word, name in _SUMMARIES.items())
-    return f"""
-        SELECT k, block, attempt, CASE summary {summaries} END AS value, coalesce(len(found), 0) AS good, failed, fine,
-            valued <> bit_count(mask) OR number - valued > 1 AS doubtful
-        FROM (
-            SELECT {key} AS k, block, attempt, list(value) FILTER (WHERE {good}) AS found,
-                count(*) AS number, count(value) AS valued,
-                bit_or(CASE WHEN value IS NULL THEN 0::HUGEINT ELSE 1::HUGEINT << ({place})::HUGEINT END) AS mask,
-                bool_or(value IS NULL AND phase <> 'warmup') AS failed,
-                bool_and({fine}) AS fine
-            FROM {rows} GROUP BY ALL
-        ) JOIN series USING (k)
-    """
-
-
 def _moments(key: str, of: str, least: str) -> str:
     return f"SELECT {key}, count({of}) AS n, avg({of}) AS mean, var_samp({of}) AS variance, min({least}) AS least"
 
 
 def _fit(table: str, prefix: str) -> str:
-    """The three columns of one set of moments; none where a logarithm is asked of what is not positive."""
+    """The three columns of one set of moments; empty where the logarithm of a value does not exist."""
     none = f"{table}.least IS NULL OR s.scale = 'log' AND {table}.least <= 0"
     return (
         f"CASE WHEN {none} THEN 0 ELSE {table}.n END AS {prefix}n, "
@@ -156,10 +106,9 @@ def _signed(log: str, linear: str, positive: str) -> str:
     return f"(CASE direction WHEN 'higher' THEN -1 ELSE 1 END) * ({amount})"
 
 
-# An attempt counts where it is the last that gave anything; a failure of the variant discards the attempt in all its
-# series, also where it was recorded before the accelerator was known. Both are rare: joins with the few are quicker
-# than windows over all.
-_PAIRED = f"""
+# An attempt counts where it is the last with a value. A failure of the variant discards the attempt in all its series,
+# even where it was recorded before the accelerator was known. Both are rare, so joins are quicker than windows.
+_COUNTED = """
     keyed AS (
         SELECT *, hash(run, workload) AS arena, hash(run, workload, metric) AS contest,
             hash(run, workload, metric, variant) AS entrant,
@@ -168,14 +117,16 @@ _PAIRED = f"""
     ),
     failures AS (SELECT DISTINCT entrant, block, attempt FROM cells JOIN keyed USING (k) WHERE failed),
     kept AS (
-        SELECT k, entrant, contest, direction, scale, variant, block, attempt, value
+        SELECT k, entrant, contest, direction, scale, variant, block, attempt, value, good
         FROM cells JOIN keyed USING (k) ANTI JOIN failures USING (entrant, block, attempt) WHERE good > 0
     ),
     again AS (
         SELECT entrant, block, max(attempt) AS last FROM kept
         WHERE attempt > (SELECT min(attempt) FROM cells) GROUP BY entrant, block
     ),
-    counted AS (SELECT * FROM kept LEFT JOIN again USING (entrant, block) WHERE attempt >= coalesce(last, attempt)),
+    counted AS (SELECT * FROM kept LEFT JOIN again USING (entrant, block) WHERE attempt >= coalesce(last, attempt))
+"""
+_PAIRED = f"""{_COUNTED},
     own AS (
         SELECT k, contest, direction, scale, variant, block, value AS own,
             {_signed("ln(value)", "value", "value > 0")} AS own_d
@@ -191,16 +142,28 @@ _PAIRED = f"""
 """
 
 
-def _check_nature(rows: pd.DataFrame) -> None:
+def _pooled(samples: pd.DataFrame) -> pd.DataFrame:
+    """The columns that decide, without the run and the definition: the samples are those of one run."""
+    return samples[list(_NEEDED)]
+
+
+def _rows(key: str, columns: str) -> str:
+    """The statement for the rows that enter a block's value; `place` is a row's position in the frame."""
+    good = "phase = 'measured' AND valid AND value IS NOT NULL"
+    return f"""
+        SELECT {columns} FROM (SELECT *, {key} AS k, row_number() OVER () - 1 AS place FROM samples)
+        SEMI JOIN counted USING (k, block, attempt) WHERE {good}
+    """
+
+
+def _check_nature(values: pd.DataFrame) -> None:
     for name in NATURE:
-        counts = rows.groupby(["workload", "metric"])[name].nunique()
+        counts = values.groupby(["workload", "metric"])[name].nunique()
         for where in counts[counts > 1].index:
             raise TareError(
                 f"{' '.join(where)}: {name} changes within the run",
                 details="values in different units or directions cannot be compared",
-                hint="remove the foreign rows from samples.csv, or run `tare export --csv` again",
+                hint="remove the foreign rows, or export the run again: tare export RUN --csv FILE",
             )
-
-
-def _truth(column: "pd.Series[str]") -> "pd.Series[bool]":
-    return column.astype(str).str.lower().eq("true")
+    for summary in set(values["summary"]) - {"median", "mean", "min", "max"}:
+        raise TareError(f"unknown summary “{summary}” in the samples", hint="use median, mean, min or max")

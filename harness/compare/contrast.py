@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from harness.analysis.blocks import NATURE
 from harness.analysis.intervals import holm, relative, simultaneous
 from harness.model import HOST_COSTS
+from harness.record.checks import NATURE
 
 RUNS_FOR_NOISE = 3
 """Runs of a side from which the noise between runs is known."""

@@ -1,7 +1,6 @@
-"""Samples of any number, opened for DuckDB: every row is checked as the CSV's reader does, and summed up by block.
+"""Samples opened in DuckDB: every row is checked, and the rows are summarised by block. All readers of samples use it.
 
-A CSV is read twice: once for what its texts say, once for its figures. What DuckDB cannot vouch for goes to
-`harness.record.csv_file.read_csv`, which has the last word and the error messages.
+A CSV is scanned twice: once for the texts that rows share, once for what differs from row to row.
 """
 
 import os
@@ -9,38 +8,42 @@ import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import duckdb
 
+from harness.durable import sync_directory
 from harness.errors import ExitCode, TareError, bad_input
-from harness.record import row as rules
-from harness.record.csv_file import LARGEST_FILE, read_csv
-from harness.record.row import FieldError, Row
-from harness.record.vetting import Unfit, cast, quoted, scan_csv, scan_parquet, take
+from harness.record import checks
+from harness.record.checks import Unfit, quoted
+from harness.record.csv_file import refuse_first_bad_line
+from harness.record.row import COLUMNS, Row, checked, frame, printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SMALL_FILE = 8 * 2**20
-"""Bytes up to which a CSV goes through the reader in Python, which is quicker than it takes to notice."""
 LARGEST_SCAN = 64 * 2**30
+LARGEST_SEARCH = 2 * 2**30
+"""Bytes of a CSV up to which a line is searched in Python where DuckDB cannot name it."""
 MEMORY_MIB = 240
-"""What DuckDB may hold, so that the process stays below 500 MB; what is more goes to a temporary folder."""
+"""Memory limit of DuckDB, which keeps the process below 500 MB. The rest goes to a temporary folder."""
 THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Checked samples. `connection` has the view `samples` (the CSV's columns, typed), and `series` and `cells`.
+    """Checked samples. Use it before its `with` ends.
 
-    Use it before its `with` ends; `harness.analysis.blocks` has the statements.
+    `connection` has the view `samples` (the CSV's columns, typed) and the tables `series` and `cells` of
+    `harness.record.checks`. `key` is the expression that gives `series.k` of a row of `samples`.
     """
 
     name: str
     connection: duckdb.DuckDBPyConnection
+    key: str
 
     @property
     def relation(self) -> duckdb.DuckDBPyRelation:
@@ -49,50 +52,54 @@ class Source:
 
 
 @contextmanager
-def open_source(path: Path, *, small: int = SMALL_FILE, largest: int = LARGEST_SCAN) -> Iterator[Source]:
-    """The samples of a `.csv` or a `.parquet`, every one checked; a sample that is there twice counts once.
+def open_source(path: Path, *, largest: int = LARGEST_SCAN) -> Iterator[Source]:
+    """The samples of a `.csv` or a `.parquet`, every one checked; a sample that occurs twice counts once.
 
-    A CSV of up to `small` bytes is read into memory. Raises a bad-input error for all that docs/csv.md does not
-    allow: of a CSV up to 2 GiB with line, column and fix, otherwise with what was found first.
+    Raises a bad-input error with line (or row), column and fix for what docs/csv.md does not allow, and for a file of
+    more than `largest` bytes.
     """
     if path.suffix not in (".csv", ".parquet"):
         raise bad_input(str(path), "is neither .csv nor .parquet", "name a file that tare exported")
     with ExitStack() as stack:
-        descriptor, size = _open(path, largest)
-        stack.callback(os.close, descriptor)
-        if path.suffix == ".parquet" or size > small:
-            connection = stack.enter_context(_connect())
-            # By its descriptor: no pattern in its name is expanded, and nobody can put another file in its place.
-            file = f"/proc/self/fd/{descriptor}"
-            try:
-                (scan_csv if path.suffix == ".csv" else scan_parquet)(connection, file)
-                source = Source(str(path), connection)
-            except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):
-                raise  # Our own fault, not the file's.
-            except (Unfit, FieldError, duckdb.Error) as error:
-                if path.suffix == ".parquet" or size > LARGEST_FILE:
-                    raise _refused(path, file, error) from None
-                source = None
-        else:
-            source = None
-        yield source or stack.enter_context(from_frame(rules.frame(read_csv(path)), str(path)))
+        handle = stack.enter_context(os.fdopen(_open(path, largest), "rb"))
+        connection = stack.enter_context(_connect())
+        # By its descriptor: a pattern in its name is not expanded, and nobody can replace the file.
+        file = f"/proc/self/fd/{handle.fileno()}"
+        try:
+            scan = checks.scan_csv if path.suffix == ".csv" else checks.scan_parquet
+            key = scan(connection, file)
+        except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):
+            raise  # An error of this module, not of the file.
+        except duckdb.Error as error:
+            problem = printable(str(error).replace(file, str(path)).partition("\n\n")[0], 300)
+            raise _refused(path, handle, Unfit(problem)) from None
+        except Unfit as error:
+            raise _refused(path, handle, error) from None
+        yield Source(str(path), connection, key)
+
+
+def read_samples(path: Path) -> list[Row]:
+    """The samples of a `.csv` or a `.parquet`, each once, in the file's order. Raises as `open_source` does."""
+    with open_source(path) as source:
+        source.connection.execute("SET preserve_insertion_order = true")
+        found = source.connection.table("typed").fetchall()
+    return [Row(**dict(zip(COLUMNS, values, strict=True))) for values in dict.fromkeys(found)]
 
 
 @contextmanager
 def from_frame(samples: "pd.DataFrame", name: str = "samples") -> Iterator[Source]:
-    """Samples in memory, as `harness.record.row.frame` makes them of rows that were checked. Exact duplicates stay."""
-    with _connect() as connection:
+    """Samples in memory whose rows are checked already. Exact duplicates count; an absent column is empty."""
+    with _memory().cursor() as connection:
         connection.register("frame", samples)
-        connection.execute(f"CREATE TEMP VIEW samples AS SELECT {cast()} FROM frame")
-        take(connection)
-        yield Source(name, connection)
+        connection.execute(f"CREATE TEMP VIEW samples AS SELECT {checks.cast(set(samples.columns))} FROM frame")
+        yield Source(name, connection, checks.scan_frame(connection))
 
 
 def write_parquet(samples: Iterable[Row] | Source, path: Path) -> int:
-    """Write samples as Parquet (zstd) with the CSV's columns, whole or not at all; returns how many.
+    """Write samples as Parquet (zstd) with the CSV's columns, whole or not at all; returns the number of samples.
 
-    Rows are checked as `write_csv` does. Raises TareError for what the CSV does not allow, naming row and column, and
-    when the file cannot be written.
+    Rows are checked as `write_csv` does. Raises TareError that names row and column for what the CSV does not allow,
+    and when the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with ExitStack() as stack:
@@ -101,19 +108,17 @@ def write_parquet(samples: Iterable[Row] | Source, path: Path) -> int:
             connection = samples.connection
         else:
             connection = stack.enter_context(_connect())
-            connection.register("frame", rules.frame(_checked(samples, path)))
-            connection.execute(f"CREATE TEMP VIEW samples AS SELECT {cast()} FROM frame")
+            connection.register("frame", frame(checked(samples, path)))
+            connection.execute(f"CREATE TEMP VIEW samples AS SELECT {checks.cast()} FROM frame")
         try:
-            # Made here, so that DuckDB follows no link that somebody has laid in its way.
-            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644))
+            # Created here, so that DuckDB does not follow a link of this name.
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+            stack.callback(os.close, descriptor)
             copy = f"COPY samples TO {quoted(str(temporary))} (FORMAT parquet, COMPRESSION zstd)"
             (count,) = connection.execute(copy).fetchall()[0]
-            for synced, after in ((temporary, temporary.replace), (path.absolute().parent, None)):
-                descriptor = os.open(synced, os.O_RDONLY)
-                os.fsync(descriptor)
-                os.close(descriptor)
-                if after:
-                    after(path)
+            os.fsync(descriptor)
+            temporary.replace(path)
+            sync_directory(path.absolute().parent)
         except (OSError, duckdb.Error) as error:
             hint = "free disk space, or name another folder"
             raise TareError(
@@ -122,53 +127,60 @@ def write_parquet(samples: Iterable[Row] | Source, path: Path) -> int:
     return int(count)
 
 
-def _checked(samples: Iterable[Row], path: Path) -> Iterator[Row]:
-    for place, sample in enumerate(samples, 1):
-        row = replace(sample, reason=rules.printable(sample.reason))
-        try:
-            rules.check(row)
-        except FieldError as error:
-            raise TareError(f"{path}: row {place}, {error.column}: {error.problem}", hint=error.fix) from None
-        yield row
+def _refused(path: Path, handle: BinaryIO, found: Unfit) -> TareError:
+    """The error for a file; for a CSV it is raised by the line's own check, which has the best message."""
+    if path.suffix == ".csv":
+        line = found.row + 1
+        if found.row or os.fstat(handle.fileno()).st_size <= LARGEST_SEARCH:
+            refuse_first_bad_line(path, handle, max(line, 2))
+        place = f"line {line}"
+    else:
+        place = f"row {found.row}"
+    where = ", ".join(filter(None, (str(path), place if found.row else "", found.column)))
+    fix = f"correct it, or export the run again: tare export RUN --{path.suffix[1:]} FILE"
+    return bad_input(where, str(found), fix)
 
 
-def _refused(path: Path, file: str, error: Exception) -> TareError:
-    if isinstance(error, FieldError):
-        return bad_input(f"{path}, {error.column}", error.problem, error.fix)
-    problem = rules.printable(str(error).replace(file, str(path)).partition("\n\n")[0], 300)
-    return bad_input(str(path), problem, "export it anew, or split it by run to learn the line")
-
-
-def _open(path: Path, largest: int) -> tuple[int, int]:
-    """A descriptor of the plain file and its size in bytes."""
+def _open(path: Path, largest: int) -> int:
+    """A descriptor of the regular file."""
+    fix = "name a file that tare exported"
     try:
-        # Non-blocking: a fifo in place of the file must not hang the reader.
+        # Non-blocking: opening a fifo must not wait for its writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
-        raise bad_input(str(path), error.strerror or "cannot be read", "name a file that tare exported") from None
+        raise bad_input(str(path), error.strerror or "cannot be read", fix) from None
     status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        problem = bad_input(str(path), "is not a plain file", "name a file that tare exported")
-    elif status.st_size > largest:
-        problem = bad_input(str(path), f"has {status.st_size} bytes, more than {largest}", "split it by run")
-    else:
-        return descriptor, status.st_size
+    if stat.S_ISREG(status.st_mode) and status.st_size <= largest:
+        return descriptor
     os.close(descriptor)
-    raise problem
+    if stat.S_ISREG(status.st_mode):
+        raise bad_input(str(path), f"has {status.st_size} bytes, more than {largest}", "split it by run")
+    raise bad_input(str(path), "is not a regular file", fix)
 
 
 @contextmanager
 def _connect() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database in memory that spills into a folder of its own, and loads nothing from elsewhere."""
+    """A database in memory that spills into a folder of its own and loads no extension."""
     with tempfile.TemporaryDirectory(prefix="tare-scan-") as spill, duckdb.connect() as connection:
-        for name, value in (
-            ("temp_directory", spill),
-            ("memory_limit", f"{MEMORY_MIB}MiB"),
-            ("threads", min(THREADS, len(os.sched_getaffinity(0)))),
-            ("preserve_insertion_order", False),
-            ("autoinstall_known_extensions", False),
-            ("autoload_known_extensions", False),
-            ("enable_progress_bar", False),
-        ):
-            connection.execute(f"SET {name} = {quoted(str(value))}")
+        _configure(connection, temp_directory=spill, memory_limit=f"{MEMORY_MIB}MiB")
         yield connection
+
+
+@cache
+def _memory() -> duckdb.DuckDBPyConnection:
+    """The database of samples in memory: one for all, since opening one takes longer than most queries."""
+    connection = duckdb.connect()
+    _configure(connection, preserve_insertion_order=True)
+    return connection
+
+
+def _configure(connection: duckdb.DuckDBPyConnection, **settings: object) -> None:
+    fixed = {
+        "threads": min(THREADS, len(os.sched_getaffinity(0))),
+        "preserve_insertion_order": False,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "enable_progress_bar": False,
+    }
+    for name, value in (fixed | settings).items():
+        connection.execute(f"SET {name} = {quoted(str(value))}")

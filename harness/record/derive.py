@@ -1,4 +1,4 @@
-"""What is derived from a run's journal: samples.csv, manifest.json, and where an interrupted run goes on."""
+"""What is derived from a run's journal: samples.csv, manifest.json, and the state for `--resume`."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,15 +17,15 @@ from harness.record.manifest import write_manifest
 from harness.record.row import Row
 
 SAME = ("suite", "stopping", "plan", "shape", "root", "workloads")
-"""What must be as it was for a run to be finished: otherwise its blocks would not be alike."""
+"""What must not have changed when a run is resumed: otherwise its blocks would not be comparable."""
 UNFINISHED = "the block was not finished"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Earlier:
-    """An interrupted run: what it was opened with, which blocks are closed, how often each was begun.
+    """An interrupted run: its set-up, the closed blocks, and the number of attempts of each block.
 
-    `further` are the blocks that its stopping rule asked for in so many `stages`.
+    `further` are the blocks that its stopping rule added in `stages` decisions.
     """
 
     folder: Path
@@ -41,19 +41,17 @@ class Earlier:
         return str(self.opened["run"])
 
     def attempt(self, block: int) -> int:
-        """The number of the attempt that a block needs now; 0 where it is finished."""
+        """The number of a block's next attempt; 0 where the block is finished."""
         return 0 if block in self.closed else self.begun.get(block, 0) + 1
 
     def check(self, now: Mapping[str, object]) -> None:
-        """Refuse to go on where what is measured, or where, is no longer the same. Raises TareError (bad input)."""
-        here = json.loads(json.dumps(now))
+        """Raise TareError (bad input) when the suite, the set-up or the host is not that of the interrupted run."""
+        current = json.loads(json.dumps(now))
         for name in SAME:
-            if here[name] != self.opened[name]:
-                raise bad_input(
-                    f"--resume {self.folder}", f"{name} is not what it was when the run began", "start a new run"
-                )
-        if here["host"]["fingerprint"] != self.opened["host"]["fingerprint"]:
-            raise bad_input(f"--resume {self.folder}", "it was begun on another host", "resume it there")
+            if current[name] != self.opened[name]:
+                raise bad_input(f"--resume {self.folder}", f"{name} has changed since the run began", "start a new run")
+        if current["host"]["fingerprint"] != self.opened["host"]["fingerprint"]:
+            raise bad_input(f"--resume {self.folder}", "it was begun on another host", "resume it on that host")
 
 
 def read(folder: Path) -> Earlier:
@@ -61,7 +59,7 @@ def read(folder: Path) -> Earlier:
     events = read_journal(folder)
     opened = next((event.data for event in events if event.event == "run-opened"), None)
     if opened is None:
-        raise bad_input(f"--resume {folder}", "the run ended before it had a plan", "start a new run")
+        raise bad_input(f"--resume {folder}", "the run ended before its plan was recorded", "start a new run")
     begun: dict[int, int] = {}
     for event in events:
         if event.event == "block-opened":
@@ -86,7 +84,7 @@ def derive(folder: Path) -> None:
 
 
 def rows(events: Iterable[Event]) -> list[Row]:
-    """Every sample; those of a discarded block, or of an attempt that another replaced, are marked so."""
+    """Every sample. Those of a discarded block, and of an attempt that a later one replaced, are not valid."""
     events = list(events)
     last = {e.data["block"]: e.data["attempt"] for e in events if e.event == "block-opened"}
     closings = {(e.data["block"], e.data["attempt"]): e.data["discarded"] for e in events if e.event == "block-closed"}
@@ -101,11 +99,11 @@ def rows(events: Iterable[Event]) -> list[Row]:
 
 
 def manifest(events: Iterable[Event]) -> dict[str, Any]:
-    """What the report needs beside the samples: set-up, facts and milestones of instances, discards, the end."""
+    """What the report needs beside the samples: set-up, facts of the instances, discards, failures, the end."""
     events = list(events)
     opened = next((e for e in events if e.event == "run-opened"), None)
     if opened is None:
-        raise TareError("the journal has no run-opened event", hint="tare run")
+        raise TareError("the journal has no run-opened event", hint="start a new run: tare run")
     closed = [e for e in events if e.event == "run-closed"]
     facts = {e.data["variant"]: e.data["facts"] for e in events if e.event == "facts"}
     discards = [
@@ -140,7 +138,7 @@ def manifest(events: Iterable[Event]) -> dict[str, Any]:
 
 
 def _clocks(events: Iterable[Event]) -> dict[str, dict[str, float]]:
-    """By the variant of a case: how far the clock of what ran its commands strayed at most, and how many were read."""
+    """By variant: the largest drift of an instance's clock in ppm, and the number of instances."""
     found: dict[str, list[float]] = {}
     for event in events:
         if event.event == "clock" and "slope" in event.data:
@@ -149,15 +147,15 @@ def _clocks(events: Iterable[Event]) -> dict[str, dict[str, float]]:
 
 
 def _beacons(events: Iterable[Event]) -> dict[str, Any]:
-    """By variant: what telling each milestone cost, or why that is not known, as it was measured last."""
+    """By variant: the signalling overhead of each milestone, or why it is unknown, by the last measurement."""
     return {
         e.data["variant"]: {"costs": e.data["costs"], "failed": e.data["failed"]} for e in events if e.event == "beacon"
     }
 
 
 def _caches(events: Iterable[Event]) -> dict[str, dict[str, dict[str, float]]]:
-    """By workload and variant, over its cold launches: the median of the bytes that were cached before and dropped, and
-    the largest share of them that stayed."""
+    """By workload and variant, over the cold launches: the median of the cached bytes before the drop, and the largest
+    share that stayed cached."""
     workloads: dict[str, str] = {}
     found: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
     for event in events:
@@ -179,9 +177,9 @@ def _caches(events: Iterable[Event]) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def _observed(events: Iterable[Event]) -> list[dict[str, Any]]:
-    """What measures recorded for the report besides samples, in order; of a block only its last attempt's.
+    """The facts that measures recorded for the report, in order; of a block only those of its last attempt.
 
-    `discarded` says why its block is discarded, "" where it is not: facts outlive that, figures do not.
+    `discarded` is the reason for which the block was discarded, or "". Facts of a discarded block are kept.
     """
     events = list(events)
     cases = {e.data["case"]: e.data for e in events if e.event == "case-opened"}
@@ -201,13 +199,13 @@ def _observed(events: Iterable[Event]) -> list[dict[str, Any]]:
 
 
 def _stopped(opened: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the intervals must know of how the run ended: see harness.analysis.overhead.Declared."""
+    """What the intervals need about the end of the run: see harness.analysis.overhead.Declared."""
     rule = opened["stopping"]["rule"]
     if rule in ("precision", "time") and steps:
         return {"second_stage": len(opened["plan"])}
     if rule != "looks":
         return {}
-    # A workload that was interrupted between looks gets the least part of any.
+    # A workload that was interrupted between looks gets the smallest share.
     least = min(Stopping(rule="looks", looks=tuple(opened["stopping"]["looks"])).shares)
     ended = {name: share for step in steps for name, share in step["shares"].items()}
     return {"shares": {name: ended.get(name, least) for name in opened["workloads"]}}

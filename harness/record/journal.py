@@ -1,4 +1,4 @@
-"""The append-only record of a run: the only truth; CSV and resume state derive from it.
+"""The append-only record of a run, from which the CSV and the state for `--resume` are derived.
 
 One event per line, `{"seq":…,"time":…,"event":…,"data":{…},"crc":"…"}`. docs/journal.md has the format.
 """
@@ -31,7 +31,7 @@ _TWO = re.compile(rb'"crc":"[0-9a-f]{8}"\}.\{"seq":', re.DOTALL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened in a run; `time` is RFC 3339 UTC, `seq` counts from 1 without gaps."""
+    """One event of a run; `time` is RFC 3339 UTC, `seq` counts from 1 without gaps."""
 
     seq: int
     time: str
@@ -40,12 +40,12 @@ class Event:
 
 
 class Journal:
-    """The one writer of a run's journal; a context manager. `create` or `reopen` make it."""
+    """The one writer of a run's journal; a context manager. Use `create` or `reopen`."""
 
     def __init__(self, path: Path, descriptor: int, seq: int, length: int) -> None:
         self.path = path
         self._descriptor = descriptor
-        # One tuple, so that an interrupt between two assignments cannot part them.
+        # One tuple, so that an interrupt cannot separate two assignments.
         self._end = (seq, length)
         self._tried = self._end
         self._broken: TareError | None = None
@@ -53,9 +53,9 @@ class Journal:
 
     @classmethod
     def create(cls, directory: Path) -> Self:
-        """Begin a journal in `directory`, which is made when it is not there.
+        """Create a journal in `directory`, and the directory where it is missing.
 
-        Raises TareError when it holds a journal already or cannot be written.
+        Raises TareError when the directory has a journal already or cannot be written.
         """
         path = directory / NAME
         try:
@@ -72,9 +72,9 @@ class Journal:
 
     @classmethod
     def reopen(cls, directory: Path) -> Self:
-        """Go on with the journal of `directory`; a torn last line is moved to journal.torn-N first.
+        """Continue the journal of `directory`; a torn last line is moved to journal.torn-N first.
 
-        Raises TareError when another process writes it, and a bad-input error when it is damaged before its end.
+        Raises TareError when another process writes it, and a bad-input error when a line before its last is damaged.
         """
         path = directory / NAME
         try:
@@ -100,8 +100,8 @@ class Journal:
     def append(self, event: str, /, **data: Any) -> Event:
         """Write one event and return it once it is on stable storage (fdatasync). Threads take turns.
 
-        Raises TareError when the file cannot be written (full, or an I/O error: earlier events stay readable, this
-        journal takes no more), ValueError for NaN or infinity and TypeError for what is not JSON.
+        Raises TareError when the file cannot be written (full, or an I/O error); earlier events then stay readable, and
+        this journal accepts no more. Raises ValueError for NaN or infinity, TypeError for data that is not JSON.
         """
         if not is_name(event):
             raise ValueError(f"{event!r} cannot name an event")
@@ -128,7 +128,7 @@ class Journal:
         return made
 
     def close(self) -> None:
-        """Let go of the file and its lock; a second time does nothing."""
+        """Close the file and release its lock; a second call does nothing."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -140,22 +140,25 @@ class Journal:
         self.close()
 
     def _settle(self) -> tuple[int, int]:
-        """The last event that counts and where it ends: what an interrupted append left counts when its line is whole,
-        else it is taken away. A file that others shortened is refused."""
+        """The number and the end of the last event that counts.
+
+        The event of an interrupted append counts when its line is whole; otherwise it is removed. Raises OSError for a
+        file that another process shortened.
+        """
         size = os.fstat(self._descriptor).st_size
         if size == self._tried[1]:
             self._end = self._tried
         if size < self._end[1]:
-            raise OSError(errno.EIO, "the file was shortened by something else")
+            raise OSError(errno.EIO, "another process shortened the file")
         if size > self._end[1]:
             os.ftruncate(self._descriptor, self._end[1])
         return self._end
 
 
 def read(directory: Path) -> list[Event]:
-    """All events of the journal in `directory`, without changing it; a torn last line is left out with a warning.
+    """All events of the journal in `directory`; a torn last line is left out with a warning. The file is not changed.
 
-    Raises a bad-input error that names file and line when the journal is absent or damaged before its end.
+    Raises a bad-input error that names file and line when the journal is absent or a line before its last is damaged.
     """
     path = directory / NAME
     events, length = [], 0
@@ -163,12 +166,12 @@ def read(directory: Path) -> list[Event]:
         events.append(event)
         length = end
     if torn := path.stat().st_size - length:
-        log.warning("%s: the last %d bytes are torn and left out; `tare run --resume` sets them aside", path, torn)
+        log.warning("%s: the last %d bytes are torn and left out; `tare run --resume` moves them to a file", path, torn)
     return events
 
 
 def now() -> str:
-    """The present time, RFC 3339 UTC with microseconds."""
+    """The current time, RFC 3339 UTC with microseconds."""
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
@@ -180,7 +183,7 @@ def _line(event: Event) -> bytes:
     ).encode("ascii")
     line = b'%s,"crc":"%08x"}\n' % (body[:-1], zlib.crc32(body))
     if len(line) > LONGEST_LINE:
-        raise ValueError(f"an event of {len(line)} bytes is too long for the journal: keep it in a file of its own")
+        raise ValueError(f"an event of {len(line)} bytes is too long for the journal: write it to a separate file")
     return line
 
 
@@ -197,13 +200,13 @@ def _scan(path: Path) -> Iterator[tuple[Event, int]]:
             try:
                 event = _event(line)
             except (ValueError, RecursionError) as error:
-                # Only one event is ever in flight, so a torn write is one line with nothing after it. Two events in a
-                # line are no torn write: the end of the first one is damaged.
+                # Only one event is written at a time, so a torn write is one line with nothing after it. Two events in
+                # a line are damage at the end of the first, not a torn write.
                 if handle.read(1) or _TWO.search(line):
                     _damaged(path, number, str(error))
                 return
             if event.seq != number:
-                _damaged(path, number, f"event {event.seq} where {number} belongs: lines are missing or moved")
+                _damaged(path, number, f"event {event.seq} is in the place of {number}: lines are missing or moved")
             end += len(line)
             yield event, end
 
@@ -214,7 +217,7 @@ def _event(line: bytes) -> Event:
         raise ValueError("the line has no checksum at its end")
     body = line[: found.start()] + b"}"
     if zlib.crc32(body) != int(found[1], 16):
-        raise ValueError("the checksum does not fit the line")
+        raise ValueError("the checksum does not match the line")
     values = json.loads(body.decode("ascii"), parse_constant=_no_constant)
     match values:
         case {"seq": int(seq), "time": str(time), "event": str(event), "data": dict(data)} if len(values) == 4:
@@ -223,17 +226,17 @@ def _event(line: bytes) -> Event:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number that a journal holds")
+    raise ValueError(f"{name} is not allowed in a journal")
 
 
 def _damaged(path: Path, number: int, problem: str) -> NoReturn:
     raise bad_input(
-        f"{path}, line {number}", problem, "restore the file from a copy, or measure anew with another --out"
+        f"{path}, line {number}", problem, "restore the file from a copy, or start a new run with another --out"
     )
 
 
 def _quarantine(path: Path, descriptor: int, length: int) -> None:
-    """Move all after `length` into journal.torn-N: saved before it is cut off, so that no kill loses it."""
+    """Move the bytes after `length` to journal.torn-N: saved first, cut off then, so that a kill loses none."""
     size = os.fstat(descriptor).st_size
     if size == length:
         return
@@ -243,7 +246,7 @@ def _quarantine(path: Path, descriptor: int, length: int) -> None:
     atomic_write(aside, os.pread(descriptor, size - length, length))
     os.ftruncate(descriptor, length)
     os.fsync(descriptor)
-    log.warning("%s: the last line was torn; its %d bytes are in %s", path, size - length, aside)
+    log.warning("%s: the last line was torn; its %d bytes were moved to %s", path, size - length, aside)
 
 
 def _lock(path: Path, descriptor: int) -> None:

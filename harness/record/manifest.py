@@ -1,4 +1,4 @@
-"""manifest.json beside the CSV: what the run was, for people and tools that read the samples."""
+"""manifest.json beside the CSV: the set-up, facts and end of a run, for people and tools that read the samples."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ def write_manifest(directory: Path, data: Mapping[str, Any]) -> Path:
 def read_manifest(directory: Path) -> dict[str, Any]:
     """The manifest of a run. Raises a bad-input error when it is absent, not JSON, or of a newer tare."""
     path = directory / NAME
-    fix = "export it anew from the run's journal"
+    fix = "restore it from a copy of the run's folder"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -31,21 +31,19 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or type(found.get("schema")) is not int:
         raise bad_input(f"{path}, schema", "is not a manifest", fix)
     if found["schema"] > SCHEMA:
-        raise bad_input(
-            f"{path}, schema", f"{found['schema']} is newer than {SCHEMA}", "update tare: git pull; make setup"
-        )
+        raise bad_input(f"{path}, schema", f"{found['schema']} is newer than {SCHEMA}", "update tare: git pull; make setup")
     return found
 
 
 def fact(found: object, *path: str) -> Any:
-    """What stands at a path of keys in a manifest that anybody may have written; None where a part is absent."""
+    """The value at a path of keys; None where a part is absent. The manifest may be of any origin."""
     for key in path:
         found = found.get(key) if isinstance(found, Mapping) else None
     return found
 
 
 def primary_metrics(found: object, workload: str) -> set[str]:
-    """The primary metrics of a workload as a manifest has it."""
+    """The primary metrics of a workload by the manifest."""
     metrics = fact(found, "workloads", workload, "metrics")
     listed = metrics if isinstance(metrics, list) else []
     return {str(fact(one, "name")) for one in listed if fact(one, "primary") is True}

@@ -1,4 +1,4 @@
-"""The results folder: which runs are in it, and which go when only the newest are kept."""
+"""The results folder: listing, finding and removing stored runs."""
 
 import shutil
 import stat
@@ -13,7 +13,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRun:
-    """One run's folder; its name begins with the time, so that names sort by age."""
+    """The folder of one run. Its name begins with the time, so names sort by age."""
 
     directory: Path
 
@@ -31,9 +31,9 @@ def runs(results: Path) -> list[StoredRun]:
 
 
 def find(results: Path, word: str) -> StoredRun:
-    """The run that `word` names: `latest`, a folder, a folder's name or the beginning or end of one.
+    """The run that `word` names: `latest`, a path, or a unique prefix or suffix of a folder's name.
 
-    Raises TareError (bad input) when it names none or more than one.
+    Raises TareError (bad input) when it matches no run or more than one.
     """
     if "/" in word:
         if not _is_run(Path(word)):
@@ -50,12 +50,12 @@ def find(results: Path, word: str) -> StoredRun:
     if len(found) == 1:
         return found[0]
     newest = ", ".join(run.name for run in (found or there)[-3:])
-    problem = f"{word!r} names {len(found)} runs" if found else f"there is no run {word!r}"
+    problem = f"{word!r} matches {len(found)} runs" if found else f"there is no run {word!r}"
     raise bad_input("RUN", problem, f"use latest or one of: {newest}")
 
 
 def prune(results: Path, keep: int) -> list[Path]:
-    """Remove all but the `keep` newest runs, and nothing else; returns what was removed.
+    """Remove all but the `keep` newest runs; returns the removed folders.
 
     Raises TareError when a folder cannot be removed. shutil.rmtree follows no symlink and refuses to start at one.
     """

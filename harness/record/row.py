@@ -1,37 +1,39 @@
-"""A row of the CSV: its columns, and what may stand in each field. docs/csv.md has the table."""
+"""A row of the CSV: its columns, and what each field may hold. docs/csv.md has the table.
+
+`RULES` states the rules once, as data: the checks of a row in Python and the SQL of `harness.record.checks` use them.
+"""
 
 import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
-from datetime import datetime
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from harness.model import is_name, is_variant_name
+from harness.errors import TareError
+from harness.model import NAME, VARIANT_NAME
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
 SCHEMA = 1
 LONGEST_TEXT = 200
 LONGEST_REASON = 500
 LONGEST_PARAMETERS = 8192
-_INTEGER = re.compile(r"0|[1-9][0-9]{0,14}")
-_FLOAT = re.compile(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
-_PLAIN = re.compile(r"[A-Za-z0-9µ%(][A-Za-z0-9 ._/+:@,=()%µ²^~#-]*")
-_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
 _ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
 _FORMULA = ("=", "+", "-", "@")
+_ANGLES = str.maketrans("<>", "‹›")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One sample as the CSV has it, in the CSV's order. `elapsed` and `steal` are seconds, `mhz` MHz.
+    """One sample, with the fields in the CSV's order. `elapsed` and `steal` are seconds, `mhz` is MHz.
 
-    `parameters` is a JSON object as text (`parameters_text` makes it). A failed case has a row whose `value` is None,
-    `valid` False and `reason` says why; a discarded one keeps its value.
+    `parameters` is a JSON object as text (see `parameters_text`). The row of a failed case has no `value`, and its
+    `valid` is False. The row of a discarded block keeps its value. `reason` explains both.
     """
 
     schema: int = SCHEMA
@@ -72,17 +74,17 @@ class Row:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> "Row":
-        """The row of a journal's `sample` event, checked; `reason` is made printable.
+        """The checked row of a journal's `sample` event. `reason` is made printable.
 
         Raises FieldError for the first field that is absent, unknown, of a wrong type or out of range.
         """
         for name in data:
-            if name not in _CHECKS:
+            if name not in RULES:
                 raise FieldError(name, "is not a column", f"the columns are {', '.join(COLUMNS)}")
         values: dict[str, Any] = {}
         for name in COLUMNS:
             if name not in data:
-                raise FieldError(name, "is missing", "give every column, None or an empty text where nothing is known")
+                raise FieldError(name, "is missing", "give every column; write None or '' for an unknown value")
             value = printable(data[name]) if name == "reason" and isinstance(data[name], str) else data[name]
             values[name] = float(value) if name in FLOATS and type(value) is int else value
         row = cls(**values)
@@ -95,7 +97,7 @@ class Row:
 
 
 class FieldError(Exception):
-    """A field that cannot stand in a row: column, what is wrong, and the fix."""
+    """A field that a row may not hold: its column, the problem and the fix."""
 
     def __init__(self, column: str, problem: str, fix: str) -> None:
         super().__init__(f"{column} {problem}")
@@ -107,50 +109,76 @@ class FieldError(Exception):
 COLUMNS = tuple(field.name for field in fields(Row))
 FLOATS = frozenset({"value", "elapsed", "mhz", "steal"})
 INTEGERS = frozenset({"schema", "block", "position", "attempt", "iteration"})
+IDENTITY = ("run", "workload", "variant", "block", "attempt", "instance", "role", "metric", "phase", "iteration")
+"""The columns that identify a sample, besides whether its value is empty."""
+MEANING = ("unit", "direction", "scale")
+"""The columns that must not change within one metric of one workload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a column may hold.
+
+    `pattern` must match the whole text of a cell; Python's `re` and RE2 share its syntax. `sql` is the column's type in
+    DuckDB. `longest` limits a text's characters, `least` a number. `fits` checks what a pattern cannot express.
+    """
+
+    pattern: str
+    problem: str
+    fix: str
+    sql: str = "VARCHAR"
+    longest: int = LONGEST_TEXT
+    least: float = -math.inf
+    fits: Callable[[str], bool] = lambda _: True
+
+    def allows(self, text: str) -> bool:
+        """Whether a cell may hold `text`."""
+        return len(text) <= self.longest and re.fullmatch(self.pattern, text) is not None and self.fits(text)
 
 
 def check(row: Row) -> None:
     """Raise FieldError when a field of `row` holds what the CSV does not allow."""
     for name in COLUMNS:
-        value = getattr(row, name)
-        if name in INTEGERS or name in FLOATS or name == "valid":
-            _CHECKS[name](name, value)
-        elif type(value) is not str:
-            raise FieldError(name, f"is {type(value).__name__}, not text", "write text")
-        else:
-            _check_text(name, value)
+        _check_value(name, getattr(row, name))
     if row.value is None and (row.valid or not row.reason):
-        raise FieldError(
-            "value", "is empty in a row that is valid or has no reason", "write valid=false and the reason"
-        )
+        raise FieldError("value", "is empty in a row that is valid or has no reason", "write valid=false and a reason")
     if not row.valid and not row.reason:
-        raise FieldError("reason", "is empty though the row is not valid", "say why it is not valid")
+        raise FieldError("reason", "is empty although the row is not valid", "write why the row is not valid")
 
 
-def number(name: str, text: str) -> float | int | bool | None:
-    """The value of a numeric or boolean cell, in ASCII digits as JSON writes them. Raises FieldError."""
+def checked(rows: Iterable[Row], path: "Path") -> Iterable[Row]:
+    """The rows as they are written to `path`: checked, with a printable `reason`.
+
+    Raises TareError that names row and column for what the CSV does not allow.
+    """
+    for place, row in enumerate(rows, 1):
+        safe = replace(row, reason=printable(row.reason))
+        try:
+            check(safe)
+        except FieldError as error:
+            raise TareError(f"{path}: row {place}, {error.column}: {error.problem}", hint=error.fix) from None
+        yield safe
+
+
+def parse(name: str, text: str) -> Any:
+    """The value of a cell: text, int, float, bool, or None for an empty number. Raises FieldError."""
+    rule = RULES[name]
+    if not rule.allows(text):
+        raise FieldError(name, f"{shown(text)} {rule.problem}", rule.fix)
+    if rule.sql == "VARCHAR":
+        return text
     if name == "valid":
-        if text not in ("true", "false"):
-            raise FieldError(name, f"{shown(text)} is neither true nor false", "write true or false")
         return text == "true"
     if name in INTEGERS:
-        if not _INTEGER.fullmatch(text):
-            raise FieldError(name, f"{shown(text)} is not a whole number", "write ASCII digits only")
         return int(text)
-    if text == "":
-        return None
-    if not _FLOAT.fullmatch(text) or not math.isfinite(float(text)):
-        raise FieldError(
-            name, f"{shown(text)} is not a finite number", "write it as 12, 1.5 or 2e-06, or leave it empty"
-        )
-    return float(text)
+    return float(text) if text else None
 
 
 def printable(text: str, longest: int = LONGEST_REASON) -> str:
-    """Free text as it may stand in a CSV that people open in a spreadsheet, a terminal or a browser.
+    """Free text that is safe in a CSV which people open in a spreadsheet, a terminal or a browser.
 
-    Escape sequences go, control characters become spaces, `<` and `>` become `‹` and `›`, and text that would be a
-    formula (`= + - @` in front) gets an apostrophe before it.
+    Escape sequences are removed, control characters become spaces, and `<` and `>` become `‹` and `›`. Text that would
+    be a formula (it begins with `= + - @`) gets an apostrophe in front.
     """
     text = _ANSI.sub("", text).translate(_ANGLES)
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
@@ -179,95 +207,48 @@ def shown(text: str) -> str:
     return ascii(text if len(text) <= 40 else f"{text[:40]}…")
 
 
-_ANGLES = str.maketrans("<>", "‹›")
+def _check_value(name: str, value: object) -> None:
+    rule = RULES[name]
+    if rule.sql == "VARCHAR":
+        if type(value) is not str:
+            raise FieldError(name, f"is {type(value).__name__}, not text", "write text")
+        _check_text(name, value)
+    elif name == "valid":
+        if type(value) is not bool:
+            raise FieldError(name, f"{value!r} {rule.problem}", rule.fix)
+    elif name in INTEGERS:
+        if type(value) is not int or value < rule.least:
+            raise FieldError(name, f"{value!r} is not a whole number from 0 up", "write an integer")
+        if name == "schema" and value != SCHEMA:
+            raise FieldError(name, f"{value} is not {SCHEMA}, the schema that this version reads", rule.fix)
+    elif value is not None:
+        if type(value) is not float or not math.isfinite(value):
+            raise FieldError(name, f"{value!r} is not a finite number", "write a finite float, or None")
+        if value < rule.least:
+            raise FieldError(name, f"{value!r} is negative", "write a number from 0 up, or None")
 
 
 @lru_cache(maxsize=4096)
 def _check_text(name: str, text: str) -> None:
-    _CHECKS[name](name, text)
+    parse(name, text)
 
 
-def _whole(name: str, value: object) -> None:
-    if type(value) is not int or value < 0:
-        raise FieldError(name, f"{value!r} is not a whole number from 0 up", "write an integer")
-    if name == "schema" and value != SCHEMA:
-        _schema(value)
+def _is_printable(text: str) -> bool:
+    return printable(text) == text
 
 
-def _schema(value: int) -> NoReturn:
-    fix = "update tare: git pull; make setup" if value > SCHEMA else "export the CSV anew from the run's journal"
-    raise FieldError("schema", f"{value} is not {SCHEMA}, which this version reads", fix)
-
-
-def _finite(name: str, value: object) -> None:
-    if value is None:
-        return
-    if type(value) is not float or not math.isfinite(value):
-        raise FieldError(name, f"{value!r} is not a finite number", "write a finite float, or None")
-    if name != "value" and value < 0:
-        raise FieldError(name, f"{value!r} is negative", "write a number from 0 up, or None")
-
-
-def _boolean(name: str, value: object) -> None:
-    if type(value) is not bool:
-        raise FieldError(name, f"{value!r} is neither true nor false", "write true or false")
-
-
-def _one_of(*words: str) -> Callable[[str, Any], None]:
-    def check_word(name: str, text: str) -> None:
-        if text not in words:
-            raise FieldError(name, f"{shown(text)} is none of {', '.join(words)}", "write one of them")
-
-    return check_word
-
-
-def _named(fits: Callable[[str], bool]) -> Callable[[str, Any], None]:
-    def check_name(name: str, text: str) -> None:
-        if not fits(text):
-            fix = "use up to 41 of a-z 0-9 . - and begin with a letter or digit"
-            raise FieldError(name, f"{shown(text)} is not a name", fix)
-
-    return check_name
-
-
-def _plain(name: str, text: str) -> None:
-    if text and (len(text) > LONGEST_TEXT or not _PLAIN.fullmatch(text)):
-        fix = f"use up to {LONGEST_TEXT} letters, digits and . _ / + : @ , = ( ) - and begin with a letter or digit"
-        raise FieldError(name, f"{shown(text)} is not plain text", fix)
-
-
-def _filled(name: str, text: str) -> None:
-    if not text:
-        raise FieldError(name, "is empty", "fill it in")
-    _plain(name, text)
-
-
-def _moment(name: str, text: str) -> None:
+def _is_flat_object(text: str) -> bool:
+    if not text.isascii() or not text.isprintable() or set(text) & set("<>&"):
+        return False
     try:
-        if _TIME.fullmatch(text):
-            datetime.fromisoformat(text)
-            return
-    except ValueError:
-        pass
-    raise FieldError(name, f"{shown(text)} is not a time in RFC 3339 UTC", "write it as 2026-01-31T12:00:00Z")
-
-
-def _reason(name: str, text: str) -> None:
-    if printable(text) != text:
-        fix = f"at most {LONGEST_REASON} printable characters, no < or >, and no = + - @ in front"
-        raise FieldError(name, f"{shown(text)} is not safe text", fix)
-
-
-def _parameters(name: str, text: str) -> None:
-    try:
-        if len(text) > LONGEST_PARAMETERS or not text.isascii() or not text.isprintable() or set(text) & set("<>&"):
-            raise ValueError
         values = json.loads(text, object_pairs_hook=_unique, parse_constant=_unfit, parse_float=_finite_float)
-        if not isinstance(values, dict) or not all(type(value) in (str, int, float) for value in values.values()):
-            raise ValueError
     except (ValueError, RecursionError):
-        fix = 'write a JSON object of texts and finite numbers such as {"threads":1}, in ASCII, < > & as \\u003c'
-        raise FieldError(name, f"{shown(text)} is not a flat JSON object", fix) from None
+        return False
+    return isinstance(values, dict) and all(type(value) in (str, int, float) for value in values.values())
+
+
+def _is_finite(text: str) -> bool:
+    return text == "" or math.isfinite(float(text))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -284,13 +265,43 @@ def _finite_float(text: str) -> float:
     return value if math.isfinite(value := float(text)) else _unfit(text)
 
 
-_CHECKS: dict[str, Callable[[str, Any], None]] = (
-    dict.fromkeys(COLUMNS, _plain)
-    | dict.fromkeys(("run", "host", "case", "unit"), _filled)
-    | dict.fromkeys(("workload", "suite", "runtime", "metric", "role"), _named(is_name))
-    | dict.fromkeys(INTEGERS, _whole)
-    | dict.fromkeys(FLOATS, _finite)
-    | {"variant": _named(is_variant_name), "time": _moment, "parameters": _parameters, "reason": _reason}
-    | {"direction": _one_of("higher", "lower"), "scale": _one_of("log", "linear")}
-    | {"summary": _one_of("median", "mean", "min", "max"), "phase": _one_of("warmup", "measured"), "valid": _boolean}
+_DAY = (
+    "[1-9][0-9]{3}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
+    "|([1-9][0-9](0[48]|[2468][048]|[13579][26])|([2468][048]|[13579][26])00)-02-29"
+)
+_PLAIN = "[A-Za-z0-9µ%(][A-Za-z0-9 ._/+:@,=()%µ²^~#-]*"
+_PLAIN_FIX = f"use up to {LONGEST_TEXT} letters, digits and . _ / + : @ , = ( ) -, and begin with a letter or digit"
+_TEXT = Rule(f"({_PLAIN})?", "is not plain text", _PLAIN_FIX)
+_FILLED = Rule(_PLAIN, "is empty or not plain text", _PLAIN_FIX)
+_NAME = Rule(NAME.pattern, "is not a name", "use up to 41 of a-z 0-9 . -, and begin with a letter or digit")
+_WHOLE = Rule("0|[1-9][0-9]{0,14}", "is not a whole number", "write ASCII digits only", "BIGINT", least=0)
+_DIGITS = r"(-?(0|[1-9][0-9]{0,30})([.][0-9]{1,30})?([eE][+-]?[0-9]{1,3})?)?"
+_NUMBER_FIX = "write it as 12, 1.5 or 2e-06, or leave it empty"
+_NUMBER = Rule(_DIGITS, "is not a finite number", _NUMBER_FIX, "DOUBLE", fits=_is_finite)
+_CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,6})?"
+_TIME = Rule(f"({_DAY})T{_CLOCK}Z", "is not a time in RFC 3339 UTC", "write it as 2026-01-31T12:00:00Z")
+_OBJECT_FIX = 'write a JSON object of texts and finite numbers such as {"threads":1}, in ASCII, < > & as \\u003c'
+_OBJECT = Rule(".*", "is not a flat JSON object", _OBJECT_FIX, longest=LONGEST_PARAMETERS, fits=_is_flat_object)
+_SAFE_FIX = f"use at most {LONGEST_REASON} printable characters without < or >, and no = + - @ in front"
+_SAFE = Rule(".*", "is not safe text", _SAFE_FIX, longest=LONGEST_REASON, fits=_is_printable)
+_NEWER_FIX = "update tare (git pull; make setup), or export it again: tare export RUN --csv FILE"
+_WORDS = {
+    "direction": ("higher", "lower"),
+    "scale": ("log", "linear"),
+    "summary": ("median", "mean", "min", "max"),
+    "phase": ("warmup", "measured"),
+}
+RULES: dict[str, Rule] = (
+    dict.fromkeys(COLUMNS, _TEXT)
+    | dict.fromkeys(("run", "host", "case", "unit"), _FILLED)
+    | dict.fromkeys(("workload", "suite", "runtime", "metric", "role"), _NAME)
+    | dict.fromkeys(INTEGERS, _WHOLE)
+    | dict.fromkeys(FLOATS, replace(_NUMBER, least=0))
+    | {"schema": replace(_WHOLE, fix=_NEWER_FIX), "variant": replace(_NAME, pattern=VARIANT_NAME.pattern)}
+    | {"value": _NUMBER, "time": _TIME, "parameters": _OBJECT, "reason": _SAFE}
+    | {"valid": Rule("true|false", "is neither true nor false", "write true or false", "BOOLEAN")}
+    | {
+        name: Rule("|".join(words), f"is none of {', '.join(words)}", "write one of them")
+        for name, words in _WORDS.items()
+    }
 )

@@ -16,7 +16,8 @@ from harness.analysis.blocks import block_values
 from harness.analysis.overhead import Declared, Overhead, overheads
 from harness.errors import bad_input
 from harness.model import Resource
-from harness.record.csv_file import frame, read_csv
+from harness.record.columnar import read_samples
+from harness.record.row import frame
 from harness.report import formatting
 
 # Terminal escapes, and marks that turn the direction of text around, would let a name in a foreign CSV rewrite a page.
@@ -116,7 +117,7 @@ def load(directory: Path, confidence: float = 0.95) -> Stored:
     """Read a run folder. Raises TareError where samples.csv is missing, or it or manifest.json is damaged."""
     if not 0 < confidence < 1:
         raise bad_input("confidence", f"{confidence} is not between 0 and 1", "use a fraction such as 0.95")
-    samples = frame(read_csv(directory / "samples.csv"))
+    samples = frame(read_samples(directory / "samples.csv"))
     return stored(directory, samples, _manifest(directory / "manifest.json"), confidence)
 
 

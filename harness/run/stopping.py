@@ -114,7 +114,7 @@ def _primary(events: Sequence[Event], baseline: str, done: Mapping[str, int]) ->
     """The overheads of each workload's primary metrics so far; emulated guests only if there are no others."""
     from harness.analysis.overhead import Declared, overheads
     from harness.record import derive
-    from harness.record.csv_file import frame
+    from harness.record.row import frame
 
     opened = next(event.data for event in events if event.event == "run-opened")
     primary = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.record.csv_file import read_csv
+from harness.record.columnar import read_samples
 from harness.record.row import Row
 from tests.integration.test_run import LONGEST, picture, unfit
 
@@ -30,7 +30,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=LONGEST, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert picture() | {"shared memory": segments()} == before
-    return list(read_csv(next(out.iterdir()) / "samples.csv"))
+    return list(read_samples(next(out.iterdir()) / "samples.csv"))
 
 
 def segments() -> int:

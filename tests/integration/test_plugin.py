@@ -12,7 +12,7 @@ import pytest
 from harness.definitions.workloads import load_suite
 from harness.model import HOST_COSTS
 from harness.paths import data
-from harness.record.csv_file import read_csv
+from harness.record.columnar import read_samples
 from harness.record.row import Row
 from tests.integration.test_run import LONGEST, picture, unfit
 
@@ -50,7 +50,7 @@ def measured(site: Path, out: Path, *words: str) -> Path:
 @pytest.fixture(scope="module")
 def rows(site: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
     """The rows of the whole suite."""
-    return read_csv(measured(site, tmp_path_factory.mktemp("results")) / "samples.csv")
+    return read_samples(measured(site, tmp_path_factory.mktemp("results")) / "samples.csv")
 
 
 def test_the_example_is_listed(site: Path) -> None:

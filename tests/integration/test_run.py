@@ -16,7 +16,7 @@ from harness.deadline import Deadline
 from harness.host.daemons.network_state import Footprint, plain
 from harness.host.daemons.private import missing_programs
 from harness.process import have, run
-from harness.record.csv_file import read_csv
+from harness.record.columnar import read_samples
 from harness.record.row import Row
 
 CASES_BEFORE_INTERRUPT = 3
@@ -80,11 +80,11 @@ class Finished:
         self.before = picture()
         self.interrupted = self._interrupt(out)
         self.folder = next(out.iterdir())
-        self.rows_then = read_csv(self.folder / "samples.csv")
+        self.rows_then = read_samples(self.folder / "samples.csv")
         self.between = picture()
         self.resumed = self._tare("run", "--resume", str(self.folder), "--out", str(out))
         self.after = picture()
-        self.rows = read_csv(self.folder / "samples.csv")
+        self.rows = read_samples(self.folder / "samples.csv")
         self.manifest = json.loads((self.folder / "manifest.json").read_text())
 
     def _interrupt(self, out: Path) -> int:

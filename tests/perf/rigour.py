@@ -19,9 +19,10 @@ from scipy import stats
 from harness.analysis.blocks import block_values
 from harness.analysis.overhead import overheads
 from harness.errors import TareError
-from harness.record.csv_file import frame, read_csv
+from harness.record.columnar import read_samples
 from harness.record.journal import Event, read
 from harness.record.manifest import read_manifest
+from harness.record.row import frame
 from tests.validation import engine, live
 from tests.validation.rounds import compare as compare_twins
 from tests.validation.rounds import drawn, paired, rejects, sequential_rejects, windows
@@ -52,7 +53,7 @@ def compare() -> str:
 def _blocks() -> str:
     with tempfile.TemporaryDirectory(prefix="tare-perf-") as out:
         folder = _run(out, VARIANT, "--precision", f"{PRECISION:.0%}")
-        samples = frame(read_csv(folder / "samples.csv"))
+        samples = frame(read_samples(folder / "samples.csv"))
         known = read_manifest(folder)
         seconds = _seconds(read(folder), "block")
     rows = samples[samples["workload"] == WORKLOAD]
@@ -69,7 +70,7 @@ def _sequential() -> str:
     with tempfile.TemporaryDirectory(prefix="tare-perf-") as out:
         for variant in ("native", VARIANT):
             folder = _run(str(Path(out) / variant.replace("/", "-")), variant, "--blocks", str(MOST), baseline=variant)
-            found = block_values(frame(read_csv(folder / "samples.csv")))
+            found = block_values(frame(read_samples(folder / "samples.csv")))
             own = found[(found["metric"] == METRIC)].sort_values("block")["value"]
             values.append(np.log(own.to_numpy(dtype=float)))
             seconds.append(_seconds(read(folder), "case"))

@@ -1,17 +1,23 @@
-"""How many samples can be compared: tare's scan of a large CSV and Parquet beside pandas doing the same by hand.
+"""Time and memory to read and check large files of samples, beside DuckDB and pandas on the same files.
 
-Each way runs in a process of its own (`python -m tests.perf.scale WAY FILE`), so that its peak of memory is its own.
+`count` is the yardstick: DuckDB counts the rows and sums one column, and checks nothing. `cells` and `blocks` are lower
+bounds: DuckDB only makes every cell of a CSV as text, or only groups the rows of a Parquet file by block. Each way runs
+in a process of its own (`python -m tests.perf.scale WAY FILE`), so that its peak of memory is its own.
 """
 
 import json
 import os
-import subprocess
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+
+from harness.deadline import Deadline
+from harness.process import run
 
 RUNS, WORKLOADS, BLOCKS = 1000, 10, 20
 VARIANTS = ("native", "docker/bridge", "docker/host", "libvirt/kvm", "libvirt/kvm-qcow2")
@@ -20,12 +26,16 @@ LEAST_ITERATIONS = 10
 PANDAS_BYTES = 250
 """Memory that pandas takes per row with the columns of USED; measured."""
 PANDAS_MOST = 10 * 2**30
+BYTES_PER_ROW = 600
+ROUNDS = 3
+HELP_PAIRS = 10
+LONGEST_SECONDS = 900.0
 USED = ["run", "workload", "variant", "block", "attempt", "role", "metric", "phase", "value", "valid"]
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What one way took: wall seconds, the processors' seconds, peak of resident memory in bytes, series found."""
+    """The cost of one way: wall seconds, CPU seconds, peak of resident memory in bytes, and the series found."""
 
     seconds: float
     busy: float
@@ -33,18 +43,22 @@ class Spent:
     found: int
 
 
-def compare(rows_csv: int = 10_000_000, rows_parquet: int = 100_000_000) -> str:
-    """The table; nothing remains of the files, which take some 500 bytes per row of CSV and 7 of Parquet."""
-    lines = [f"scale: {os.cpu_count()} CPUs; a warm page cache; memory is the process's peak"]
+def compare(rows: int = 10_000_000) -> str:
+    """The table. The files take about 500 bytes per row of CSV and 15 of Parquet, and are removed."""
+    # Not in the processes of the ways: it imports SciPy.
+    from tests.perf import starts
+
+    lines = [f"scale: {os.cpu_count()} CPUs; warm page cache; medians of {ROUNDS} rounds; memory is the process's peak"]
     with tempfile.TemporaryDirectory(prefix="tare-scale-") as folder:
-        for name, rows in (("samples.csv", rows_csv), ("samples.parquet", rows_parquet)):
-            path = Path(folder) / name
-            if rows:
-                written = write(path, rows)
-                lines += [f"  {written:,} rows, {path.stat().st_size / 1e6:.0f} MB of {path.suffix[1:]}"]
-                lines += [_line(way, path, written) for way in WAYS]
-                path.unlink()
-    return "\n".join(lines)
+        for path, ways in ((Path(folder) / name, ways) for name, ways in FILES.items()):
+            if (free := shutil.disk_usage(folder).free) < rows * BYTES_PER_ROW:
+                lines.append(f"  {path.suffix[1:]}: skipped, {free / 1e9:.0f} GB free in {folder}")
+                continue
+            written = write(path, rows)
+            lines.append(f"  {written:,} rows, {path.stat().st_size / 1e6:.0f} MB of {path.suffix[1:]}")
+            lines += _beside(path, ways, written)
+            path.unlink()
+    return "\n".join([*lines, starts.compare(HELP_PAIRS)])
 
 
 def write(path: Path, rows: int) -> int:
@@ -103,7 +117,7 @@ def by_tare(path: Path) -> int:
 
 
 def by_pandas(path: Path) -> int:
-    """The usual way: the columns that are needed, nothing checked, medians, logarithms, mean and variance."""
+    """The usual way: reads the needed columns, checks nothing; medians, logarithms, mean and variance."""
     import numpy as np
     import pandas as pd
 
@@ -115,37 +129,70 @@ def by_pandas(path: Path) -> int:
     return int(d.groupby(["run", "workload", "metric"]).agg(["mean", "var"]).shape[0] * len(VARIANTS))
 
 
-def by_reading(path: Path) -> int:
-    """DuckDB's reading of one column, nothing checked or summed up: what bounds any way."""
+def by_count(path: Path) -> int:
+    """The rows counted and the values summed; every column of a CSV is text."""
+    relation = f"read_csv('{path}', all_varchar = true)" if path.suffix == ".csv" else f"'{path}'"
+    return _fetched(f"SELECT count(*), sum(value::DOUBLE) FROM {relation}")
+
+
+def by_cells(path: Path) -> int:
+    """Every cell of a CSV made as text and not looked at."""
+    from harness.record.row import COLUMNS
+
+    counts = ", ".join(f'count("{name}")' for name in COLUMNS)
+    return _fetched(f"SELECT {counts} FROM read_csv('{path}', all_varchar = true)")
+
+
+def by_blocks(path: Path) -> int:
+    """The rows grouped by series and block, and the values of each group collected."""
+    keys = "hash(run, workload, metric, variant, role), block, attempt"
+    return _fetched(
+        f"SELECT count(*), sum(len(found)) FROM (SELECT list(value) AS found FROM '{path}' GROUP BY {keys})"
+    )
+
+
+def _fetched(statement: str) -> int:
     import duckdb
 
     with duckdb.connect() as connection:
-        relation = f"read_csv('{path}', all_varchar = true)" if path.suffix == ".csv" else f"'{path}'"
-        return len(connection.execute(f"SELECT sum(value::DOUBLE) FROM {relation}").fetchall())
+        return len(connection.execute(statement).fetchall())
 
 
-WAYS: dict[str, Callable[[Path], int]] = {"tare": by_tare, "pandas": by_pandas, "reading": by_reading}
+WAYS: dict[str, Callable[[Path], int]] = {
+    "count": by_count,
+    "cells": by_cells,
+    "blocks": by_blocks,
+    "tare": by_tare,
+    "pandas": by_pandas,
+}
+FILES = {"samples.csv": ("count", "cells", "tare", "pandas"), "samples.parquet": ("count", "blocks", "tare")}
 
 
-def _line(way: str, path: Path, rows: int) -> str:
-    if way == "pandas" and (reason := _unfit(path, rows)):
-        return f"    {way:<8} skipped, {reason}"
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.perf.scale", way, str(path)], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        return f"    {way:<8} failed: {done.stderr.strip().splitlines()[-1:]}"
-    spent = Spent(**json.loads(done.stdout))
-    speed = path.stat().st_size / 1e6 / spent.seconds
-    return (
-        f"    {way:<8}{spent.seconds:>8.1f} s{spent.busy:>9.1f} s of CPU{spent.peak / 1e6:>9.0f} MB"
-        f"{rows / 1e6 / spent.seconds:>8.1f} million rows/s{speed:>8.0f} MB/s"
-    )
+def _beside(path: Path, ways: Sequence[str], rows: int) -> Iterator[str]:
+    """One line per way; the ways alternate, so that all meet the same load of the host."""
+    skipped = {"pandas": reason} if (reason := _unfit(rows)) else {}
+    fit = [way for way in ways if way not in skipped]
+    found = [[_spent(way, path) for way in fit] for _ in range(ROUNDS)]
+    for place, way in enumerate(fit):
+        own = [round_[place] for round_ in found]
+        ratios = [round_[place].seconds / round_[0].seconds for round_ in found]
+        busy = [round_[place].busy / round_[0].busy for round_ in found]
+        seconds = median(one.seconds for one in own)
+        yield (
+            f"    {way:<8}{seconds:>8.1f} s{median(one.busy for one in own):>9.1f} s of CPU"
+            f"{max(one.peak for one in own) / 1e6:>9.0f} MB{rows / 1e6 / seconds:>8.1f} million rows/s"
+            f"{median(ratios):>8.1f} x count, {median(busy):.1f} x its CPU time"
+        )
+    yield from (f"    {way:<8} skipped, {reason}" for way, reason in skipped.items())
 
 
-def _unfit(path: Path, rows: int) -> str:
-    if path.suffix == ".parquet":
-        return "it reads no Parquet without pyarrow, which tare does not need"
+def _spent(way: str, path: Path) -> Spent:
+    argv = [sys.executable, "-m", "tests.perf.scale", way, str(path)]
+    done = run(argv, Deadline.after(LONGEST_SECONDS))
+    return Spent(**json.loads(done.stdout))
+
+
+def _unfit(rows: int) -> str:
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if (need := rows * PANDAS_BYTES) > min(PANDAS_MOST, free):
         return f"it would take about {need / 2**30:.0f} GiB of memory"
@@ -159,7 +206,7 @@ def _peak() -> int:
 
 
 def main() -> None:
-    """One way on one file; prints what it took as JSON."""
+    """Run one way on one file and print its cost as JSON."""
     way, path = sys.argv[1], Path(sys.argv[2])
     begin, busy = time.monotonic(), time.process_time()
     found = WAYS[way](path)

@@ -28,7 +28,14 @@ MAKE = re.compile(r"(?<![\w/.-])make ([a-z][a-z-]*)")
 TARE = re.compile(r"(?<![\w/.-])tare ([a-z][a-z-]*)([^#\n]*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 TREE = re.compile(r"(?:harness|workloads|images|vm-templates|tests|docs|results)/[\w./*-]*")
-FOREIGN = {"--privileged": "docker run", "--strict": "mypy", "--deep": "tests.lab", "--only": "tests.perf"}
+FOREIGN = {
+    "--privileged": "docker run",
+    "--strict": "mypy",
+    "--deep": "tests.lab",
+    "--only": "tests.perf",
+    "--die-with-parent": "bwrap",
+    "--no-deps": "pip install",
+}
 """Options that the documents name, of other programs."""
 
 
@@ -37,9 +44,9 @@ def identity(document: Path) -> str:
 
 
 def code(document: Path) -> list[str]:
-    """The code spans of a document and the lines of its code blocks."""
+    """The code spans of a document and the lines of its code blocks; a block of Python names other programs' options."""
     text = document.read_text()
-    blocks = "\n".join(block.split("\n", 1)[1] for block in FENCE.findall(text))
+    blocks = "\n".join(block.split("\n", 1)[1] for block in FENCE.findall(text) if not block.startswith("```python"))
     return [*SPAN.findall(FENCE.sub("", text)), *blocks.splitlines()]
 
 

@@ -13,7 +13,8 @@ import pandas as pd
 
 from harness.deadline import Deadline
 from harness.errors import ExitCode, TareError
-from harness.record.csv_file import frame, read_csv
+from harness.record.columnar import read_samples
+from harness.record.row import frame
 from harness.rig.lock import HELD
 
 WORKLOADS = Path(__file__).parent / "workloads"
@@ -46,7 +47,7 @@ def measure(suite: str, variant: str, rounds: int, seed: int) -> Measured | None
     argv += ["--variant", variant, "--baseline", variant, "--blocks", str(rounds), "--seed", str(seed), "--json"]
     with tempfile.TemporaryDirectory(prefix="tare-validation-") as out:
         _run([*argv, "--out", out], Deadline.after(LOCK_SECONDS))
-        rows = read_csv(next(Path(out).iterdir()) / "samples.csv")
+        rows = read_samples(next(Path(out).iterdir()) / "samples.csv")
     samples = frame([row for row in rows if row.role == "subject" and row.phase == "measured"])
     if samples.empty or samples["value"].isna().all():
         return None

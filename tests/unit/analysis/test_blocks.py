@@ -6,7 +6,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from harness.analysis.blocks import CIRCUMSTANCES, SERIES, differences, moments
+from harness.analysis.blocks import differences, moments
+from harness.record.checks import CIRCUMSTANCES, SERIES
 from harness.record.columnar import from_frame
 from harness.record.row import Row, frame
 from tests.unit.record.test_csv_file import ROW

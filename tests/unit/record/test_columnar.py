@@ -1,11 +1,10 @@
-"""Large sources: DuckDB refuses what the reader in Python refuses, and its figures are those of the analysis."""
+"""Files of samples: what is refused, with line and column, and the figures by block."""
 
 import csv
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, variance
@@ -16,35 +15,20 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harness.analysis.blocks import SERIES, block_values, differences, moments
+from harness.analysis.blocks import block_values, differences, moments
 from harness.analysis.overhead import overheads
 from harness.cli.main import main
 from harness.errors import ExitCode, TareError
-from harness.record import columnar, vetting
-from harness.record.columnar import Source, from_frame, open_source, write_parquet
-from harness.record.csv_file import read_csv, write_csv
-from harness.record.row import COLUMNS, FieldError, Row, frame
+from harness.record import checks, columnar
+from harness.record.checks import SERIES
+from harness.record.columnar import from_frame, open_source, read_samples, write_parquet
+from harness.record.csv_file import write_csv
+from harness.record.row import COLUMNS, Row, frame
 from tests.unit.record.test_csv_file import ROW, csv_text
 from tests.unit.record.test_derive import write as write_journal
 from tests.unit.report import synthetic
 
 KEY = ["workload", "metric", "variant", "accelerator"]
-
-
-@contextmanager
-def vouched(path: Path) -> Iterator[Source]:
-    """The source as DuckDB opens it; its own reason where it does not vouch for the file."""
-    with columnar._connect() as connection:
-        vetting.scan_csv(connection, str(path))
-        yield Source(str(path), connection)
-
-
-def vouches(path: Path) -> bool:
-    try:
-        with vouched(path):
-            return True
-    except (vetting.Unfit, FieldError, duckdb.Error):
-        return False
 
 
 def refusal(path: Path, **limits: int) -> TareError:
@@ -59,7 +43,7 @@ def parquet(folder: Path, rows: list[Row], change: str = "*") -> Path:
     """What anybody may write: the CSV's columns in their types, with a change."""
     with duckdb.connect() as connection:
         connection.register("frame", frame(rows))
-        columns = f"SELECT {change} FROM (SELECT {vetting.cast()} FROM frame)"
+        columns = f"SELECT {change} FROM (SELECT {checks.cast()} FROM frame)"
         connection.execute(f"COPY ({columns}) TO '{folder}/made.parquet' (FORMAT parquet)")
     return folder / "made.parquet"
 
@@ -77,7 +61,7 @@ def run_rows(**changes: object) -> list[Row]:
 
 
 def synthetic_rows(folder: Path) -> list[Row]:
-    return read_csv(synthetic.write(folder, synthetic.samples(), None) / "samples.csv")
+    return read_samples(synthetic.write(folder, synthetic.samples(), None) / "samples.csv")
 
 
 BAD_CELLS = [
@@ -105,7 +89,7 @@ BAD_CELLS = [
 
 
 @pytest.mark.parametrize(("column", "value"), BAD_CELLS)
-def test_a_bad_cell_is_refused_by_both_readers(tmp_path: Path, column: str, value: str) -> None:
+def test_a_bad_cell_is_refused(tmp_path: Path, column: str, value: str) -> None:
     path = tmp_path / "bad.csv"
     header, good = csv_text(ROW).splitlines()
     cells = next(csv.reader([good]))
@@ -113,8 +97,8 @@ def test_a_bad_cell_is_refused_by_both_readers(tmp_path: Path, column: str, valu
     with path.open("w", encoding="utf-8", newline="") as handle:
         handle.write(f"{header}\n{good}\n")
         csv.writer(handle, lineterminator="\n").writerow(cells)
-    assert not vouches(path)
-    assert "line 3" in refusal(path).brief
+    column = "reason" if value == "false" else column
+    assert ("line 3: holds a NUL" if "\0" in value else f"line 3, {column}: ") in refusal(path).brief
 
 
 DAMAGES: list[tuple[Callable[[str], bytes], str]] = [
@@ -140,7 +124,7 @@ DAMAGES: list[tuple[Callable[[str], bytes], str]] = [
     (lambda text: text.replace(",5f2a,", ",5f\r2a,", 1).encode(), "line 2"),
     (lambda text: text.replace("schema,", "", 1).encode(), "line 1, schema: is missing"),
     (lambda text: text.partition("\n")[2].encode(), "line 1"),
-    (lambda text: text.replace("suite,", "run,", 1).encode(), "'run': stands twice"),
+    (lambda text: text.replace("suite,", "run,", 1).encode(), "'run': occurs twice"),
     (lambda text: text.replace("reason\n", "reason,extra\n", 1).encode(), "'extra': is not a column"),
     (lambda text: text.replace("run,suite", "suite,run", 1).encode(), "another order"),
     (lambda text: text.replace("reason\n", "reason,extra\n").replace("\n1,", "\n2,").encode(), "2 is newer than 1"),
@@ -152,11 +136,10 @@ DAMAGES: list[tuple[Callable[[str], bytes], str]] = [
 
 
 @pytest.mark.parametrize(("damage", "says"), DAMAGES)
-def test_a_damaged_file_is_refused_by_both_readers(tmp_path: Path, damage: Callable[[str], bytes], says: str) -> None:
+def test_a_damaged_file_is_refused(tmp_path: Path, damage: Callable[[str], bytes], says: str) -> None:
     path = tmp_path / "bad.csv"
     path.write_bytes(damage(csv_text(ROW)))
-    assert not vouches(path)
-    assert says in refusal(path, small=0).brief
+    assert says in refusal(path).brief
 
 
 @pytest.mark.parametrize(("column", "value"), [("unit", "ms"), ("direction", "lower"), ("scale", "linear")])
@@ -164,7 +147,7 @@ def test_a_metric_that_changes_its_meaning_is_refused(tmp_path: Path, column: st
     path = tmp_path / "bad.csv"
     rows = [ROW, replace(ROW, iteration=2, **{column: value})]  # type: ignore[arg-type]
     write_csv(rows, path)
-    assert not vouches(path) and f"line 3, {column}" in refusal(path, small=0).brief
+    assert f"line 3, {column}" in refusal(path).brief
     assert f"{column}: of events-per-second changes" in refusal(parquet(tmp_path, rows)).brief
 
 
@@ -178,15 +161,17 @@ def test_what_is_no_plain_or_small_file_is_refused(tmp_path: Path) -> None:
     assert "more than 100" in refusal(tmp_path / "s.csv", largest=100).brief
 
 
-def test_beyond_the_reader_s_limit_duckdb_says_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(columnar, "LARGEST_FILE", 100)
+def test_beyond_the_limit_of_the_search_duckdb_names_the_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columnar, "LARGEST_SEARCH", 100)
     path = tmp_path / "bad[0].csv"
     path.write_text(csv_text(ROW).replace("docker,", "=docker,"))
-    assert "runtime: '=docker' is not a name" in refusal(path, small=0).brief
+    assert "runtime: '=docker' is not a name" in refusal(path).brief
     path.write_text(csv_text(ROW) + '1,"x\n')
-    refusal(path, small=0)
+    refusal(path)
     path.write_text(csv_text(ROW, replace(ROW, value=3.0)).replace("3.0", "NaN"))
-    assert "figure" in refusal(path, small=0).brief
+    assert "line 3, value: 'NaN'" in refusal(path).brief
 
 
 @pytest.mark.parametrize(
@@ -194,12 +179,15 @@ def test_beyond_the_reader_s_limit_duckdb_says_what_it_found(tmp_path: Path, mon
     [
         ("* EXCLUDE reason", "34 columns"), ("*, 1 AS extra", "36 columns"), ("suite, * EXCLUDE suite", "'suite'"),
         ("* REPLACE (1 AS value)", "INTEGER"), ("* REPLACE ('1' AS block)", "VARCHAR"),
-        ("* REPLACE ([workload] AS workload)", "VARCHAR[]"), ("* REPLACE (-1::BIGINT AS block)", "figure"),
-        ("* REPLACE ('NaN'::DOUBLE AS value)", "figure"), ("* REPLACE ('inf'::DOUBLE AS value)", "figure"),
-        ("* REPLACE (NULL::BIGINT AS iteration)", "figure"), ("* REPLACE ('<b>' AS variant)", "variant: '<b>'"),
+        ("* REPLACE ([workload] AS workload)", "VARCHAR[]"),
+        ("* REPLACE (-1::BIGINT AS block)", "row 1, block: -1 is not"),
+        ("* REPLACE ('NaN'::DOUBLE AS value)", "row 1, value: nan"),
+        ("* REPLACE ('inf'::DOUBLE AS value)", "row 1, value: inf"),
+        ("* REPLACE (NULL::BIGINT AS iteration)", "row 1, iteration: None"),
+        ("* REPLACE ('<b>' AS variant)", "variant: '<b>'"),
         ("* REPLACE ('=1+1' AS unit)", "unit: '=1+1'"), ("* REPLACE (chr(27) || '[2J' AS kernel)", "kernel: "),
         ("* REPLACE (NULL::VARCHAR AS run)", "run: is NoneType"), ("* REPLACE (2::BIGINT AS schema)", "schema: 2"),
-        ("* REPLACE (NULL::BOOLEAN AS valid)", "valid: "), ("* REPLACE (NULL::DOUBLE AS value)", "reason: is empty"),
+        ("* REPLACE (NULL::BOOLEAN AS valid)", "valid: "), ("* REPLACE (NULL::DOUBLE AS value)", "value: is empty"),
         ("* REPLACE (false AS valid)", "reason: is empty"), ("* REPLACE (repeat('x', 201) AS image)", "image: "),
     ],
 )  # fmt: skip
@@ -210,7 +198,7 @@ def test_a_hostile_parquet_is_refused(tmp_path: Path, change: str, says: str) ->
 @pytest.mark.parametrize("change", ["'=1' AS instance", "'<b>' AS \"case\"", "'now' AS time", "-1.0::DOUBLE AS mhz"])
 def test_of_a_parquet_what_enters_no_figure_is_refused_when_it_is_read(tmp_path: Path, change: str) -> None:
     made = parquet(tmp_path, [ROW], f"* REPLACE ({change})")
-    with open_source(made) as source, pytest.raises(duckdb.Error, match="a row may not"):
+    with open_source(made) as source, pytest.raises(duckdb.Error, match="a row must not"):
         source.relation.fetchall()
 
 
@@ -228,11 +216,12 @@ def test_equal_duplicates_count_once_and_windows_line_ends_are_read(tmp_path: Pa
     path = tmp_path / "s.csv"
     rows = run_rows()
     path.write_text(csv_text(*rows, *rows[:4]))
-    with vouched(path) as source:
+    with open_source(path) as source:
         assert source.relation.count("*").fetchall() == [(len(rows),)]
+        assert len(read_samples(path)) == len(rows)
         doubled = moments(source)
     path.write_bytes(csv_text(*rows).replace("\n", "\r\n").encode())
-    with vouched(path) as source:
+    with open_source(path) as source:
         pd.testing.assert_frame_equal(moments(source), doubled)
 
 
@@ -240,10 +229,9 @@ def test_more_iterations_than_the_mask_holds_are_told_apart(tmp_path: Path) -> N
     path = tmp_path / "s.csv"
     rows = [replace(ROW, iteration=number, value=float(number)) for number in range(1, 400)]
     write_csv(rows, path)
-    with vouched(path) as source:
+    with open_source(path) as source:
         assert source.connection.table("cells").fetchall()[0][3] == 200.0
     path.write_text(csv_text(*rows, replace(rows[0], value=5.0)))
-    assert not vouches(path)
 
 
 def test_one_export_is_the_same_in_all_forms(tmp_path: Path) -> None:
@@ -251,7 +239,7 @@ def test_one_export_is_the_same_in_all_forms(tmp_path: Path) -> None:
     path = tmp_path / "again.csv"
     write_csv(rows, path)
     assert write_parquet(rows, tmp_path / "s.parquet") == len(rows)
-    with from_frame(frame(rows)) as memory, vouched(path) as text, open_source(tmp_path / "s.parquet") as columns:
+    with from_frame(frame(rows)) as memory, open_source(path) as text, open_source(tmp_path / "s.parquet") as columns:
         expected = sorted(map(str, memory.relation.fetchall()))
         for source in (text, columns):
             assert sorted(map(str, source.relation.fetchall())) == expected
@@ -276,7 +264,7 @@ def test_export_writes_both_forms_of_a_stored_run(tmp_path: Path, capsys: pytest
     words = ["export", "a-run", "--out", str(run.parent)]
     assert main([*words, "--csv", str(text), "--parquet", str(columns)]) == ExitCode.FINE
     assert capsys.readouterr().out.splitlines() == [f"2 samples written to {path}" for path in (text, columns)]
-    with vouched(text) as source, open_source(columns) as other:
+    with open_source(text) as source, open_source(columns) as other:
         assert sorted(map(str, source.relation.fetchall())) == sorted(map(str, other.relation.fetchall()))
     assert main([*words, "--parquet", str(tmp_path / "absent" / "s.parquet")]) == ExitCode.BAD_INPUT
     assert main(words) == ExitCode.BAD_INPUT
@@ -346,17 +334,16 @@ PARTS = st.fixed_dictionaries(
 @settings(max_examples=60, deadline=None)
 @given(st.lists(PARTS, min_size=1, max_size=40))
 @example([{"value": None, "variant": "native"}])
-def test_any_samples_give_the_same_figures_in_pandas_and_in_duckdb(parts: list[dict[str, object]]) -> None:
+def test_any_samples_give_the_same_figures_as_the_analysis(parts: list[dict[str, object]]) -> None:
     rows = [replace(ROW, **part) for part in parts]  # type: ignore[arg-type]
     rows = [row if row.value is not None else replace(row, valid=False, reason="died") for row in rows]
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "s.csv"
         write_csv(rows, path)
         try:
-            good = read_csv(path)
+            good = read_samples(path)
         except TareError:
-            assert not vouches(path)
             return
         agrees_with_the_analysis(good)
-        with vouched(path) as source, from_frame(frame(good)) as memory:
+        with open_source(path) as source, from_frame(frame(good)) as memory:
             pd.testing.assert_frame_equal(moments(source), moments(memory))

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from harness.record.csv_file import COLUMNS
+from harness.record.row import COLUMNS
 
 ALL = ("native", "docker/bridge", "libvirt/tcg")
 NETWORK = ("native", "docker/bridge", "docker/host", "docker/nat", "libvirt/tcg")

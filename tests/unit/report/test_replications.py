@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.record.csv_file import frame, read_csv
+from harness.record.columnar import read_samples
+from harness.record.row import frame
 from harness.report import claim_tables, plots, replication_tables, style
 from harness.report.markdown import page
 from harness.report.stored_run import Stored, stored
@@ -32,7 +33,7 @@ def samples() -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Stored:
     folder = synthetic.write(tmp_path_factory.mktemp("run"), samples(), None)
-    return stored(folder, frame(read_csv(folder / "samples.csv")), {})
+    return stored(folder, frame(read_samples(folder / "samples.csv")), {})
 
 
 def test_a_published_figure_stands_beside_this_runs(run: Stored) -> None:
@@ -89,7 +90,7 @@ def test_a_run_without_figures_has_no_picture(tmp_path: Path) -> None:
     bare = synthetic.row("app.redis", "native", 1, 1) | {"suite": "felter2014"}
     rows = [bare | synthetic.failed(("set-rate", "request/s", "higher", 1.0), "it broke")]
     folder = synthetic.write(tmp_path / "run", rows, None)
-    found = stored(folder, frame(read_csv(folder / "samples.csv")), {})
+    found = stored(folder, frame(read_samples(folder / "samples.csv")), {})
     (one,) = replication_tables.shown(found)
     assert replication_tables.drawing(found, one) is None
     assert isinstance(found.samples, pd.DataFrame)
