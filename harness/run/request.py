@@ -93,7 +93,7 @@ def _stopping(arguments: argparse.Namespace) -> Stopping:
     given = [name for name in ("blocks", "precision", "looks", "time") if getattr(arguments, name) is not None]
     if len(given) > 1:
         fix = f"use either --{given[0]} or --{given[1]}"
-        raise bad_input(f"--{given[0]}, --{given[1]}", "two stopping rules", fix)
+        raise bad_input(f"--{given[0]}, --{given[1]}", "two stopping rules given, one allowed", fix)
     if arguments.precision is not None:
         return Stopping(rule="precision", precision=parse_percent(arguments.precision, "--precision"))
     if arguments.looks is not None:

@@ -82,7 +82,9 @@ def _check(name: str, runtime: Runtime, taken: Mapping[str, str]) -> None:
         fix = f'use {words}, or "" for a runtime that needs no daemon of tare\'s'
         raise TareError(f"daemon = {runtime.daemon!r:.60} is unknown", hint=fix)
     if not all(isinstance(variant, Variant) for variant in runtime.variants):
-        raise TareError("variants has something that is no Variant", hint="make each with harness.model.Variant")
+        raise TareError(
+            "variants has something that is no Variant", hint="create each element as a harness.model.Variant"
+        )
     names = [variant.name for variant in runtime.variants]
     for variant in runtime.variants:
         if variant.name in taken or names.count(variant.name) > 1:

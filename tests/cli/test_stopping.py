@@ -68,7 +68,7 @@ def test_a_run_that_was_interrupted_in_its_second_stage_is_finished(tare: Tare) 
 
 def test_two_stopping_rules_are_one_too_many(tare: Tare) -> None:
     done = tare.run(*ONE, "--precision", "1%", "--blocks", "3", code=2)
-    assert "--blocks, --precision: are two stopping rules" in done.stderr
+    assert "--blocks, --precision: two stopping rules given" in done.stderr
 
 
 def test_a_plan_tells_blocks_and_time_from_the_hosts_own_noise(tare: Tare) -> None:
