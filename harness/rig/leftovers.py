@@ -7,9 +7,10 @@ from pathlib import Path
 from harness import process
 from harness.deadline import Deadline
 from harness.errors import TareError
+from harness.host.daemons.reach import docker_client
 from harness.model import Leftover
 from harness.rig import rules, scratch
-from harness.rig.links import ALIAS, NETNS, docker_client, ip_json
+from harness.rig.links import ALIAS, NETNS, ip_json
 from harness.rig.network import BRIDGE, PEER, remove_docker_networks, remove_interface, remove_namespace
 
 LOOK_SECONDS = 20.0

@@ -1,4 +1,4 @@
-"""How the rig reaches a network namespace: `ip` in batches, commands inside, offloads, Docker's client."""
+"""How the rig reaches a network namespace: `ip` in batches, commands inside, offloads."""
 
 import array
 import contextlib
@@ -14,7 +14,6 @@ from typing import Any
 
 from harness import process
 from harness.deadline import Deadline
-from harness.errors import ExitCode, TareError
 from harness.process import Completed
 
 NETNS = Path("/run/netns")
@@ -99,22 +98,6 @@ def _enter(descriptor: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(descriptor, CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "setns")
-
-
-@contextlib.contextmanager
-def docker_client(url: str, deadline: Deadline) -> Iterator[Any]:
-    """A client of the dockerd at `url`. Raises TareError with HOST_NOT_FIT when it does not answer."""
-    import docker
-    from docker.errors import DockerException
-
-    try:
-        client = docker.DockerClient(base_url=url, timeout=max(1, int(deadline.left)))
-    except DockerException as error:
-        raise TareError(
-            f"Docker does not answer at {url}", details=str(error), hint="make doctor", code=ExitCode.HOST_NOT_FIT
-        ) from error
-    with contextlib.closing(client):
-        yield client
 
 
 def _is_mounted() -> bool:

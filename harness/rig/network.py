@@ -17,8 +17,9 @@ from typing import Any
 from harness import process
 from harness.deadline import Deadline
 from harness.errors import ExitCode, TareError
+from harness.host.daemons.reach import docker_client
 from harness.model import NetworkPlace, Skip
-from harness.rig.links import NETNS, alias, docker_client, inside, interface_facts, ip, ip_json, namespaces
+from harness.rig.links import NETNS, alias, inside, interface_facts, ip, ip_json, namespaces
 from harness.rig.rules import open_rules
 
 BRIDGE = "tare0"
