@@ -8,10 +8,10 @@ from harness import process
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.daemons.reach import docker_client
+from harness.host.links import ALIAS, NETNS, links_of, remove_link, remove_namespace
 from harness.model import Leftover
 from harness.rig import rules, scratch
-from harness.rig.links import ALIAS, NETNS, ip_json
-from harness.rig.network import BRIDGE, PEER, remove_docker_networks, remove_interface, remove_namespace
+from harness.rig.network import BRIDGE, PEER, remove_docker_networks
 
 LOOK_SECONDS = 20.0
 
@@ -50,7 +50,7 @@ class RigSweep:
             case rules.KIND:
                 rules.remove(self.netns, leftover, deadline)
             case "interface":
-                remove_interface(self.netns, leftover.name)
+                remove_link(self.netns, leftover.name)
             case "network-namespace":
                 remove_namespace(leftover.name)
             case "scratch":
@@ -72,8 +72,8 @@ class RigSweep:
         """The peer's namespace: its loopback carries the label; without one it is ours only while it is empty."""
         if not (NETNS / self.peer).exists():
             return
-        links = ip_json(self.peer, "link", deadline)
-        labels = [str(link.get("ifalias", "")) for link in links if link["ifname"] == "lo"]
+        links = links_of(self.peer, deadline)
+        labels = [link.alias for link in links if link.name == "lo"]
         if labels and (labels[0].startswith(ALIAS) or (not labels[0] and len(links) == 1)):
             yield Leftover(kind="network-namespace", name=self.peer, run=labels[0].removeprefix(ALIAS))
 
@@ -86,8 +86,7 @@ def _docker_networks(url: str, deadline: Deadline) -> Iterator[Leftover]:
 
 
 def _interfaces(netns: str, deadline: Deadline) -> Iterator[Leftover]:
-    for link in ip_json(netns, "link", deadline):
-        label = str(link.get("ifalias", ""))
+    for link in links_of(netns, deadline):
         # The loopback of a namespace of ours carries the label too, and cannot be removed.
-        if label.startswith(ALIAS) and link["ifname"] != "lo":
-            yield Leftover(kind="interface", name=str(link["ifname"]), run=label.removeprefix(ALIAS))
+        if link.alias.startswith(ALIAS) and link.name != "lo":
+            yield Leftover(kind="interface", name=link.name, run=link.alias.removeprefix(ALIAS))

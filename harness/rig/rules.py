@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 from harness import process
 from harness.deadline import Deadline
+from harness.host.links import ALIAS, alias, inside
 from harness.model import Leftover
-from harness.rig.links import ALIAS, alias, inside
 
 KIND = "packet-filter-rule"
 UNDO_SECONDS = 30.0

@@ -11,9 +11,10 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.daemons import systemd
 from harness.host.daemons.enclosure import NETNS, Enclosure, end, remove_cgroup
-from harness.host.daemons.orphans import remove_folders, sweep, tidied_netns_directory
+from harness.host.daemons.orphans import remove_folders, sweep
 from harness.host.daemons.private import Daemon, Kvm, missing_programs, packages_of, start_dockerd, start_libvirtd
 from harness.host.daemons.reach import Answer, ask_docker, ask_libvirt, ask_users_docker, libvirt_uri, named
+from harness.host.links import tidied_namespaces
 from harness.host.unix_socket import accepts
 from harness.model import DAEMONS, DaemonName
 
@@ -155,7 +156,7 @@ def _start_private(
                 kinds = [*kinds, "libvirt"]
         for stale in sweep(run_dir, deadline, netns=netns):
             notify(f"removed a leftover of a dead run: {stale.kind} {stale.name}")
-        stack.enter_context(tidied_netns_directory())
+        stack.enter_context(tidied_namespaces())
         enclosure.create(deadline)
         stack.callback(_remove_enclosure, enclosure)
         daemons.netns = netns

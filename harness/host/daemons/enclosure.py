@@ -7,7 +7,6 @@ never touched.
 """
 
 import contextlib
-import json
 import os
 import signal
 import time
@@ -16,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.errors import TareError
-from harness.process import run
+from harness.errors import DeadlineExceeded, TareError
+from harness.host.links import NETNS as NAMESPACES
+from harness.host.links import add_namespace, links_of, remove_namespace, with_links
 
-NETNS_DIRECTORY = Path("/run/netns")
 CGROUPS = Path("/sys/fs/cgroup")
 MARK = "tare-bench"
 NETNS = "tare"
@@ -39,7 +38,7 @@ class Enclosure:
     @property
     def handle(self) -> Path:
         """The file that holds the network namespace."""
-        return NETNS_DIRECTORY / self.name
+        return NAMESPACES / self.name
 
     def create(self, deadline: Deadline) -> None:
         """Make the network namespace with its loopback up. Raises TareError when the name is taken."""
@@ -50,23 +49,26 @@ class Enclosure:
                 details="it carries no label of ours" if owner is None else f"process {owner.split()[0]} made it",
                 hint=f"ip netns delete {self.name}, if nothing needs it" if owner is None else "tare clean",
             )
-        run(["ip", "netns", "add", self.name], deadline)
+        add_namespace(self.name, deadline)
         label = f"{MARK} {os.getpid()} {_started(os.getpid())}"
         try:
-            run(["ip", "-n", self.name, "link", "set", "lo", "alias", label, "up"], deadline)
+            with_links(self.name, deadline, lambda links: links.change("lo", ifalias=label, state="up"))
         except BaseException:
-            run(["ip", "netns", "delete", self.name], Deadline.after(5.0), check=False)
+            with contextlib.suppress(TareError):
+                remove_namespace(self.name)
             raise
 
     def owner(self, deadline: Deadline) -> str | None:
         """Who made the network namespace, if it is there and carries our label: process id and start time."""
         if not self.handle.exists():
             return None
-        shown = run(["ip", "-n", self.name, "-j", "link", "show", "dev", "lo"], deadline, check=False)
-        if shown.status != 0:
+        try:
+            labels = [link.alias for link in links_of(self.name, deadline) if link.name == "lo"]
+        except DeadlineExceeded:
+            raise
+        except TareError:
             return None
-        aliases = [str(link.get("ifalias", "")) for link in json.loads(shown.stdout)]
-        return next((alias.removeprefix(MARK).strip() for alias in aliases if alias.startswith(MARK)), None)
+        return next((label.removeprefix(MARK).strip() for label in labels if label.startswith(MARK)), None)
 
     def in_use(self, deadline: Deadline) -> bool:
         """Whether the process that made the network namespace still runs."""
@@ -97,7 +99,7 @@ class Enclosure:
         end(self.processes, deadline)
         self.remove_cgroups(deadline)
         if there:
-            run(["ip", "netns", "delete", self.name], deadline)
+            remove_namespace(self.name)
 
     def remove_cgroups(self, deadline: Deadline) -> None:
         """Remove the enclosure's control groups; waits for ended processes to have left them."""

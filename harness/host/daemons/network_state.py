@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.host.links import remove_link
 from harness.process import have, run
 
 SYSCTLS = (
@@ -50,7 +52,8 @@ class Footprint:
         """Put back what differs; nothing is written where nothing changed. Raises TareError when a tool fails."""
         now = Footprint.take(deadline)
         for name in now.bridges - self.bridges:
-            run(["ip", "link", "delete", name], deadline, check=False)
+            with contextlib.suppress(TareError):
+                remove_link("", name)
         for tool, text in self.rules.items():
             if plain(now.rules.get(tool, "")) != plain(text):
                 run([f"{tool}-restore"], deadline, stdin=text + emptied(text, now.rules.get(tool, "")))
