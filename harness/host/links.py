@@ -25,9 +25,9 @@ NETNS = Path("/run/netns")
 ALIAS = "tare:"
 UNDO_SECONDS = 30.0
 SETTLE_SECONDS = 5.0
-"""How long an interrupted caller waits for the request that is under way, before it removes what was made."""
-ROUTES = {1: "unicast", 6: "blackhole", 7: "unreachable"}
-"""The types of routes that may lead packets away (linux/rtnetlink.h); not those of the host's own addresses."""
+"""How long an interrupted caller waits for the running request, before it removes what was made."""
+ROUTES = ("unicast", "blackhole", "unreachable")
+"""The types of routes that may take packets from ours; the other types are those of the host's own addresses."""
 OFFLOADS = {
     "rx-checksum": "rx-checksumming",
     "tx-checksum": "tx-checksumming",
@@ -59,7 +59,7 @@ class Route:
 class Links:
     """The links of one network namespace. Every request raises TareError when the kernel refuses it.
 
-    No request is sent after the deadline, so that nothing is made behind the back of a caller who has given up.
+    No request is sent after the deadline: its caller no longer waits, and removes what was made.
     """
 
     def __init__(self, iproute: Any, deadline: Deadline) -> None:
@@ -95,12 +95,15 @@ class Links:
         self._ask(f"give {name} the address {address}", "addr", "add", **where)
 
     def routes(self) -> list[Route]:
-        """The IPv4 routes of every table, but for default routes and those of the host's own addresses."""
+        """The IPv4 routes of every table, without default routes and those of the host's own addresses."""
+        from pyroute2.netlink.rtnl import rt_type
+
+        types = {rt_type[name] for name in ROUTES}
         names = {link.index: link.name for link in self.present()}
         return [
             Route(IPv4Network((one.get("dst"), one["dst_len"])), names.get(one.get("oif"), ""))
             for one in self._ask("list the routes", "route", "dump", family=socket.AF_INET)
-            if one["type"] in ROUTES and one["dst_len"]
+            if one["type"] in types and one["dst_len"]
         ]
 
     def _ask(self, what: str, request: str, command: str, **attributes: Any) -> Any:

@@ -13,7 +13,7 @@ PEER = struct.Struct("3i")
 class HttpConnection(http.client.HTTPConnection):
     """An HTTP connection to the unix socket `path`, with the deadline as its time limit.
 
-    The standard library's client with another `connect`: httpx would bring five packages for these lines.
+    The standard library's client with another `connect`: httpx would bring four packages for these lines.
     """
 
     def __init__(self, path: Path, deadline: Deadline) -> None:

@@ -1,4 +1,4 @@
-"""What a killed run leaves of the rig: found by label, removed by label."""
+"""Leftovers of a killed run's rig: found by label, removed by label."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ LOOK_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RigSweep:
-    """Where to look: the namespace of the bridge, Docker's socket (None: not asked) and the parent of the scratch."""
+    """Where to look: the bridge's namespace, Docker's URL (None to leave Docker out), the scratch's parent folder."""
 
     netns: str = ""
     docker_url: str | None = None
@@ -26,7 +26,7 @@ class RigSweep:
     peer: str = PEER
 
     def leftovers(self) -> Iterator[Leftover]:
-        """All that carries our label, in the order in which it can be removed. Call it under the host lock."""
+        """Everything with our label, in the order of removal. Call it under the host lock."""
         deadline = Deadline.after(LOOK_SECONDS)
         if self.docker_url:
             yield from _docker_networks(self.docker_url, deadline)
@@ -38,7 +38,7 @@ class RigSweep:
         yield from scratch.leftovers(self.scratch)
 
     def remove(self, leftover: Leftover, deadline: Deadline) -> None:
-        """Remove one leftover. Raises TareError when it cannot, or when it does not carry our label any more."""
+        """Remove one leftover. Raises TareError when that fails, or when it no longer carries our label."""
         deadline.check(f"removing {leftover.kind} {leftover.name}")
         if leftover not in list(self.leftovers()):
             if any(leftover.name == found.name for found in self.leftovers()):
@@ -59,9 +59,9 @@ class RigSweep:
                 raise TareError(f"the rig knows no leftover of kind {leftover.kind}")
 
     def clear(self, deadline: Deadline) -> list[Leftover]:
-        """Remove what dead runs left, so that a run can open its rig; returns it. Call it under the host lock.
+        """Remove the leftovers of dead runs and return them. Call it under the host lock.
 
-        Raises TareError when something of ours cannot be removed.
+        Raises TareError when one cannot be removed.
         """
         found = list(self.leftovers())
         for leftover in found:
@@ -69,7 +69,7 @@ class RigSweep:
         return found
 
     def _namespace(self, deadline: Deadline) -> Iterator[Leftover]:
-        """The peer's namespace: its loopback carries the label; without one it is ours only while it is empty."""
+        """The peer's namespace: its loopback carries the label; without a label it is ours only while it is empty."""
         if not (NETNS / self.peer).exists():
             return
         links = links_of(self.peer, deadline)

@@ -1,8 +1,8 @@
 """The bridge `tare0`, adopted by Docker, and the peer with its two legs: a port on the bridge and a routed veth.
 
-The addresses are of 198.18.0.0/15, which RFC 2544 sets aside for benchmarks: 198.18.0.0/24 is the bridge's,
-198.18.1.0/30 the routed leg's. A published port must be reached through the routed leg: from the bridge itself it goes
-through docker-proxy instead of NAT.
+The addresses belong to 198.18.0.0/15, which RFC 2544 reserves for benchmarks: 198.18.0.0/24 for the bridge,
+198.18.1.0/30 for the routed leg. The peer reaches a published port through the routed leg. From the bridge itself the
+connection would go through docker-proxy instead of NAT.
 """
 
 import contextlib
@@ -64,10 +64,10 @@ class Network:
     _next: int = FIRST
 
     def place(self, name: str) -> NetworkPlace:
-        """The place of the instance `name`, with an address of its own until `release`; the same one when asked again.
+        """The place of the instance `name`, with an address of its own until `release`; the same one at each call.
 
-        Addresses go round, so that a new instance does not meet ARP entries of the last one. Raises TareError when all
-        112 are taken.
+        Addresses are handed out in turn, so that a new instance does not meet ARP entries of the last one. Raises
+        TareError when all 112 are taken.
         """
         if name not in self._used:
             count = LAST - FIRST + 1
@@ -84,11 +84,11 @@ class Network:
         self._used.pop(name, None)
 
     def peer_place(self) -> NetworkPlace:
-        """The peer's place: its own namespace, in which both legs are."""
+        """The peer's place: its own namespace, which holds both legs."""
         return self._place(PEER_ADDRESS, self.peer)
 
     def facts(self, deadline: Deadline) -> Mapping[str, str]:
-        """What the parity table says of the network; offloads stay as the kernel makes them, for every leg alike."""
+        """Facts of the network for the parity table. Offloads keep the kernel's defaults on every leg."""
         facts = {
             "bridge-nf": sysctl(self.netns, "net/bridge/bridge-nf-call-iptables", deadline),
             "ip-forward": sysctl(self.netns, "net/ipv4/ip_forward", deadline),
@@ -140,9 +140,9 @@ def open_network(
 ) -> Iterator[Network]:
     """Make the bridge in the network namespace `netns` ("" for the host's own), the peer, and Docker's network on it.
 
-    `docker_url` is the socket of the dockerd that lives in `netns`, None without Docker. `labels` are added to Docker's
-    network besides `tare.run`. All is gone again at the end, in reverse order, also after a failure half-way.
-    Raises TareError with HOST_NOT_FIT when a name or an address of it is taken.
+    `docker_url` is the socket of the dockerd in `netns`, None without Docker. Docker's network gets `labels` besides
+    `tare.run`. At the end everything is removed in reverse order, also after a failure half-way.
+    Raises TareError with HOST_NOT_FIT when one of its names or addresses is taken.
     """
     _refuse_taken(netns, peer, deadline)
     with ExitStack() as stack:
@@ -210,7 +210,7 @@ def _make_bridge(stack: ExitStack, netns: str, peer: str, run: str, deadline: De
 
 @contextlib.contextmanager
 def _docker_network(url: str, labels: Mapping[str, str], deadline: Deadline) -> Iterator[None]:
-    """Docker adopts the bridge (its gateway is the bridge's address) and adds its accept rules, for taps too."""
+    """Have Docker adopt the bridge (its gateway is the bridge's address) and add its accept rules, for taps too."""
     import docker
     from docker.errors import DockerException
 
@@ -227,7 +227,7 @@ def _docker_network(url: str, labels: Mapping[str, str], deadline: Deadline) -> 
                 labels=dict(labels),
             )
         except BaseException as error:
-            # Docker may have made it although the answer did not come, as on an interrupt.
+            # Docker may have made it although no answer came, as after an interrupt.
             with contextlib.suppress(TareError):
                 remove_docker_networks(url, labels["tare.run"])
             if isinstance(error, DockerException):
@@ -254,7 +254,7 @@ def remove_docker_networks(url: str, run: str) -> None:
 
 @contextlib.contextmanager
 def _own_accept(netns: str, run: str, deadline: Deadline) -> Iterator[None]:
-    """Without Docker's rule, bridged packets meet a FORWARD chain that drops: accept those of our bridge meanwhile."""
+    """Accept packets of our bridge where the FORWARD chain drops bridged packets and Docker's rule is missing."""
     filtered = sysctl(netns, "net/bridge/bridge-nf-call-iptables", deadline) == "1"
     if not filtered or _forward_policy(netns, deadline) != "DROP":
         yield

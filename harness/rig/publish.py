@@ -1,4 +1,4 @@
-"""A guest published to the peer by NAT, as Docker publishes a container: at the routed leg's address."""
+"""Publish a guest to the peer by NAT at the routed leg's address, as Docker publishes a container."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ PROTOCOLS = ("tcp", "udp")
 
 @contextlib.contextmanager
 def published(network: NetworkPlace, port: int, run: str, deadline: Deadline) -> Iterator[None]:
-    """`port` (TCP and UDP) of the instance at `network` answers at the routed leg too, until the end.
+    """Make `port` (TCP and UDP) of the instance at `network` reachable at the routed leg too, until the end.
 
     What the instance sends out by that leg gets the leg's address. Forwarding is switched on for the rig's own links
     alone, and ends with them: the host's own setting stays as it was. Raises TareError.

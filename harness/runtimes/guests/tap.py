@@ -1,4 +1,4 @@
-"""A guest's own port on the rig's bridge, where the harness makes it: a tap, or a macvtap behind a veth pair."""
+"""A guest's port on the rig's bridge, made by the harness: a tap, or a macvtap behind a veth pair."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ def open_tap(
     """The tap of the guest with that UUID, on the bridge, in the bridge's network namespace, gone at the end; yields
     its name, "" without a network.
 
-    It carries the run's label, by which the rig's sweep finds it when this process is killed. Raises TareError.
+    It carries the run's label, so that it is found as a leftover when this process is killed. Raises TareError.
     """
     if network is None:
         yield ""
