@@ -1,4 +1,4 @@
-"""What there is to choose from: runtimes with their variants, workloads and suites."""
+"""The choices of the command line: runtimes with their variants, workloads and suites."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Listing:
     suites: tuple[Suite, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """For a script."""
+        """As JSON values."""
         return {
             "variants": [
                 {
@@ -54,7 +54,7 @@ class Listing:
         }
 
     def lines(self) -> list[str]:
-        """For a person."""
+        """As lines of text."""
         lines = table(("variant", "here", "what it is"), (self._row(variant) for variant in self.variants.values()))
         lines += skip_lines([*self._unavailable(), *self.broken])
         lines += ["", *table(("workload", "threads", "what it measures"), map(_workload_row, self.workloads.values()))]
@@ -62,7 +62,7 @@ class Listing:
         return [*lines, "", *table(("suite", "blocks", "workloads", "what it is for"), rows)]
 
     def _unavailable(self) -> Iterator[Skip]:
-        """What cannot run here: variants that share a reason and its fix stand together."""
+        """The variants that cannot run here, in one skip for each reason and fix."""
         shared: dict[tuple[str, str], list[str]] = {}
         for name, found in self.availability.items():
             if not found.ok:

@@ -1,85 +1,89 @@
 """What a user sees: progress while a run goes on, and the tables of the other commands."""
 
 import math
-import os
-import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from harness.model import Case, Skip
+from harness.report import plain_text
 from harness.run.plan import Plan
 
 if TYPE_CHECKING:
+    from rich.live import Live
+
     from harness.host.doctor import Finding
     from harness.host.facts import HostFacts
     from harness.run.preview import Expectation
 
-CLEAR = "\r\x1b[K"
-
 
 class TerminalProgress:
-    """Live: one line with an ETA that rewrites itself; else one plain line per case. Both go to stderr."""
+    """Progress on stderr: one line with an ETA that rewrites itself on a terminal, else one line per case."""
 
     def __init__(self, stream: TextIO | None = None, live: bool | None = None) -> None:
         self._stream = stream or sys.stderr
-        self._live = is_live(self._stream) if live is None else live
-        self._shown = False
+        self._live = plain_text.on_terminal(self._stream) if live is None else live
+        self._line: Live | None = None
         self._blocks = 0
 
     def notify(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         indent = text[: len(text) - len(text.lstrip(" "))]
         self._print(indent + plain(text))
 
     def plan(self, plan: Plan) -> None:
-        """What is about to run, and what is not."""
+        """Print what is about to run, and what is not."""
         self._blocks = len(plan.blocks)
-        for line in plan_lines(plan):
+        for line in plan_lines(plan, self._stream):
             self._print(line)
 
     def extended(self, blocks: int, why: Sequence[str]) -> None:
-        """The stopping rule has spoken."""
+        """Print why the stopping rule changed the number of blocks."""
         self._blocks = blocks
         for line in why:
             self.notify(line)
 
     def case_started(self, case: Case, done: int, total: int, eta_seconds: float | None) -> None:
-        """A case begins; `done` of `total` have ended."""
+        """Show the case that begins; `done` of `total` have ended."""
         left = "" if eta_seconds is None else f", {duration(eta_seconds)} left"
         number = f"[{str(done + 1).rjust(len(str(total)))}/{total}]"
         text = f"{number} {case.workload} on {case.variant}, block {case.block + 1} of {self._blocks}{left}"
         if self._live:
-            width = max(20, shutil.get_terminal_size().columns - 1)
-            self._write(f"{CLEAR}{plain(text)[:width]}")
-            self._shown = True
+            self._rewrite(plain(text))
         else:
             self._print(plain(text))
 
     def case_ended(self, case: Case, failed_reason: str | None) -> None:
-        """A case is over; only a failure is worth a line."""
+        """Print the reason of a case that failed."""
         if failed_reason:
             self._print(f"failed: {case.workload} on {case.variant}, block {case.block + 1}: {plain(failed_reason)}")
 
     def close(self) -> None:
-        """Take the live line away."""
-        if self._shown:
-            self._write(CLEAR)
-            self._shown = False
+        """Remove the live line."""
+        if self._line:
+            self._line.stop()
+            self._line = None
+
+    def _rewrite(self, text: str) -> None:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+
+        if self._line is None:
+            console = Console(file=self._stream, force_terminal=True)
+            # A thread that refreshes the line would run beside what is measured.
+            self._line = Live(
+                console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+            )
+            self._line.start()
+            # rich hides the cursor: a harness that is killed would leave it hidden.
+            console.show_cursor()
+        self._line.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def _print(self, line: str) -> None:
         self.close()
-        self._write(f"{line}\n")
-
-    def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
-
-
-def is_live(stream: TextIO) -> bool:
-    """Whether a line may rewrite itself: on a terminal that can, and not under CI."""
-    return stream.isatty() and not os.environ.get("CI") and os.environ.get("TERM", "dumb") != "dumb"
+        print(line, file=self._stream, flush=True)
 
 
 def plain(text: str) -> str:
@@ -89,18 +93,16 @@ def plain(text: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: 45 s, 12 min, 2 h 05 min."""
+    """Seconds as text: 45 s, 12 min, 2 h 05 min."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Left-aligned columns, as lines."""
-    cells = [list(header), *([plain(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], stream: TextIO | None = None) -> list[str]:
+    """Left-aligned columns as lines for `stream` (by default stdout)."""
+    return plain_text.columns(header, [[plain(cell) for cell in row] for row in rows], stream or sys.stdout)
 
 
 def skip_lines(skips: Iterable[Skip]) -> list[str]:
@@ -113,21 +115,21 @@ def skip_lines(skips: Iterable[Skip]) -> list[str]:
     return lines
 
 
-def plan_lines(plan: Plan) -> list[str]:
-    """A plan for a person: blocks by workload and variants, what is skipped, and the estimate."""
+def plan_lines(plan: Plan, stream: TextIO | None = None) -> list[str]:
+    """A plan as lines for `stream` (stdout): blocks by workload and variants, what is skipped, and the estimate."""
     blocks: dict[str, int] = {}
     casts: dict[str, tuple[str, ...]] = {}
     for block in plan.blocks:
         blocks[block.workload] = blocks.get(block.workload, 0) + 1
         casts[block.workload] = tuple(sorted(block.variants))
     rows = [(name, str(blocks[name]), ", ".join(casts[name])) for name in sorted(blocks)]
-    lines = table(("workload", "blocks", "variants"), rows) if rows else ["nothing can run"]
+    lines = table(("workload", "blocks", "variants"), rows, stream) if rows else ["nothing can run"]
     lines += skip_lines(plan.skips)
     return [*lines, f"{plan.cases} cases, seed {plan.seed}, about {duration(plan.estimate_seconds)}"]
 
 
 def expectation_lines(expected: "Sequence[Expectation]") -> list[str]:
-    """What this host's earlier noise lets expect of a plan."""
+    """The precision and time that a plan can expect, from this host's earlier runs."""
     if not expected:
         return ["no earlier fit run of this host measured these: precision and time are only guesses"]
     rows = [
@@ -145,7 +147,7 @@ def expectation_lines(expected: "Sequence[Expectation]") -> list[str]:
 
 
 def doctor_lines(facts: "HostFacts", findings: Sequence["Finding"], install: str, fit: bool) -> list[str]:
-    """The doctor's page for a person: the host, every finding with its fix, and the verdict."""
+    """The output of `tare doctor`: the host, every finding with its fix, and the verdict."""
     verdict = "this host is fit to measure" if fit else "this host is not fit to measure: see what is marked unfit"
     lines = [host_line(facts), *finding_lines(findings), verdict]
     return [*lines, f"fix all that is missing: {install}"] if install else lines

@@ -14,7 +14,7 @@ from harness import paths
 from harness.deadline import Deadline
 from harness.host import dom0
 from harness.host.daemons.private import missing_programs, packages_of
-from harness.host.daemons.reach import ask_docker, ask_libvirt, docker_url, libvirt_uri, named
+from harness.host.daemons.reach import ask_libvirt, ask_users_docker, libvirt_uri, named
 from harness.host.facts import SBIN, HostFacts, nearest, read
 
 Severity = Literal["fine", "note", "unfit", "missing"]
@@ -107,13 +107,13 @@ def _programs(facts: HostFacts) -> Iterator[Finding]:
 
 
 def _daemons(facts: HostFacts, deadline: Deadline) -> Iterator[Finding]:
-    docker = ask_docker(docker_url(), deadline.within(5.0))
+    docker = ask_users_docker(deadline.within(5.0))
     libvirt = ask_libvirt(libvirt_uri(), deadline.within(10.0))
     for kind, answer, unit in (("docker", docker, "docker"), ("libvirt", libvirt, "libvirtd")):
         if answer.ok:
             yield Finding(severity="fine", what=kind, detail=f"running at {answer.where} ({answer.version})")
-        elif variable := named(kind):
-            yield Finding(severity="missing", what=kind, detail=answer.reason, fix=f"unset {variable}")
+        elif choice := named(kind):
+            yield Finding(severity="missing", what=kind, detail=answer.reason, fix=choice.undo)
         elif not facts.privileged:
             fix = f"sudo systemctl start {unit}; sudo usermod -aG {kind} $USER"
             yield Finding(severity="missing", what=kind, detail=answer.reason, fix=fix)

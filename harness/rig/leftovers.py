@@ -1,4 +1,4 @@
-"""What a killed run leaves of the rig: found by label, removed by label."""
+"""Leftovers of a killed run's rig: found by label, removed by label."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,17 +7,18 @@ from pathlib import Path
 from harness import process
 from harness.deadline import Deadline
 from harness.errors import TareError
+from harness.host.daemons.reach import docker_client
+from harness.host.links import ALIAS, NETNS, links_of, remove_link, remove_namespace
 from harness.model import Leftover
 from harness.rig import rules, scratch
-from harness.rig.links import ALIAS, NETNS, docker_client, ip_json
-from harness.rig.network import BRIDGE, PEER, remove_docker_networks, remove_interface, remove_namespace
+from harness.rig.network import BRIDGE, PEER, remove_docker_networks
 
 LOOK_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RigSweep:
-    """Where to look: the namespace of the bridge, Docker's socket (None: not asked) and the parent of the scratch."""
+    """Where to look: the bridge's namespace, Docker's URL (None to leave Docker out), the scratch's parent folder."""
 
     netns: str = ""
     docker_url: str | None = None
@@ -25,7 +26,7 @@ class RigSweep:
     peer: str = PEER
 
     def leftovers(self) -> Iterator[Leftover]:
-        """All that carries our label, in the order in which it can be removed. Call it under the host lock."""
+        """Everything with our label, in the order of removal. Call it under the host lock."""
         deadline = Deadline.after(LOOK_SECONDS)
         if self.docker_url:
             yield from _docker_networks(self.docker_url, deadline)
@@ -37,7 +38,7 @@ class RigSweep:
         yield from scratch.leftovers(self.scratch)
 
     def remove(self, leftover: Leftover, deadline: Deadline) -> None:
-        """Remove one leftover. Raises TareError when it cannot, or when it does not carry our label any more."""
+        """Remove one leftover. Raises TareError when that fails, or when it no longer carries our label."""
         deadline.check(f"removing {leftover.kind} {leftover.name}")
         if leftover not in list(self.leftovers()):
             if any(leftover.name == found.name for found in self.leftovers()):
@@ -49,7 +50,7 @@ class RigSweep:
             case rules.KIND:
                 rules.remove(self.netns, leftover, deadline)
             case "interface":
-                remove_interface(self.netns, leftover.name)
+                remove_link(self.netns, leftover.name)
             case "network-namespace":
                 remove_namespace(leftover.name)
             case "scratch":
@@ -58,9 +59,9 @@ class RigSweep:
                 raise TareError(f"the rig knows no leftover of kind {leftover.kind}")
 
     def clear(self, deadline: Deadline) -> list[Leftover]:
-        """Remove what dead runs left, so that a run can open its rig; returns it. Call it under the host lock.
+        """Remove the leftovers of dead runs and return them. Call it under the host lock.
 
-        Raises TareError when something of ours cannot be removed.
+        Raises TareError when one cannot be removed.
         """
         found = list(self.leftovers())
         for leftover in found:
@@ -68,11 +69,11 @@ class RigSweep:
         return found
 
     def _namespace(self, deadline: Deadline) -> Iterator[Leftover]:
-        """The peer's namespace: its loopback carries the label; without one it is ours only while it is empty."""
+        """The peer's namespace: its loopback carries the label; without a label it is ours only while it is empty."""
         if not (NETNS / self.peer).exists():
             return
-        links = ip_json(self.peer, "link", deadline)
-        labels = [str(link.get("ifalias", "")) for link in links if link["ifname"] == "lo"]
+        links = links_of(self.peer, deadline)
+        labels = [link.alias for link in links if link.name == "lo"]
         if labels and (labels[0].startswith(ALIAS) or (not labels[0] and len(links) == 1)):
             yield Leftover(kind="network-namespace", name=self.peer, run=labels[0].removeprefix(ALIAS))
 
@@ -85,8 +86,7 @@ def _docker_networks(url: str, deadline: Deadline) -> Iterator[Leftover]:
 
 
 def _interfaces(netns: str, deadline: Deadline) -> Iterator[Leftover]:
-    for link in ip_json(netns, "link", deadline):
-        label = str(link.get("ifalias", ""))
+    for link in links_of(netns, deadline):
         # The loopback of a namespace of ours carries the label too, and cannot be removed.
-        if label.startswith(ALIAS) and link["ifname"] != "lo":
-            yield Leftover(kind="interface", name=str(link["ifname"]), run=label.removeprefix(ALIAS))
+        if link.alias.startswith(ALIAS) and link.name != "lo":
+            yield Leftover(kind="interface", name=link.name, run=link.alias.removeprefix(ALIAS))

@@ -1,8 +1,8 @@
 """The bridge `tare0`, adopted by Docker, and the peer with its two legs: a port on the bridge and a routed veth.
 
-The addresses are of 198.18.0.0/15, which RFC 2544 sets aside for benchmarks: 198.18.0.0/24 is the bridge's,
-198.18.1.0/30 the routed leg's. A published port must be reached through the routed leg: from the bridge itself it goes
-through docker-proxy instead of NAT.
+The addresses belong to 198.18.0.0/15, which RFC 2544 reserves for benchmarks: 198.18.0.0/24 for the bridge,
+198.18.1.0/30 for the routed leg. The peer reaches a published port through the routed leg. From the bridge itself the
+connection would go through docker-proxy instead of NAT.
 """
 
 import contextlib
@@ -10,15 +10,28 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
+from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
-from typing import Any
 
 from harness import process
 from harness.deadline import Deadline
 from harness.errors import ExitCode, TareError
+from harness.host.daemons.reach import docker_client
+from harness.host.links import (
+    NETNS,
+    Links,
+    add_namespace,
+    alias,
+    inside,
+    links_of,
+    offloads,
+    remove_link,
+    remove_namespace,
+    sysctl,
+    tidied_namespaces,
+    with_links,
+)
 from harness.model import NetworkPlace, Skip
-from harness.rig.links import NETNS, alias, docker_client, inside, interface_facts, ip, ip_json, namespaces
 from harness.rig.rules import open_rules
 
 BRIDGE = "tare0"
@@ -51,10 +64,10 @@ class Network:
     _next: int = FIRST
 
     def place(self, name: str) -> NetworkPlace:
-        """The place of the instance `name`, with an address of its own until `release`; the same one when asked again.
+        """The place of the instance `name`, with an address of its own until `release`; the same one at each call.
 
-        Addresses go round, so that a new instance does not meet ARP entries of the last one. Raises TareError when all
-        112 are taken.
+        Addresses are handed out in turn, so that a new instance does not meet ARP entries of the last one. Raises
+        TareError when all 112 are taken.
         """
         if name not in self._used:
             count = LAST - FIRST + 1
@@ -71,20 +84,20 @@ class Network:
         self._used.pop(name, None)
 
     def peer_place(self) -> NetworkPlace:
-        """The peer's place: its own namespace, in which both legs are."""
+        """The peer's place: its own namespace, which holds both legs."""
         return self._place(PEER_ADDRESS, self.peer)
 
     def facts(self, deadline: Deadline) -> Mapping[str, str]:
-        """What the parity table says of the network; offloads stay as the kernel makes them, for every leg alike."""
+        """Facts of the network for the parity table. Offloads keep the kernel's defaults on every leg."""
         facts = {
-            "bridge-nf": _sysctl(self.netns, "net/bridge/bridge-nf-call-iptables", deadline),
-            "ip-forward": _sysctl(self.netns, "net/ipv4/ip_forward", deadline),
+            "bridge-nf": sysctl(self.netns, "net/bridge/bridge-nf-call-iptables", deadline),
+            "ip-forward": sysctl(self.netns, "net/ipv4/ip_forward", deadline),
             "forward-policy": _forward_policy(self.netns, deadline),
             "docker-network": self.docker_network or "none",
             "mtu": str(MTU),
         }
-        for interface in (BRIDGE, LEG_PORT, LEG_ROUTED):
-            facts |= {f"{interface}-{key}": value for key, value in interface_facts(self.netns, interface).items()}
+        for link in (BRIDGE, LEG_PORT, LEG_ROUTED):
+            facts |= {f"{link}-{key}": value for key, value in offloads(self.netns, link, deadline).items()}
         return facts
 
     def _place(self, address: str, netns: str) -> NetworkPlace:
@@ -127,13 +140,13 @@ def open_network(
 ) -> Iterator[Network]:
     """Make the bridge in the network namespace `netns` ("" for the host's own), the peer, and Docker's network on it.
 
-    `docker_url` is the socket of the dockerd that lives in `netns`, None without Docker. `labels` are added to Docker's
-    network besides `tare.run`. All is gone again at the end, in reverse order, also after a failure half-way.
-    Raises TareError with HOST_NOT_FIT when a name or an address of it is taken.
+    `docker_url` is the socket of the dockerd in `netns`, None without Docker. Docker's network gets `labels` besides
+    `tare.run`. At the end everything is removed in reverse order, also after a failure half-way.
+    Raises TareError with HOST_NOT_FIT when one of its names or addresses is taken.
     """
     _refuse_taken(netns, peer, deadline)
     with ExitStack() as stack:
-        stack.enter_context(namespaces())
+        stack.enter_context(tidied_namespaces())
         _make_peer(stack, peer, run, deadline)
         _make_bridge(stack, netns, peer, run, deadline)
         if docker_url:
@@ -144,19 +157,17 @@ def open_network(
 
 
 def _refuse_taken(netns: str, peer: str, deadline: Deadline) -> None:
-    names = {link["ifname"] for link in ip_json(netns, "link", deadline)}
+    names = {link.name for link in links_of(netns, deadline)}
     if taken := names & {BRIDGE, LEG_PORT, LEG_ROUTED}:
         raise _taken(f"the interface {min(taken)} exists already", "tare clean")
     if (NETNS / peer).exists():
         raise _taken(f"the network namespace {peer} exists already", f"tare clean, or `ip netns delete {peer}`")
-    for route in ip_json(netns, "route", deadline, "show", "table", "all"):
-        if route["dst"] == "default" or route.get("type", "unicast") not in ("unicast", "blackhole", "unreachable"):
-            continue
-        if any(IPv4Network(route["dst"], strict=False).overlaps(ours) for ours in (SUBNET, ROUTED)):
+    for route in with_links(netns, deadline, Links.routes):
+        if route.destination.overlaps(SUBNET) or route.destination.overlaps(ROUTED):
             raise _taken(
                 f"a route of this host covers the benchmarking addresses {SUBNET}: "
-                f"{route['dst']} dev {route.get('dev', '?')}",
-                f"take it away for the run (`ip route delete {route['dst']}`), or choose workloads without network.",
+                f"{route.destination} dev {route.link or 'none'}",
+                f"delete it for the run (`ip route delete {route.destination}`), or choose workloads without network",
             )
 
 
@@ -166,41 +177,40 @@ def _taken(brief: str, hint: str) -> TareError:
 
 def _make_peer(stack: ExitStack, peer: str, run: str, deadline: Deadline) -> None:
     stack.callback(remove_namespace, peer)
-    ip("", deadline, f"netns add {peer}")
-    ip(peer, deadline, f"link set dev lo alias {alias(run)}", "link set dev lo up")
+    add_namespace(peer, deadline)
+    with_links(peer, deadline, lambda links: links.change("lo", ifalias=alias(run), state="up"))
 
 
 def _make_bridge(stack: ExitStack, netns: str, peer: str, run: str, deadline: Deadline) -> None:
-    for interface in (BRIDGE, LEG_ROUTED, LEG_PORT):
-        stack.callback(remove_interface, netns, interface)
-    ip(
-        netns,
-        deadline,
-        f"link add name {BRIDGE} address {MAC} mtu {MTU} type bridge",
-        f"link set dev {BRIDGE} alias {alias(run)}",
-        f"address add {HOST_ADDRESS}/{SUBNET.prefixlen} dev {BRIDGE}",
-        f"link set dev {BRIDGE} up",
-        f"link add name {LEG_PORT} mtu {MTU} type veth peer name leg0 mtu {MTU} netns {peer}",
-        f"link set dev {LEG_PORT} alias {alias(run)}",
-        f"link set dev {LEG_PORT} master {BRIDGE} up",
-        f"link add name {LEG_ROUTED} mtu {MTU} type veth peer name leg1 mtu {MTU} netns {peer}",
-        f"link set dev {LEG_ROUTED} alias {alias(run)}",
-        f"address add {NAT_ADDRESS}/{ROUTED.prefixlen} dev {LEG_ROUTED}",
-        f"link set dev {LEG_ROUTED} up",
-    )
-    ip(
-        peer,
-        deadline,
-        f"address add {PEER_ADDRESS}/{SUBNET.prefixlen} dev leg0",
-        f"address add {PEER_NAT_ADDRESS}/{ROUTED.prefixlen} dev leg1",
-        "link set dev leg0 up",
-        "link set dev leg1 up",
-    )
+    for link in (BRIDGE, LEG_ROUTED, LEG_PORT):
+        stack.callback(remove_link, netns, link)
+    with (NETNS / peer).open("rb") as other:
+
+        def make(links: Links) -> None:
+            links.add(BRIDGE, "bridge", alias(run), address=MAC, mtu=MTU)
+            links.add_address(BRIDGE, IPv4Interface((HOST_ADDRESS, SUBNET.prefixlen)))
+            links.change(BRIDGE, state="up")
+            for leg, end in ((LEG_PORT, "leg0"), (LEG_ROUTED, "leg1")):
+                far = {"ifname": end, "mtu": MTU, "net_ns_fd": other.fileno()}
+                links.add(leg, "veth", alias(run), mtu=MTU, peer=far)
+            links.change(LEG_PORT, master=links.index(BRIDGE), state="up")
+            links.add_address(LEG_ROUTED, IPv4Interface((NAT_ADDRESS, ROUTED.prefixlen)))
+            links.change(LEG_ROUTED, state="up")
+
+        with_links(netns, deadline, make)
+
+    def make_ends(links: Links) -> None:
+        links.add_address("leg0", IPv4Interface((PEER_ADDRESS, SUBNET.prefixlen)))
+        links.add_address("leg1", IPv4Interface((PEER_NAT_ADDRESS, ROUTED.prefixlen)))
+        links.change("leg0", state="up")
+        links.change("leg1", state="up")
+
+    with_links(peer, deadline, make_ends)
 
 
 @contextlib.contextmanager
 def _docker_network(url: str, labels: Mapping[str, str], deadline: Deadline) -> Iterator[None]:
-    """Docker adopts the bridge (its gateway is the bridge's address) and adds its accept rules, for taps too."""
+    """Have Docker adopt the bridge (its gateway is the bridge's address) and add its accept rules, for taps too."""
     import docker
     from docker.errors import DockerException
 
@@ -217,7 +227,7 @@ def _docker_network(url: str, labels: Mapping[str, str], deadline: Deadline) -> 
                 labels=dict(labels),
             )
         except BaseException as error:
-            # Docker may have made it although the answer did not come, as on an interrupt.
+            # Docker may have made it although no answer came, as after an interrupt.
             with contextlib.suppress(TareError):
                 remove_docker_networks(url, labels["tare.run"])
             if isinstance(error, DockerException):
@@ -244,8 +254,8 @@ def remove_docker_networks(url: str, run: str) -> None:
 
 @contextlib.contextmanager
 def _own_accept(netns: str, run: str, deadline: Deadline) -> Iterator[None]:
-    """Without Docker's rule, bridged packets meet a FORWARD chain that drops: accept those of our bridge meanwhile."""
-    filtered = _sysctl(netns, "net/bridge/bridge-nf-call-iptables", deadline) == "1"
+    """Accept packets of our bridge where the FORWARD chain drops bridged packets and Docker's rule is missing."""
+    filtered = sysctl(netns, "net/bridge/bridge-nf-call-iptables", deadline) == "1"
     if not filtered or _forward_policy(netns, deadline) != "DROP":
         yield
         return
@@ -253,28 +263,9 @@ def _own_accept(netns: str, run: str, deadline: Deadline) -> Iterator[None]:
         yield
 
 
-def remove_interface(netns: str, interface: str) -> None:
-    """Delete an interface, with its other end; one that is gone already is fine."""
-    deadline = Deadline.after(UNDO_SECONDS)
-    links: list[dict[str, Any]] = ip_json(netns, "link", deadline)
-    if any(link["ifname"] == interface for link in links):
-        ip(netns, deadline, f"link delete dev {interface}")
-
-
-def remove_namespace(name: str) -> None:
-    """Delete a named network namespace; one that is gone already is fine."""
-    if (NETNS / name).exists():
-        ip("", Deadline.after(UNDO_SECONDS), f"netns delete {name}")
-
-
 def _capabilities() -> int:
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
-
-
-def _sysctl(netns: str, key: str, deadline: Deadline) -> str:
-    done = process.run(inside(netns, "cat", f"/proc/sys/{key}"), deadline, check=False)
-    return done.stdout.strip() if done.status == 0 else "absent"
 
 
 def _forward_policy(netns: str, deadline: Deadline) -> str:

@@ -1,12 +1,11 @@
-"""A guest published to the peer by NAT, as Docker publishes a container: at the routed leg's address."""
+"""Publish a guest to the peer by NAT at the routed leg's address, as Docker publishes a container."""
 
 import contextlib
 from collections.abc import Iterator
 
-from harness import process
 from harness.deadline import Deadline
+from harness.host.links import set_sysctl
 from harness.model import NetworkPlace
-from harness.rig.links import inside
 from harness.rig.network import BRIDGE, LEG_ROUTED
 from harness.rig.rules import open_rules
 
@@ -15,14 +14,13 @@ PROTOCOLS = ("tcp", "udp")
 
 @contextlib.contextmanager
 def published(network: NetworkPlace, port: int, run: str, deadline: Deadline) -> Iterator[None]:
-    """`port` (TCP and UDP) of the instance at `network` answers at the routed leg too, until the end.
+    """Make `port` (TCP and UDP) of the instance at `network` reachable at the routed leg too, until the end.
 
-    What the instance sends out by that leg gets the leg's address. The rig's own interfaces alone are told to forward,
-    which goes with them: the host's own setting stays as it was. Raises TareError.
+    What the instance sends out by that leg gets the leg's address. Forwarding is switched on for the rig's own links
+    alone, and ends with them: the host's own setting stays as it was. Raises TareError.
     """
-    for interface in (BRIDGE, LEG_ROUTED):
-        setting = f"/proc/sys/net/ipv4/conf/{interface}/forwarding"
-        process.run(inside(network.netns, "tee", setting), deadline, stdin="1")
+    for link in (BRIDGE, LEG_ROUTED):
+        set_sysctl(network.netns, f"net/ipv4/conf/{link}/forwarding", "1", deadline)
     address, bound = network.address, f"-d {network.nat_address} --dport {port}"
     rules = (
         f"filter FORWARD -i {LEG_ROUTED} -o {BRIDGE} -d {address} -j ACCEPT",

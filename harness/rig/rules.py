@@ -1,4 +1,4 @@
-"""Packet-filter rules of ours: each carries its run's label as a comment, by which it is found and removed."""
+"""Packet-filter rules with the run's label as a comment, which is how leftovers are found."""
 
 import contextlib
 import shlex
@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 from harness import process
 from harness.deadline import Deadline
+from harness.host.links import ALIAS, alias, inside
 from harness.model import Leftover
-from harness.rig.links import ALIAS, alias, inside
 
 KIND = "packet-filter-rule"
 UNDO_SECONDS = 30.0
@@ -16,9 +16,9 @@ UNDO_SECONDS = 30.0
 
 @contextlib.contextmanager
 def open_rules(netns: str, run: str, deadline: Deadline, *rules: str) -> Iterator[None]:
-    """Rules such as `filter FORWARD -i tare0 -j ACCEPT` (table and chain first), before all others until the end.
+    """Insert rules such as `filter FORWARD -i tare0 -j ACCEPT` (table, chain) before all others, until the end.
 
-    Raises TareError, and then leaves none of them.
+    Raises TareError when one cannot be inserted; then none is left.
     """
     with ExitStack() as undo:
         for rule in rules:
@@ -30,7 +30,7 @@ def open_rules(netns: str, run: str, deadline: Deadline, *rules: str) -> Iterato
 
 
 def leftovers(netns: str, deadline: Deadline) -> Iterator[Leftover]:
-    """Every rule with our label, of any table and run; none without iptables."""
+    """Every rule with our label, of any table and run; nothing without iptables."""
     if process.have("iptables-save"):
         return
     table = ""
@@ -51,7 +51,7 @@ def remove(netns: str, leftover: Leftover, deadline: Deadline) -> None:
 
 
 def _undo(netns: str, table: str, words: Iterable[str]) -> None:
-    """One that is gone already, or never came, is fine."""
+    """Delete a rule; one that is not there is fine."""
     process.run(_iptables(netns, table, "-D", words), Deadline.after(UNDO_SECONDS), check=False)
 
 

@@ -180,9 +180,9 @@ def answers(daemon: DaemonName) -> bool:
 
 
 def _startable(daemon: str, reason: str) -> Available:
-    if variable := named(daemon):
+    if choice := named(daemon):
         reason = f"{daemon} does not answer: {reason}"
-        return Available(ok=False, reason=reason, fix=f"start the daemon that {variable} names, or unset {variable}")
+        return Available(ok=False, reason=reason, fix=f"start the daemon that {choice.by} names, or {choice.undo}")
     if os.geteuid() != 0:
         return Available(ok=False, reason=f"{daemon} does not answer: {reason}", fix=f"sudo systemctl start {daemon}")
     if missing := missing_programs([daemon]):

@@ -35,7 +35,7 @@ LOCK_SECONDS = 3.0
 """Seconds until the kernel releases the lock of a dead harness; after that, a new run holds it and will clean up."""
 CLEAN_SECONDS = 600.0
 LOOK_SECONDS = 0.02
-PASSED = ("TARE_", "SUDO_", "XDG_", "DOCKER_HOST", "PATH", "HOME")
+PASSED = ("TARE_", "SUDO_", "XDG_", "DOCKER_", "PATH", "HOME")
 """Prefixes of the environment variables that a transient unit gets from the harness; systemd passes almost none."""
 
 

@@ -11,10 +11,11 @@ import pytest
 
 from harness import paths, process
 from harness.deadline import Deadline
+from harness.host.links import remove_namespace
 from harness.images import ensure
 from harness.model import Milestone, RootForms, Shape
 from harness.process import kill_group, spawn
-from harness.rig.network import open_network, remove_namespace
+from harness.rig.network import open_network
 from harness.runtimes.agent.channel import Channel
 from harness.runtimes.base import Command, Place
 from harness.runtimes.firecracker import Firecracker

@@ -13,11 +13,11 @@ from harness import paths, process
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host import cache
+from harness.host.links import links_of, remove_namespace
 from harness.images import ensure
 from harness.model import Accelerator, Leftover, Milestone, RootForms, Shape
 from harness.rig.leftovers import RigSweep
-from harness.rig.links import ip_json
-from harness.rig.network import Network, open_network, remove_namespace
+from harness.rig.network import Network, open_network
 from harness.runtimes.base import Command, Entry, Place
 from harness.runtimes.guests.qemu_process import Qemu
 from harness.runtimes.qemu import Microvm
@@ -69,8 +69,8 @@ class Bench:
         return self.runtime.launch(prepared, place, LABELS, Deadline.after(60))
 
     def taps(self) -> list[str]:
-        links = ip_json(NAME, "link", Deadline.after(10))
-        return [link["ifname"] for link in links if link["ifname"].startswith("tare-") and link["ifname"][5:7] != "p0"]
+        names = [link.name for link in links_of(NAME, Deadline.after(10))]
+        return [name for name in names if name.startswith("tare-") and name[5:7] != "p0"]
 
     def leftovers(self) -> list[Leftover]:
         return [one for one in self.runtime.leftovers() if one.run == LABELS["tare.run"]]

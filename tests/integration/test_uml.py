@@ -19,10 +19,10 @@ import pytest
 from harness import paths, process
 from harness.deadline import Deadline
 from harness.errors import TareError
+from harness.host.links import links_of, remove_namespace, tidied_namespaces
 from harness.images import ensure
 from harness.model import Accelerator, Leftover, Milestone, RootForms, Shape
-from harness.rig.links import ip_json, namespaces
-from harness.rig.network import Network, open_network, remove_namespace
+from harness.rig.network import Network, open_network
 from harness.runtimes.base import Command, Entry, Place
 from harness.runtimes.uml import Uml
 from harness.runtimes.uml.instance import Guest
@@ -97,8 +97,8 @@ class Bench:
         words = (" ".join(one.info["cmdline"] or ()) for one in psutil.process_iter(["cmdline"]))
         found += [f"process {line}" for line in words if f"umid=tare-{NAME}" in line]
         if self.network:
-            links = (link["ifname"] for link in ip_json(NAME, "link", Deadline.after(10)))
-            found += [f"tap {name}" for name in links if name.startswith("tare-u")]
+            links = links_of(NAME, Deadline.after(10))
+            found += [f"tap {link.name}" for link in links if link.name.startswith("tare-u")]
         found += [f"file {path}" for path in self.folder.rglob("*") if path.is_file() and path.name != "console"]
         found += [f"file {path}" for path in Path("/dev/shm").glob("vm_file*")]
         home = Path.home() / ".uml"
@@ -115,7 +115,7 @@ def opened_bench(*, network: bool) -> Iterator[Bench]:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         opened = None
         if network:
-            stack.enter_context(namespaces())
+            stack.enter_context(tidied_namespaces())
             stack.callback(remove_namespace, NAME)
             process.run(("ip", "netns", "add", NAME), deadline)
             opened = stack.enter_context(open_network(NAME, LABELS["tare.run"], None, deadline, peer=f"{NAME}-peer"))

@@ -11,9 +11,11 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.daemons import systemd
 from harness.host.daemons.enclosure import NETNS, Enclosure, end, remove_cgroup
-from harness.host.daemons.orphans import remove_folders, sweep, tidied_netns_directory
+from harness.host.daemons.orphans import remove_folders, sweep
 from harness.host.daemons.private import Daemon, Kvm, missing_programs, packages_of, start_dockerd, start_libvirtd
-from harness.host.daemons.reach import Answer, accepts, ask_docker, ask_libvirt, docker_url, libvirt_uri, named
+from harness.host.daemons.reach import Answer, ask_docker, ask_libvirt, ask_users_docker, libvirt_uri, named
+from harness.host.links import tidied_namespaces
+from harness.host.unix_socket import accepts
 from harness.model import DAEMONS, DaemonName
 
 CLOSING = 20.0
@@ -89,7 +91,7 @@ def _there(kind: str, daemons: Daemons, servant: bool, deadline: Deadline) -> bo
 
 def _reach(kind: str, daemons: Daemons, deadline: Deadline) -> bool:
     if kind == "docker":
-        answer = ask_docker(docker_url(), deadline.within(5.0))
+        answer = ask_users_docker(deadline.within(5.0))
         daemons.docker_url = answer.where if answer.ok else None
     else:
         # A daemon that the user configured is never replaced, so it gets more time.
@@ -120,8 +122,8 @@ def _explain(kind: str, daemons: Daemons) -> None:
     """Set the fix of a daemon that cannot be started privately."""
     if kind in daemons.fixes:
         return
-    if variable := named(kind):
-        daemons.fixes[kind] = f"start the daemon that {variable} names, or unset {variable}"
+    if choice := named(kind):
+        daemons.fixes[kind] = f"start the daemon that {choice.by} names, or {choice.undo}"
     elif missing := missing_programs([kind]):
         daemons.reasons[kind] += f"; not installed: {', '.join(missing)}"
         daemons.fixes[kind] = f"apt-get install --no-install-recommends {' '.join(packages_of(missing))}"
@@ -154,7 +156,7 @@ def _start_private(
                 kinds = [*kinds, "libvirt"]
         for stale in sweep(run_dir, deadline, netns=netns):
             notify(f"removed a leftover of a dead run: {stale.kind} {stale.name}")
-        stack.enter_context(tidied_netns_directory())
+        stack.enter_context(tidied_namespaces())
         enclosure.create(deadline)
         stack.callback(_remove_enclosure, enclosure)
         daemons.netns = netns

@@ -1,13 +1,11 @@
-"""The enclosure: a network namespace and a control group of ours, in which private daemons and what they start live.
+"""The enclosure: a network namespace and a control group for private daemons and the processes that they start.
 
-Whatever runs there is ours by that alone, so that a dead run's processes are found without trusting pid files: a
-process is proven ours when its network namespace is the enclosure's, or its control group is below the enclosure's.
-The namespace carries its owner's label as the alias of its loopback device; one of the same name without the label is
-never touched.
+A process belongs to tare when its network namespace is the enclosure's, or its control group is below the
+enclosure's. So the processes of a dead run are found without pid files. The alias of the namespace's loopback device
+holds the label of its owner. A namespace of the same name without the label is never touched.
 """
 
 import contextlib
-import json
 import os
 import signal
 import time
@@ -15,11 +13,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.deadline import Deadline
-from harness.errors import TareError
-from harness.process import run
+import psutil
 
-NETNS_DIRECTORY = Path("/run/netns")
+from harness.deadline import Deadline
+from harness.errors import DeadlineExceeded, TareError
+from harness.host.links import NETNS as NAMESPACES
+from harness.host.links import add_namespace, links_of, remove_namespace, with_links
+
 CGROUPS = Path("/sys/fs/cgroup")
 MARK = "tare-bench"
 NETNS = "tare"
@@ -27,7 +27,7 @@ NETNS = "tare"
 
 @dataclass(frozen=True, slots=True)
 class Enclosure:
-    """A network namespace `name`, and a control group in every hierarchy for what runs in its containers."""
+    """A network namespace `name`, and a control group in every hierarchy for the processes of its containers."""
 
     name: str
 
@@ -38,8 +38,8 @@ class Enclosure:
 
     @property
     def handle(self) -> Path:
-        """The file that holds the network namespace."""
-        return NETNS_DIRECTORY / self.name
+        """The file that refers to the network namespace."""
+        return NAMESPACES / self.name
 
     def create(self, deadline: Deadline) -> None:
         """Make the network namespace with its loopback up. Raises TareError when the name is taken."""
@@ -50,23 +50,26 @@ class Enclosure:
                 details="it carries no label of ours" if owner is None else f"process {owner.split()[0]} made it",
                 hint=f"ip netns delete {self.name}, if nothing needs it" if owner is None else "tare clean",
             )
-        run(["ip", "netns", "add", self.name], deadline)
+        add_namespace(self.name, deadline)
         label = f"{MARK} {os.getpid()} {_started(os.getpid())}"
         try:
-            run(["ip", "-n", self.name, "link", "set", "lo", "alias", label, "up"], deadline)
+            with_links(self.name, deadline, lambda links: links.change("lo", ifalias=label, state="up"))
         except BaseException:
-            run(["ip", "netns", "delete", self.name], Deadline.after(5.0), check=False)
+            with contextlib.suppress(TareError):
+                remove_namespace(self.name)
             raise
 
     def owner(self, deadline: Deadline) -> str | None:
-        """Who made the network namespace, if it is there and carries our label: process id and start time."""
+        """Process id and start time of the process that made the network namespace; None without our label."""
         if not self.handle.exists():
             return None
-        shown = run(["ip", "-n", self.name, "-j", "link", "show", "dev", "lo"], deadline, check=False)
-        if shown.status != 0:
+        try:
+            labels = [link.alias for link in links_of(self.name, deadline) if link.name == "lo"]
+        except DeadlineExceeded:
+            raise
+        except TareError:
             return None
-        aliases = [str(link.get("ifalias", "")) for link in json.loads(shown.stdout)]
-        return next((alias.removeprefix(MARK).strip() for alias in aliases if alias.startswith(MARK)), None)
+        return next((label.removeprefix(MARK).strip() for label in labels if label.startswith(MARK)), None)
 
     def in_use(self, deadline: Deadline) -> bool:
         """Whether the process that made the network namespace still runs."""
@@ -74,17 +77,17 @@ class Enclosure:
         return pid.isdigit() and alive(int(pid)) and _started(int(pid)) == started
 
     def processes(self) -> list[int]:
-        """The processes that are proven to be of the enclosure; never this one or those that it descends from."""
-        spared = _ancestors(os.getpid())
+        """The processes that are proven to be of the enclosure; never this one or its ancestors."""
+        spared = _ancestors()
         found = set(self._of_cgroups())
         with contextlib.suppress(OSError):
             inode = self.handle.stat().st_ino
-            found.update(pid for pid in _pids() if _netns(pid) == inode)
+            found.update(pid for pid in psutil.pids() if _netns(pid) == inode)
         return sorted(found - spared)
 
     def contained(self) -> list[int]:
-        """The processes of the enclosure's control groups: what runs in containers of the private dockerd."""
-        return sorted(set(self._of_cgroups()) - _ancestors(os.getpid()))
+        """The processes of the enclosure's control groups: those of the private dockerd's containers."""
+        return sorted(set(self._of_cgroups()) - _ancestors())
 
     def remove(self, deadline: Deadline) -> None:
         """End every process of the enclosure, then remove its control groups and its network namespace.
@@ -97,7 +100,7 @@ class Enclosure:
         end(self.processes, deadline)
         self.remove_cgroups(deadline)
         if there:
-            run(["ip", "netns", "delete", self.name], deadline)
+            remove_namespace(self.name)
 
     def remove_cgroups(self, deadline: Deadline) -> None:
         """Remove the enclosure's control groups; waits for ended processes to have left them."""
@@ -113,9 +116,11 @@ class Enclosure:
 
     def _of_cgroups(self) -> Iterator[int]:
         for root in self.cgroups():
-            for listing in root.rglob("cgroup.procs"):
+            # os.walk passes over a group that is removed meanwhile; rglob raises before Python 3.13.
+            for folder, _, _ in os.walk(root):
                 with contextlib.suppress(OSError):
-                    yield from (int(line) for line in listing.read_text().split() if line != "0")
+                    listed = Path(folder, "cgroup.procs").read_text().split()
+                    yield from (int(line) for line in listed if line != "0")
 
 
 def remove_cgroup(folder: Path, deadline: Deadline) -> None:
@@ -135,9 +140,9 @@ def remove_cgroup(folder: Path, deadline: Deadline) -> None:
 
 
 def end(listed: Callable[[], list[int]], deadline: Deadline, *, grace: float = 2.0) -> None:
-    """End processes by TERM and, after `grace` seconds, KILL; `listed` says which are left and is asked repeatedly.
+    """End the processes that `listed` returns, by TERM and, after `grace` seconds, KILL, until none is left.
 
-    Raises DeadlineExceeded when some do not go.
+    Raises DeadlineExceeded when some do not end.
     """
     polite = deadline.within(grace)
     signalled: set[int] = set()
@@ -158,10 +163,6 @@ def send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def _pids() -> Iterator[int]:
-    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-
-
 def _netns(pid: int) -> int | None:
     try:
         return Path(f"/proc/{pid}/ns/net").stat().st_ino
@@ -169,28 +170,22 @@ def _netns(pid: int) -> int | None:
         return None
 
 
-def _stat_fields(pid: int) -> list[str]:
-    # The second field is the command in parentheses and may hold anything; the state follows its last ")".
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
 def alive(pid: int) -> bool:
     """Whether a process is there and has not ended (a zombie only waits for its parent)."""
-    fields = _stat_fields(pid)
-    return bool(fields) and fields[0] not in "ZX"
+    try:
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _started(pid: int) -> str:
-    # Field 22 of proc(5), in clock ticks after boot: tells a process from a later one with its id.
-    fields = _stat_fields(pid)
-    return fields[19] if fields else ""
+    # Field 22 of proc(5), in clock ticks after boot, distinguishes a process from a later one with its id. psutil
+    # adds the time of the boot, which changes when the host's clock is set.
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
 
 
-def _ancestors(pid: int) -> set[int]:
-    found = {pid, 1}
-    while (fields := _stat_fields(pid)) and (pid := int(fields[1])) > 1:
-        found.add(pid)
-    return found
+def _ancestors() -> set[int]:
+    return {1, os.getpid(), *(process.pid for process in psutil.Process().parents())}

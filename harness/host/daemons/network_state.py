@@ -1,4 +1,4 @@
-"""What a system dockerd or libvirtd changes in the host's network: taken before it starts, put back after it stops."""
+"""The part of the host's network that a system dockerd or libvirtd changes: saved before it starts, restored after."""
 
 import contextlib
 import re
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.deadline import Deadline
+from harness.errors import TareError
+from harness.host.links import remove_link
 from harness.process import have, run
 
 SYSCTLS = (
@@ -32,7 +34,7 @@ class Footprint:
 
     @classmethod
     def take(cls, deadline: Deadline) -> "Footprint":
-        """What is there now; a tool that is missing or fails is left out."""
+        """The present state; a tool that is missing or fails is left out."""
         rules = {}
         for tool in FILTERS:
             if not have(f"{tool}-save", f"{tool}-restore"):
@@ -47,10 +49,11 @@ class Footprint:
         return cls(rules, values, bridges, Path("/sys/module/br_netfilter/refcnt").exists())
 
     def restore(self, deadline: Deadline) -> None:
-        """Put back what differs; nothing is written where nothing changed. Raises TareError when a tool fails."""
+        """Restore what differs; nothing is written where nothing changed. Raises TareError when a tool fails."""
         now = Footprint.take(deadline)
         for name in now.bridges - self.bridges:
-            run(["ip", "link", "delete", name], deadline, check=False)
+            with contextlib.suppress(TareError):
+                remove_link("", name)
         for tool, text in self.rules.items():
             if plain(now.rules.get(tool, "")) != plain(text):
                 run([f"{tool}-restore"], deadline, stdin=text + emptied(text, now.rules.get(tool, "")))
@@ -67,7 +70,7 @@ def plain(rules: str) -> str:
 
 
 def emptied(before: str, now: str) -> str:
-    """Input for iptables-restore that empties the tables which are there now and were not before."""
+    """Input for iptables-restore that empties the tables that are new since `before`."""
     known = set(re.findall(r"^\*(\S+)", before, re.MULTILINE))
     new = [table for table in re.findall(r"^\*(\S+)", now, re.MULTILINE) if table not in known]
     chains = {"filter": "INPUT FORWARD OUTPUT", "nat": "PREROUTING INPUT OUTPUT POSTROUTING"}

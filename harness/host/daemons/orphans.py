@@ -1,15 +1,13 @@
 """Leftovers of a dead run's daemons: find them by proof of ownership and remove them by id."""
 
-import contextlib
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.host.daemons.enclosure import NETNS, NETNS_DIRECTORY, Enclosure
+from harness.host.daemons.enclosure import NETNS, Enclosure
 from harness.host.daemons.private import DOCKER_FOLDERS, LIBVIRT_FOLDERS, SECOND, remove_mount_point
-from harness.process import run
+from harness.host.links import tidied_namespaces
 
 FOLDERS = ("dockerd", "libvirtd", SECOND)
 
@@ -41,7 +39,7 @@ def sweep(run_dir: Path, deadline: Deadline, *, netns: str = NETNS) -> list[Stal
     """Remove and return what `leftovers` finds. Raises DeadlineExceeded when a process does not end."""
     found = leftovers(run_dir, deadline, netns=netns)
     if found:
-        with tidied_netns_directory():
+        with tidied_namespaces():
             Enclosure(netns).remove(deadline)
         remove_folders(run_dir)
         for folder in (LIBVIRT_FOLDERS["run"], DOCKER_FOLDERS["run"], DOCKER_FOLDERS["shims"]):
@@ -53,29 +51,6 @@ def remove_folders(run_dir: Path) -> None:
     """Remove the daemons' folders below `run_dir`; call it after the daemons have ended."""
     for name in FOLDERS:
         shutil.rmtree(run_dir / name, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def tidied_netns_directory() -> Iterator[None]:
-    """Restore /run/netns at the end: `ip netns add` creates and bind-mounts it, and `ip netns delete` leaves both."""
-    mounts, existed = _netns_mounts(), NETNS_DIRECTORY.exists()
-    try:
-        yield
-    finally:
-        deadline = Deadline.after(5.0)
-        # The mount stays if it holds other namespaces.
-        while _netns_mounts() > mounts and not any(NETNS_DIRECTORY.iterdir()):
-            if run(["umount", NETNS_DIRECTORY], deadline, check=False).status != 0:
-                break
-        if not existed:
-            with contextlib.suppress(OSError):
-                NETNS_DIRECTORY.rmdir()
-
-
-def _netns_mounts() -> int:
-    # The line's fifth field is the mount point (proc(5), mountinfo).
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return sum(line.split()[4] == str(NETNS_DIRECTORY) for line in lines)
 
 
 def _command(pid: int) -> str:

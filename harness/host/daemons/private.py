@@ -22,7 +22,7 @@ import psutil
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.daemons.enclosure import Enclosure, send
-from harness.host.daemons.reach import accepts
+from harness.host.unix_socket import accepts
 from harness.process import kill_group, spawn
 
 PACKAGES = {

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import Any
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
-from harness.host.listener import listener_of
+from harness.host.daemons.reach import docker_url
+from harness.host.unix_socket import listener_of
 
 log = logging.getLogger(__name__)
 UNIX = "unix://"
-DEFAULT_URL = "unix:///var/run/docker.sock"
 LEAST_SECONDS = 0.05
 
 
@@ -78,8 +77,8 @@ class Daemon:
 
 
 def chosen_url(url: str | None) -> str:
-    """The URL that the run has set, else the user's DOCKER_HOST, else Docker's default."""
-    return url or os.environ.get("DOCKER_HOST") or DEFAULT_URL
+    """The URL that the run has set, else the user's own (DOCKER_HOST, the Docker context, Docker's default)."""
+    return url or docker_url()
 
 
 def _seconds(deadline: Deadline) -> float:

@@ -26,7 +26,7 @@ NEEDED = {"MemoryLimit": "memory", "CPUSet": "CPU set", "PidsLimit": "process"}
 class Docker(BaseRuntime):
     """Containers of one Docker daemon on this host.
 
-    The daemon is at `url` (set by `connect`), else where DOCKER_HOST says, else at Docker's default socket.
+    The daemon is at `url` (set by `connect`), else at DOCKER_HOST, the Docker context's or Docker's default socket.
     """
 
     name = "docker"
@@ -120,7 +120,8 @@ class Docker(BaseRuntime):
 def unfit(url: str, about: Mapping[str, Any]) -> Available | None:
     """Why containers of this daemon cannot be weighed here, from its URL and `docker info`; None if they can."""
     if not url.startswith(UNIX):
-        return _no(f"the daemon at {url} is reached over a network", "unset DOCKER_HOST, or run tare on that host")
+        fix = "unset DOCKER_HOST; docker context use default; or run tare on that host"
+        return _no(f"the daemon at {url} is reached over a network", fix)
     if about.get("OSType") != "linux" or about.get("KernelVersion") != platform.release():
         reason = f"the daemon runs on another kernel ({about.get('KernelVersion')}): it is inside a virtual machine"
         return _no(reason, "install Docker Engine on this host (Docker Desktop keeps its own guest)")

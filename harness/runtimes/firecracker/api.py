@@ -12,22 +12,10 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
+from harness.host.unix_socket import HttpConnection
 
 POLL_SECONDS = 0.002
 NO_CONTENT = 204
-
-
-class _Connection(http.client.HTTPConnection):
-    """HTTP to a unix socket."""
-
-    def __init__(self, path: Path, seconds: float) -> None:
-        super().__init__("localhost", timeout=seconds)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 def await_socket(path: Path, deadline: Deadline) -> None:
@@ -45,7 +33,7 @@ def await_socket(path: Path, deadline: Deadline) -> None:
 
 def put(path: Path, resource: str, body: Mapping[str, object], deadline: Deadline) -> None:
     """PUT one resource; raises TareError with Firecracker's own words when it refuses or is gone."""
-    connection = _Connection(path, max(deadline.left, 0.001))
+    connection = HttpConnection(path, deadline)
     try:
         connection.request("PUT", resource, json.dumps(body), {"Content-Type": "application/json"})
         answer = connection.getresponse()

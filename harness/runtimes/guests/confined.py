@@ -6,14 +6,14 @@ from harness.model import Available
 from harness.process import have
 from harness.runtimes.base import Place
 
-HELPERS = ("ip", "nsenter", "setpriv", "taskset")
-"""What `confined` and a tap need."""
+HELPERS = ("nsenter", "setpriv", "taskset")
+"""What `confined` needs."""
 
 
 def lacking() -> Available | None:
     """Which of the helpers are not installed, with the fix; None when all are."""
     if missing := have(*HELPERS):
-        fix = "apt-get install --no-install-recommends iproute2 util-linux"
+        fix = "apt-get install --no-install-recommends util-linux"
         return Available(ok=False, reason=f"not installed: {', '.join(missing)}", fix=fix)
     return None
 

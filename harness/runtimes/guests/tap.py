@@ -1,12 +1,11 @@
-"""A guest's own port on the rig's bridge, where the harness makes it: a tap, or a macvtap behind a veth pair."""
+"""A guest's port on the rig's bridge, made by the harness: a tap, or a macvtap behind a veth pair."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
 
 from harness.deadline import Deadline
+from harness.host.links import Links, alias, remove_link, with_links
 from harness.model import NetworkPlace
-from harness.rig.links import alias, ip, ip_json
-from harness.rig.network import remove_interface
 from harness.runtimes.guests.labelled_processes import RUN
 
 
@@ -22,23 +21,28 @@ def open_tap(
     """The tap of the guest with that UUID, on the bridge, in the bridge's network namespace, gone at the end; yields
     its name, "" without a network.
 
-    It carries the run's label, by which the rig's sweep finds it when this process is killed. Raises TareError.
+    It carries the run's label, so that it is found as a leftover when this process is killed. Raises TareError.
     """
     if network is None:
         yield ""
         return
     name = tap_name(identity)
     try:
-        ip(
-            network.netns,
-            deadline,
-            f"tuntap add dev {name} mode tap",
-            f"link set dev {name} alias {alias(labels.get(RUN, ''))}",
-            f"link set dev {name} master {network.bridge} up",
-        )
+        add_tap(name, network, labels.get(RUN, ""), deadline)
         yield name
     finally:
-        remove_interface(network.netns, name)
+        remove_link(network.netns, name)
+
+
+def add_tap(name: str, network: NetworkPlace, run: str, deadline: Deadline) -> None:
+    """Make a tap of that name on the bridge, with the run's label. Raises TareError."""
+
+    def make(links: Links) -> None:
+        # Without packet information, as `ip tuntap add` makes them and every emulator opens them.
+        links.add(name, "tuntap", alias(run), mode="tap", ifr={"no_pi": 1})
+        links.change(name, master=links.index(network.bridge), state="up")
+
+    with_links(network.netns, deadline, make)
 
 
 @contextlib.contextmanager
@@ -48,18 +52,18 @@ def open_macvtap(name: str, mac: str, network: NetworkPlace, run: str, deadline:
     A port of a bridge carries no macvtap: its lower interface is one end of a veth pair, whose other end is the port.
     All carry the run's label. Raises TareError.
     """
-    lower, port = f"{name}l", f"{name}p"
+    lower, port, label = f"{name}l", f"{name}p", alias(run)
+
+    def make(links: Links) -> int:
+        links.add(lower, "veth", label, peer=port)
+        links.change(lower, state="up")
+        links.change(port, ifalias=label)
+        links.change(port, master=links.index(network.bridge), state="up")
+        links.add(name, "macvtap", label, link=links.index(lower), address=mac, macvtap_mode="bridge")
+        links.change(name, state="up")
+        return links.index(name)
+
     try:
-        ip(
-            network.netns,
-            deadline,
-            f"link add name {lower} type veth peer name {port}",
-            f"link set dev {lower} alias {alias(run)} up",
-            f"link set dev {port} alias {alias(run)}",
-            f"link set dev {port} master {network.bridge} up",
-            f"link add link {lower} name {name} address {mac} type macvtap mode bridge",
-            f"link set dev {name} alias {alias(run)} up",
-        )
-        yield int(ip_json(network.netns, "link", deadline, "show", "dev", name)[0]["ifindex"])
+        yield with_links(network.netns, deadline, make)
     finally:
-        remove_interface(network.netns, lower)
+        remove_link(network.netns, lower)

@@ -10,7 +10,7 @@ import libvirt
 import libvirt_qemu
 
 from harness.deadline import Deadline
-from harness.host.listener import listener_of
+from harness.host.unix_socket import listener_of
 from harness.runtimes.agent.channel import Channel
 from harness.runtimes.base import Command, Endpoint, Processes
 from harness.runtimes.guests.boot_arguments import POWER_OFF

@@ -22,8 +22,8 @@ from harness.runtimes.qemu.instance import Guest
 from harness.runtimes.qemu.vmm import Box
 
 KIND = "microvm"
-PROGRAMS = (accel.EMULATOR, "qemu-img", "ip", "nsenter", "setpriv", "taskset")
-PACKAGES = "apt-get install --no-install-recommends qemu-system-x86 qemu-utils iproute2 util-linux"
+PROGRAMS = (accel.EMULATOR, "qemu-img", "nsenter", "setpriv", "taskset")
+PACKAGES = "apt-get install --no-install-recommends qemu-system-x86 qemu-utils util-linux"
 ASK_SECONDS = 10.0
 WORDS = "a guest of QEMU's microvm machine, without libvirt"
 KINDS = {"kvm": f"{WORDS}, on KVM", "tcg": f"{WORDS}, emulated (no KVM)"}

@@ -11,24 +11,24 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import TareError
+from harness.host.links import remove_link
 from harness.model import Accelerator, Leftover, Shape, Variant
 from harness.process import have, spawn
-from harness.rig.links import alias, ip
-from harness.rig.network import remove_interface
 from harness.runtimes.agent.channel import Channel
 from harness.runtimes.base import Available, BaseRuntime, Place, Prepared, RootForms
 from harness.runtimes.guests.boot_arguments import mac_of
 from harness.runtimes.guests.disk_copies import DiskCopies
 from harness.runtimes.guests.disks import make_data
+from harness.runtimes.guests.tap import add_tap
 from harness.runtimes.uml import leftovers as remains
 from harness.runtimes.uml.instance import CONSOLE, USERSPACE, Guest, end
 from harness.runtimes.uml.specification import Description, argv, find_kernel, memory_room, release_of, script_disk
 
-PROGRAMS = ("bwrap", "ip", "nsenter", "prlimit", "taskset")
+PROGRAMS = ("bwrap", "nsenter", "prlimit", "taskset")
 TUN = Path("/dev/net/tun")
 MAP_COUNT = Path("/proc/sys/vm/max_map_count")
 """How many pieces of memory a process may have; a guest's process has one for each of its pages that stand alone."""
-PACKAGES = "apt-get install --no-install-recommends bubblewrap iproute2 user-mode-linux util-linux"
+PACKAGES = "apt-get install --no-install-recommends bubblewrap user-mode-linux util-linux"
 VERSION_SECONDS = 10.0
 VARIANT = Variant(
     name="uml/ext4",
@@ -91,8 +91,8 @@ class Uml(BaseRuntime):
                 undo.callback(guest.data.unlink, missing_ok=True)
                 make_data(guest.data, place.scratch_mib, "raw", deadline)
             if place.network is not None:
-                undo.callback(remove_interface, place.network.netns, guest.tap)
-                _make_tap(guest, place.network.netns, place.network.bridge, labels["tare.run"], deadline)
+                undo.callback(remove_link, place.network.netns, guest.tap)
+                add_tap(guest.tap, place.network, labels["tare.run"], deadline)
             requested = time.monotonic()
             child = _start(guest, channel.path, userspace, labels)
             undo.callback(end, child)
@@ -149,16 +149,6 @@ def _start(guest: Description, channel: Path, userspace: Path, labels: Mapping[s
             env={**labels, **memory},
             keep=numbers,
         )
-
-
-def _make_tap(guest: Description, netns: str, bridge: str, run: str, deadline: Deadline) -> None:
-    ip(
-        netns,
-        deadline,
-        f"tuntap add dev {guest.tap} mode tap",
-        f"link set dev {guest.tap} alias {alias(run)}",
-        f"link set dev {guest.tap} master {bridge} up",
-    )
 
 
 def words_of_vcpus(shape: Shape) -> str:

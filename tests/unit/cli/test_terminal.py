@@ -1,6 +1,10 @@
 """Progress is one live line on a terminal and plain lines elsewhere; nothing a tool prints can move the cursor."""
 
 import io
+import re
+import threading
+
+import pytest
 
 from harness.cli.terminal import TerminalProgress, duration, plain, plan_lines, table
 from harness.model import Block, Case, Role, Skip
@@ -33,11 +37,52 @@ def test_plain_lines() -> None:
     assert "failed: cpu.x on docker/bridge, block 1: it said [2J no\n" in text
 
 
+def on_screen(text: str) -> str:
+    """The lines of a terminal after `text`, which moves by line feeds, carriage returns, CSI A and CSI K alone."""
+    lines, row = [""], 0
+    for part in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", text):
+        if part == "\n":
+            row += 1
+            lines += [""] * (row == len(lines))
+        elif part == "\x1b[1A":
+            row -= 1
+        elif part == "\x1b[2K":
+            lines[row] = ""
+        elif part[0] not in "\x1b\r":
+            lines[row] += part
+    return "\n".join(lines).rstrip("\n")
+
+
 def test_a_live_line_is_taken_away_before_a_line_that_stays() -> None:
-    text = shown(live=True)
-    assert "\r\x1b[K[1/2] cpu.x" in text
-    assert "left\r\x1b[Kfailed: " in text
-    assert text.count("\x1b") == 2
+    stream = io.StringIO()
+    progress = TerminalProgress(stream, live=True)
+    for done in range(2):
+        progress.case_started(CASE, done, 2, 75.0)
+        assert on_screen(stream.getvalue()) == f"[{done + 1}/2] cpu.x on docker/bridge, block 1 of 0, 75 s left"
+    progress.case_ended(CASE, "it said \x1b[2J\nno")
+    assert on_screen(stream.getvalue()) == "failed: cpu.x on docker/bridge, block 1: it said [2J no"
+    progress.case_started(CASE, 1, 2, None)
+    progress.close()
+    assert on_screen(stream.getvalue()) == "failed: cpu.x on docker/bridge, block 1: it said [2J no"
+
+
+def test_a_live_line_runs_no_thread_and_leaves_the_cursor() -> None:
+    stream = io.StringIO()
+    before = threading.active_count()
+    progress = TerminalProgress(stream, live=True)
+    progress.case_started(CASE, 0, 2, 75.0)
+    assert threading.active_count() == before
+    assert stream.getvalue().rfind("\x1b[?25h") > stream.getvalue().rfind("\x1b[?25l")
+    progress.close()
+
+
+def test_a_long_live_line_stays_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = io.StringIO()
+    progress = TerminalProgress(stream, live=True)
+    progress.case_started(CASE, 0, 2, 75.0)
+    assert on_screen(stream.getvalue()) == "[1/2] cpu.x on docker/bridge, block 1 o…"
+    progress.close()
 
 
 def test_a_plan_says_what_is_skipped_and_how_long_it_takes() -> None:
@@ -50,3 +95,23 @@ def test_words_and_columns() -> None:
     assert plain("a\x1b[31mb\n\tc\u202e") == "a[31mb c"
     assert [duration(seconds) for seconds in (5, 89, 600, 7500)] == ["5 s", "89 s", "10 min", "2 h 05 min"]
     assert table(("a", "b"), [("xx", "y")]) == ["a   b", "xx  y"]
+
+
+class Terminal(io.StringIO):
+    """A stream that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_table_fits_a_terminal_and_is_plain_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "30")
+    rows = [("日本", "one two three four five six")]
+    assert table(("a", "b"), rows, io.StringIO()) == ["a     b", "日本  one two three four five six"]
+    head, *body = table(("a", "b"), rows, Terminal())
+    assert head.startswith("\x1b[1ma")
+    assert body == ["日本  one two three four five", "      six"]
+    monkeypatch.setenv("CI", "true")
+    assert table(("a", "b"), rows, Terminal())[0] == "a     b"
