@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.record.csv_file import read_csv
+from harness.record.columnar import read_samples
 from tests.cli.conftest import Tare
 
 GOOD = """
@@ -132,7 +132,7 @@ def test_a_variant_of_a_new_runtime_runs_on_every_workload(tare: Tare) -> None:
     install(tare, "extra", GOOD)
     assert listed(tare)["broken"] == []
     tare.run("--suite", "smoke", "--blocks", "1", "--variant", "extra")
-    rows = read_csv(tare.only_run() / "samples.csv")
+    rows = read_samples(tare.only_run() / "samples.csv")
     assert all(row.value is not None for row in rows)
     workloads = ("boot.fake", "cpu.steady", "memory.noisy")
     cases = {(workload, variant) for workload in workloads for variant in ("fake/baseline", "extra/one")}
