@@ -44,7 +44,7 @@ def identity(document: Path) -> str:
 
 
 def code(document: Path) -> list[str]:
-    """The code spans of a document and the lines of its code blocks; a block of Python names other programs' options."""
+    """The code spans of a document and the lines of its code blocks; Python blocks name other programs' options."""
     text = document.read_text()
     blocks = "\n".join(block.split("\n", 1)[1] for block in FENCE.findall(text) if not block.startswith("```python"))
     return [*SPAN.findall(FENCE.sub("", text)), *blocks.splitlines()]
