@@ -31,7 +31,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or type(found.get("schema")) is not int:
         raise bad_input(f"{path}, schema", "is not a manifest", fix)
     if found["schema"] > SCHEMA:
-        raise bad_input(f"{path}, schema", f"{found['schema']} is newer than {SCHEMA}", "update tare: git pull; make setup")
+        problem = f"{found['schema']} is newer than {SCHEMA}"
+        raise bad_input(f"{path}, schema", problem, "update tare: git pull; make setup")
     return found
 
 
