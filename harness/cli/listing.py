@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli.terminal import plain, skip_lines, table
-from harness.definitions.workloads import load_suite, load_workloads, suite_names
+from harness.definitions.suites import load_suite, suite_names
+from harness.definitions.workloads import load_workloads
 from harness.model import Available, Skip, Suite, Variant, Workload
 from harness.run.preview import survey
 

@@ -1,25 +1,21 @@
 """The claims ledger: what the source document says, sentence by sentence, as data in `workloads/claims.toml`."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Gt, Len, Predicate
 
-from harness.definitions.toml_file import Document, read_document, suggest
-from harness.definitions.workloads import CLAIMS_FILE, translated
-from harness.errors import TareError, bad_input
-from harness.model import Name, VariantName, Workload
+from harness.definitions.toml_file import read_document, suggest
+from harness.definitions.validation import validated
+from harness.definitions.workloads import CLAIMS_FILE
+from harness.errors import bad_input
+from harness.model import HOST_COST_UNITS, Name, VariantName, Workload
 
 MEASUREMENT = re.compile(r"[a-z0-9][a-z0-9.-]{0,40}:[a-z0-9][a-z0-9.-]{0,40}")
-HOST_COST = {"host-cpu": "s", "host-cpu-per-op": "s", "host-energy": "J", "host-energy-per-op": "J"}
-"""What every command workload gives beside its own metrics, with the unit (per operation: of its numerator); energy
-where the host counts it."""
 _GUIDE = "see the claims around it in workloads/claims.toml"
 
 
@@ -84,35 +80,12 @@ def load_claims(folder: Path, workloads: Mapping[str, Workload] | None = None) -
     Raises TareError (bad input) with file, line and field for the first one that is wrong.
     """
     document = read_document(folder / CLAIMS_FILE)
-    claims = _ledger(document).claims
+    claims = validated(Ledger, document, _GUIDE).claims
     times = Counter(claim.id for claim in claims)
     for number, claim in enumerate(claims):
         for field, problem, fix in _problems(claim, times[claim.id], workloads):
             raise bad_input(document.where(("claims", number, field)), problem, fix)
     return claims
-
-
-def _ledger(document: Document) -> Ledger:
-    from pydantic import ValidationError
-
-    try:
-        ledger: Ledger = _adapter().validate_json(json.dumps(document.values))
-    except ValidationError as error:
-        raise _translated(document, error.errors(include_url=False)) from None
-    return ledger
-
-
-@cache
-def _adapter() -> Any:
-    from pydantic import ConfigDict, TypeAdapter
-
-    for part in (Claim, Ledger):
-        part.__pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # type: ignore[union-attr]
-    return TypeAdapter(Ledger)
-
-
-def _translated(document: Document, errors: list[Any]) -> TareError:
-    return translated(Ledger, document, errors, {"claims": Claim}, _GUIDE)
 
 
 def _problems(claim: Claim, times: int, workloads: Mapping[str, Workload] | None) -> Iterator[tuple[str, str, str]]:
@@ -176,7 +149,7 @@ def _unknown(claim: Claim, workloads: Mapping[str, Workload]) -> Iterator[tuple[
             continue
         found = {one.name: one for one in workloads[workload].metrics}
         units = {name: one.unit for name, one in found.items()}
-        units |= HOST_COST if workloads[workload].measure == "command" else {}
+        units |= HOST_COST_UNITS if workloads[workload].measure == "command" else {}
         if metric not in units:
             yield "about", f"{workload} has no metric {metric}", suggest(metric, units)
         elif claim.unit and units[metric] != claim.unit:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 
 from harness.definitions.toml_file import Document, short, suggest
 from harness.errors import bad_input
-from harness.model import MeasureName, Milestone, Workload, aggressor_of, lifecycle_figures
+from harness.model import Milestone, Workload, aggressor_of, lifecycle_figures
 from harness.paths import data
 
 
@@ -85,6 +85,9 @@ _REACHED = re.compile(r"([a-z0-9_]+)-at-([1-9][0-9]{0,5})")
 
 def check(document: Document, workload: Workload) -> None:
     """What the workload's measure demands of it. Raises TareError (bad input) with line and field."""
+    if workload.measure not in MEASURES:
+        where = document.where(("measure",))
+        raise bad_input(where, f"there is no measure {workload.measure}", suggest(workload.measure, MEASURES))
     demands = MEASURES[workload.measure]
     _check_fields(document, workload, demands)
     for name, kind in demands.parameters.items():
@@ -164,7 +167,7 @@ def _recipes() -> Collection[str]:
     return {path.stem for path in data("images").glob("*.toml")} - {"system"}
 
 
-MEASURES: Mapping[MeasureName, Demands] = {
+MEASURES: Mapping[str, Demands] = {
     "command": Demands(needs=("argv", "reader"), takes=("server",)),
     "boot": Demands(takes=("cache",), special=_check_spans),
     "chain": Demands(

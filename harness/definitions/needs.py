@@ -1,29 +1,27 @@
 """What a user needs of a variant, from a TOML file or flags, in order: the first need is the most important."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 from annotated_types import Ge, Len
 
-from harness.definitions.claims import HOST_COST, Measurement, Words, is_measurement
+from harness.definitions.claims import Measurement, Words, is_measurement
 from harness.definitions.options import parse_amount
-from harness.definitions.toml_file import Document, read_document, suggest
-from harness.definitions.workloads import NEEDS_FILE, translated
+from harness.definitions.toml_file import read_document, suggest
+from harness.definitions.validation import validated
+from harness.definitions.workloads import NEEDS_FILE
 from harness.errors import bad_input
-from harness.model import Direction, Name, Workload
+from harness.model import HOST_COST_UNITS, Direction, Name, Workload
 
 MOST = 50
 """Needs of one question."""
 _GUIDE = "see docs/advice.md"
 _BETTER = {"lower": "at_most", "higher": "at_least"}
 Amount = Annotated[int | float, Ge(0)] | Annotated[str, Len(1, 40)]
-_Model = TypeVar("_Model", "Glossary", "Statement")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +99,7 @@ def load_terms(folder: Path, workloads: Mapping[str, Workload]) -> tuple[Term, .
     if not path.exists() and not path.is_symlink():
         return ()
     document = read_document(path)
-    found = _model(Glossary, document)
+    found = validated(Glossary, document, _GUIDE)
     times = Counter(term.name for term in found.terms)
     for number, term in enumerate(found.terms):
         for field, problem, fix in _term_problems(term, times[term.name], workloads):
@@ -112,7 +110,7 @@ def load_terms(folder: Path, workloads: Mapping[str, Workload]) -> tuple[Term, .
 def load_needs(path: Path, terms: Sequence[Term], workloads: Mapping[str, Workload]) -> tuple[Need, ...]:
     """The needs of a user's file, in its order. Raises TareError (bad input) with file, line and field."""
     document = read_document(path)
-    found = _model(Statement, document)
+    found = validated(Statement, document, _GUIDE)
 
     def where(number: int) -> Callable[[str], str]:
         return lambda field: document.where(("needs", number, field))
@@ -232,7 +230,7 @@ def _unknown(about: str, workloads: Mapping[str, Workload]) -> Iterator[tuple[st
     if workload not in workloads:
         yield f"there is no workload {workload}", suggest(workload, workloads)
         return
-    names = [*(one.name for one in workloads[workload].metrics), *HOST_COST]
+    names = [*(one.name for one in workloads[workload].metrics), *HOST_COST_UNITS]
     if metric not in names:
         yield f"{workload} has no metric {metric}", suggest(metric, names)
 
@@ -241,29 +239,9 @@ def _unit(about: str, workloads: Mapping[str, Workload]) -> tuple[str, bool]:
     """The unit of a measurement, and whether its scale is linear."""
     workload, _, metric = about.partition(":")
     found = {one.name: (one.unit, one.scale == "linear") for one in workloads[workload].metrics}
-    return found.get(metric) or (HOST_COST[metric], False)
+    return found.get(metric) or (HOST_COST_UNITS[metric], False)
 
 
 def _direction(about: str, workloads: Mapping[str, Workload]) -> Direction:
     workload, _, metric = about.partition(":")
     return next((one.direction for one in workloads[workload].metrics if one.name == metric), "lower")
-
-
-def _model(kind: type[_Model], document: Document) -> _Model:
-    from pydantic import ValidationError
-
-    try:
-        model: _Model = _adapter(kind.__name__).validate_json(json.dumps(document.values))
-    except ValidationError as error:
-        nested: Mapping[str | int, type] = {"terms": Term, "needs": Stated}
-        raise translated(kind, document, error.errors(include_url=False), nested, _GUIDE) from None
-    return model
-
-
-@cache
-def _adapter(kind: str) -> Any:
-    from pydantic import ConfigDict, TypeAdapter
-
-    for part in (Term, Glossary, Stated, Statement):
-        part.__pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # type: ignore[union-attr]
-    return TypeAdapter({"Glossary": Glossary, "Statement": Statement}[kind])

@@ -1,16 +1,14 @@
 """Published comparisons, row by row, beside what repeats them here: data in `workloads/replications/*.toml`."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Gt, Len
 
 from harness.definitions.toml_file import read_document, suggest
-from harness.definitions.workloads import translated
+from harness.definitions.validation import check_file_name, validated
 from harness.errors import bad_input
 from harness.model import Name, VariantName, Workload
 
@@ -70,30 +68,13 @@ def load_replications(folder: Path, workloads: Mapping[str, Workload] | None = N
 
 
 def _load(path: Path, workloads: Mapping[str, Workload] | None) -> Replication:
-    from pydantic import ValidationError
-
     document = read_document(path)
-    try:
-        found: Replication = _adapter().validate_json(json.dumps(document.values))
-    except ValidationError as error:
-        errors = error.errors(include_url=False)
-        raise translated(Replication, document, errors, {"rows": Published}, _GUIDE) from None
-    if path.stem != found.name:
-        where = document.where(("name",))
-        raise bad_input(where, f"{found.name} is not the file's name", f"call the file {found.name}.toml")
+    found = validated(Replication, document, _GUIDE)
+    check_file_name(document, found.name)
     for number, row in enumerate(found.rows):
         for name, problem, fix in (*_incomplete(row), *_unknown(row, workloads)):
             raise bad_input(document.where(("rows", number, name)), problem, fix)
     return found
-
-
-@cache
-def _adapter() -> Any:
-    from pydantic import ConfigDict, TypeAdapter
-
-    for part in (Published, Replication):
-        part.__pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # type: ignore[union-attr]
-    return TypeAdapter(Replication)
 
 
 def _incomplete(row: Published) -> Iterator[tuple[str, str, str]]:

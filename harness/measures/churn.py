@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from harness.deadline import Deadline
-from harness.definitions.workloads import render
 from harness.errors import TareError
 from harness.measures.base import Environment
 from harness.measures.command import HOST_COST, sample
 from harness.measures.validity import stolen
 from harness.model import Case, Metric, Milestone, Role, Sample, Workload
+from harness.model.placeholders import render
 from harness.runtimes.base import BESIDE, Command, Entry
 
 SECONDS_IN_A_MINUTE = 60.0

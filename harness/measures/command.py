@@ -6,13 +6,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from harness.deadline import Deadline
-from harness.definitions.workloads import render
 from harness.errors import TareError
 from harness.host.cost import Cost
 from harness.measures.base import Environment
 from harness.measures.clock import Clock
 from harness.measures.validity import discard_reason
 from harness.model import Case, Metric, Milestone, Role, Sample, Server, Workload
+from harness.model.placeholders import render
 from harness.readers import reader
 from harness.runtimes.base import BESIDE, Command, Instance, RawOutput
 

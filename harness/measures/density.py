@@ -14,7 +14,6 @@ from statistics import median
 import psutil
 
 from harness.deadline import Deadline
-from harness.definitions.workloads import render
 from harness.errors import DeadlineExceeded, TareError
 from harness.host.ceilings import Ceiling, ceilings, many_open_files, met
 from harness.host.cost import Cost
@@ -23,6 +22,7 @@ from harness.measures.command import READY_SECONDS, sample
 from harness.measures.idle_instances import IdleInstances
 from harness.measures.validity import stolen
 from harness.model import Case, Milestone, Role, Sample, Shape, Workload
+from harness.model.placeholders import render
 from harness.readers import reader
 from harness.runtimes.base import Command, Instance
 

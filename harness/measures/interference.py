@@ -14,13 +14,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from harness.deadline import Deadline
-from harness.definitions.workloads import render
 from harness.host.cost import Cost
 from harness.measures.base import Environment
 from harness.measures.clock import Clock
 from harness.measures.command import READY_SECONDS, listen, run_in, sample, serve, values_of
 from harness.measures.validity import absent, discard_reason
 from harness.model import Case, Metric, Milestone, Role, Sample, Shape, Workload, aggressor_of
+from harness.model.placeholders import render
 from harness.readers import reader
 from harness.runtimes.base import BESIDE, Command, Instance, Job, RawOutput
 

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 
 from harness.analysis.blocks import block_values
 from harness.analysis.overhead import Declared, Overhead, overheads
 from harness.errors import bad_input
-from harness.model import Resource
+from harness.model import RESOURCES
 from harness.record.columnar import read_samples
 from harness.record.row import frame
 from harness.report import formatting
@@ -131,7 +131,7 @@ def stored(directory: Path, samples: pd.DataFrame, manifest: Any, confidence: fl
 
 def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
     """By resource in the model's order, then workload; within them as measured: tables and plots follow the rows."""
-    resources = [*get_args(Resource)]
+    resources = [*RESOURCES]
 
     def rank(name: str) -> tuple[int, str]:
         resource = name.partition(".")[0]

@@ -133,6 +133,12 @@ def choose_workloads(
     for name in suite.workloads:
         if name not in known:
             raise bad_input(f"suite {suite.name}: workloads", f"there is no workload {name}", suggest(name, known))
+    have = {workload.resource for workload in known.values()}
+    for name in suite.variants:
+        if name not in have:
+            raise bad_input(
+                f"suite {suite.name}: variants", f"no workload has the resource {name}", suggest(name, have)
+            )
     names: list[str] = list(suite.workloads)
     if only is not None:
         names = []

@@ -10,10 +10,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.definitions.workloads import load_workloads, render
+from harness.definitions.workloads import load_workloads
 from harness.errors import TareError
 from harness.measures.command import CommandMeasure
 from harness.model import Case, Limits, Role, Shape, Workload
+from harness.model.placeholders import render
 from harness.paths import data
 from harness.process import kill_group, run, spawn
 from harness.readers import reader

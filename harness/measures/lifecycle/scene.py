@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from harness import inside
 from harness.deadline import Deadline
-from harness.definitions.workloads import render
 from harness.errors import TareError
 from harness.measures.base import Environment
 from harness.measures.command import READY_SECONDS
 from harness.model import Case, Milestone, Role
+from harness.model.placeholders import render
 from harness.runtimes.base import Command, Instance, Job
 from harness.runtimes.capabilities import Operation, Unsupported
 

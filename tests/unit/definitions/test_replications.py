@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from harness.definitions.replications import load_replications
-from harness.definitions.workloads import load_suite, load_workloads
+from harness.definitions.suites import load_suite
+from harness.definitions.workloads import load_workloads
 from harness.errors import ExitCode, TareError
 from harness.paths import data
 

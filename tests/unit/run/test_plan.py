@@ -229,3 +229,13 @@ def test_neighbours_are_those_variants_that_run_here_themselves() -> None:
     alone = plan(suite=suite, workloads=[beside], only_variants=("native",), shape=ONE)
     assert [one.name for one in alone.workloads[beside.name].metrics] == ["rate", "slowdown.native"]
     assert alone.estimate_seconds < made.estimate_seconds
+
+
+def test_a_suites_resource_that_no_workload_has_suggests_the_right_one() -> None:
+    with pytest.raises(TareError) as caught:
+        plan(suite=replace(SUITE, variants={**SUITE.variants, "netwrok": ("native",)}))
+    assert caught.value.code is ExitCode.BAD_INPUT
+    assert (caught.value.brief, caught.value.hint) == (
+        "suite s: variants: no workload has the resource netwrok",
+        "did you mean network?",
+    )
