@@ -25,6 +25,18 @@ class Plugins(Generic[T]):
     broken: tuple[Skip, ...] = ()
 
 
+def derived_from(base: type[T]) -> Callable[[str, Any], T]:
+    """A `construct` for `load`: call the loaded class, and check that the plug-in is a `base`."""
+
+    def construct(name: str, kind: Any) -> T:
+        plugin = kind()
+        if not isinstance(plugin, base):
+            raise TareError(f"it is not derived from {base.__module__}.{base.__qualname__}")
+        return plugin
+
+    return construct
+
+
 def load(group: str, construct: Callable[[str, Any], T]) -> Plugins[T]:
     """Load every entry point of `group`: tare's own first, then the others by name.
 

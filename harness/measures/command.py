@@ -72,7 +72,7 @@ def iterate(
     cost, after = meter.read(), _counted(subjects)
     counters = {part: after[part] - before.get(part, 0.0) for part in after}
     environment.keep(case, number, output, counters)
-    fields = reader(workload.reader)(output.stdout, workload.parameters)
+    fields = reader(workload.reader).read(output.stdout, workload.parameters)
     clock.take(output)
     reason = discard_reason(clock, cost.steal_share, counters.get("proxy", 0.0), environment.limits)
     figures = [(metric, fields[metric.source]) for metric in workload.metrics]

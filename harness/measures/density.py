@@ -187,7 +187,7 @@ class Filling:
         output = self._probe.start(command, within).wait(within)
         if output.status != 0:
             raise TareError(f"the probe's {command.argv[0]} exited {output.status}", details=output.stderr[-500:])
-        return reader(self._workload.reader)(output.stdout, self._workload.parameters)
+        return reader(self._workload.reader).read(output.stdout, self._workload.parameters)
 
 
 def fields_of(points: Sequence[Point], teardown: float | None) -> Figures:

@@ -66,7 +66,7 @@ class Scene:
         cost = meter.read()
         self.environment.keep(self.case, number, output, self.victim.counters())
         self.clock.take(output)
-        fields = reader(self.workload.reader)(output.stdout, self.workload.parameters)
+        fields = reader(self.workload.reader).read(output.stdout, self.workload.parameters)
         exact = replace(cost, elapsed=output.end - output.begin)
         reason = discard_reason(self.clock, cost.steal_share, 0.0, self.environment.limits)
         return Window(figure=fields[self.own.source], cost=exact, reason=reason), output

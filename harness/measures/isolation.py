@@ -18,7 +18,7 @@ from harness.host.tracing import Kind, Untraceable, traced
 from harness.measures.base import Environment
 from harness.measures.command import READY_SECONDS, run_in, sample, values_of
 from harness.model import Case, Milestone, Role, Sample, Workload
-from harness.readers import gate
+from harness.readers.gate import Gate
 from harness.runtimes.base import Command, Instance
 
 INSIDE = Path(__file__).resolve().parent.parent / "inside/boundary.py"
@@ -117,6 +117,7 @@ def _summary(
 ) -> tuple[dict[str, float], dict[str, str]]:
     """The counts that become samples, and everything in words."""
     status = confinement.fields(seen["status"])
+    gate = Gate()
     calls, answers = gate.read(gated, {}), gate.answers(gated)
     held = confinement.capabilities(status["CapEff"])
     apart = outside.get("namespaces", "").split() if shared else list(seen["namespaces"])
@@ -129,7 +130,7 @@ def _summary(
         "devices": float(len(seen["devices"])),
         **({"own-namespaces": float(len(apart))} if known else {}),
     }
-    refusals = ", ".join(f"{calls[word]:.0f} {word}" for word in gate.WORDS[1:])
+    refusals = ", ".join(f"{calls[word]:.0f} {word}" for word in gate.fields[1:])
     told = {
         "kernel": "the host's" if shared else f"its own: {seen['release']}",
         "another kernel version than the host's": "yes" if seen["version"] != VERSION.read_text().strip() else "no",

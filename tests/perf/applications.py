@@ -143,7 +143,7 @@ def _by_hand(trial: Trial, variant: str) -> Times:
         if workload.prepare:
             run(_client(trial, render(workload.prepare, workload.parameters, there)), deadline)
         output = run(_client(trial, render(workload.argv, workload.parameters, there)), deadline).stdout
-        fields = reader(workload.reader)(output, workload.parameters)
+        fields = reader(workload.reader).read(output, workload.parameters)
         return {metric.name: fields[metric.source] for metric in workload.metrics}
 
 

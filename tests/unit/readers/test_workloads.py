@@ -40,7 +40,7 @@ def test_file_says_what_every_workload_must(path: Path) -> None:
 @pytest.mark.parametrize("name", [name for name, one in WORKLOADS.items() if one.measure == "command"])
 def test_metrics_are_in_the_tools_real_output(name: str) -> None:
     workload = WORKLOADS[name]
-    fields = reader(workload.reader)((GOLDEN / f"{name}.txt").read_text(), workload.parameters)
+    fields = reader(workload.reader).read((GOLDEN / f"{name}.txt").read_text(), workload.parameters)
     for metric in workload.metrics:
         assert fields[metric.source] >= 0
         assert fields[metric.source] > 0 or metric.scale == "linear"
