@@ -26,12 +26,17 @@ class Plugins(Generic[T]):
 
 
 def derived_from(base: type[T]) -> Callable[[str, Any], T]:
-    """A `construct` for `load`: call the loaded class, and check that the plug-in is a `base`."""
+    """A `construct` for `load`: call the loaded class, which must be derived from `base` and lack no method of it."""
 
     def construct(name: str, kind: Any) -> T:
-        plugin = kind()
-        if not isinstance(plugin, base):
-            raise TareError(f"it is not derived from {base.__module__}.{base.__qualname__}")
+        known = f"{base.__module__}.{base.__qualname__}"
+        if not isinstance(kind, type) or not issubclass(kind, base):
+            raise TareError(f"{kind!r} is not a class derived from {known}")
+        if lacking := ", ".join(sorted(getattr(kind, "__abstractmethods__", ()))):
+            raise TareError(
+                f"{kind.__name__} lacks {lacking}", hint=f"define {lacking} in {kind.__name__}; see {known}"
+            )
+        plugin: T = kind()
         return plugin
 
     return construct

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli.terminal import plain, skip_lines, table
+from harness.definitions.declaration import broken_plugins
 from harness.definitions.suites import load_suite, suite_names
 from harness.definitions.workloads import load_workloads
 from harness.model import Available, Skip, Suite, Variant, Workload
@@ -84,7 +85,7 @@ def gather(folder: Path) -> Listing:
         return Listing(
             variants=found.catalog.variants,
             availability=found.availability,
-            broken=found.catalog.broken,
+            broken=(*found.catalog.broken, *broken_plugins()),
             workloads=workloads,
             suites=suites,
         )

@@ -9,11 +9,12 @@ from typing import Annotated, Literal
 
 from annotated_types import Gt, Len, Predicate
 
+from harness.definitions.declaration import metric_units
 from harness.definitions.toml_file import read_document, suggest
 from harness.definitions.validation import validated
 from harness.definitions.workloads import CLAIMS_FILE
 from harness.errors import bad_input
-from harness.model import HOST_COST_UNITS, Name, VariantName, Workload
+from harness.model import Name, VariantName, Workload
 
 MEASUREMENT = re.compile(r"[a-z0-9][a-z0-9.-]{0,40}:[a-z0-9][a-z0-9.-]{0,40}")
 _GUIDE = "see the claims around it in workloads/claims.toml"
@@ -148,8 +149,7 @@ def _unknown(claim: Claim, workloads: Mapping[str, Workload]) -> Iterator[tuple[
             yield "about", f"there is no workload {workload}", suggest(workload, workloads)
             continue
         found = {one.name: one for one in workloads[workload].metrics}
-        units = {name: one.unit for name, one in found.items()}
-        units |= HOST_COST_UNITS if workloads[workload].measure == "command" else {}
+        units = metric_units(workloads[workload])
         if metric not in units:
             yield "about", f"{workload} has no metric {metric}", suggest(metric, units)
         elif claim.unit and units[metric] != claim.unit:

@@ -10,12 +10,13 @@ from typing import Annotated
 from annotated_types import Ge, Len
 
 from harness.definitions.claims import Measurement, Words, is_measurement
+from harness.definitions.declaration import metric_units
 from harness.definitions.options import parse_amount
 from harness.definitions.toml_file import read_document, suggest
 from harness.definitions.validation import validated
 from harness.definitions.workloads import NEEDS_FILE
 from harness.errors import bad_input
-from harness.model import HOST_COST_UNITS, Direction, Name, Workload
+from harness.model import Direction, Name, Workload
 
 MOST = 50
 """Needs of one question."""
@@ -230,16 +231,16 @@ def _unknown(about: str, workloads: Mapping[str, Workload]) -> Iterator[tuple[st
     if workload not in workloads:
         yield f"there is no workload {workload}", suggest(workload, workloads)
         return
-    names = [*(one.name for one in workloads[workload].metrics), *HOST_COST_UNITS]
-    if metric not in names:
-        yield f"{workload} has no metric {metric}", suggest(metric, names)
+    units = metric_units(workloads[workload])
+    if metric not in units:
+        yield f"{workload} has no metric {metric}", suggest(metric, units)
 
 
 def _unit(about: str, workloads: Mapping[str, Workload]) -> tuple[str, bool]:
     """The unit of a measurement, and whether its scale is linear."""
     workload, _, metric = about.partition(":")
-    found = {one.name: (one.unit, one.scale == "linear") for one in workloads[workload].metrics}
-    return found.get(metric) or (HOST_COST_UNITS[metric], False)
+    linear = any(one.name == metric and one.scale == "linear" for one in workloads[workload].metrics)
+    return metric_units(workloads[workload])[metric], linear
 
 
 def _direction(about: str, workloads: Mapping[str, Workload]) -> Direction:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Gt, Len
 
+from harness.definitions.declaration import metric_units
 from harness.definitions.toml_file import read_document, suggest
 from harness.definitions.validation import check_file_name, validated
 from harness.errors import bad_input
@@ -97,7 +98,7 @@ def _unknown(row: Published, workloads: Mapping[str, Workload] | None) -> Iterat
     if row.workload not in workloads:
         yield "workload", f"there is no workload {row.workload}", suggest(row.workload, workloads)
         return
-    units = {one.name: one.unit for one in workloads[row.workload].metrics}
+    units = metric_units(workloads[row.workload])
     if row.metric not in units:
         yield "metric", f"{row.workload} has no metric {row.metric}", suggest(row.metric, units)
     elif row.unit not in (SHARE, units[row.metric]):

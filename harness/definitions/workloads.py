@@ -5,13 +5,16 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from harness.definitions import demands
+from harness.definitions.declaration import Declaration, measures
 from harness.definitions.toml_file import Document, FieldPath, read_document, short, suggest
 from harness.definitions.validation import check_file_name, repeated, validated
 from harness.errors import bad_input
 from harness.model import RESOURCES, Workload
 from harness.model.placeholders import BUILTINS, placeholders
+from harness.plugins import Plugins
+from harness.readers import FieldNames, readers
 
 CLAIMS_FILE = "claims.toml"
 NEEDS_FILE = "needs.toml"
@@ -21,7 +24,10 @@ LARGEST = 10**15
 
 _PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 _PARAMETER_TEXT = re.compile(r"[A-Za-z0-9/][A-Za-z0-9 _.,:/=+%@-]{0,199}")
-_GUIDE = "see docs/plugins.md, “add a workload”"
+_RESERVED = {"server", "aggressor", "cache"}
+"""Fields that only those measures use which declare them."""
+_DEFAULTS = {one.name: one.default for one in dataclasses.fields(Workload)}
+_GUIDE = "see CONTRIBUTING.md, “add a workload”"
 
 
 def load_workloads(folder: Path) -> dict[str, Workload]:
@@ -49,10 +55,13 @@ def load_workload(path: Path) -> Workload:
         problem = f"{workload.name} does not begin with a resource"
         fix = f"write RESOURCE.NAME; tare's own resources are {', '.join(RESOURCES)}"
         raise bad_input(document.where(("name",)), problem, fix)
-    demands.check(document, workload)
+    _check_plugin(document, "measure", workload.measure, measures())
+    _check_plugin(document, "reader", workload.reader, readers())
     _check_metrics(document, workload)
     check_parameters(document, workload.parameters)
-    _check_placeholders(document, workload)
+    if own := measures().found.get(workload.measure):
+        _check_measure(document, workload, own)
+        _check_placeholders(document, workload, own)
     digest = hashlib.sha256(document.canonical.encode()).hexdigest()
     return dataclasses.replace(workload, definition=digest[:12])
 
@@ -73,6 +82,50 @@ def check_parameters(document: Document, parameters: Mapping[str, str | int | fl
             raise bad_input(where, f"{short(value)} is negative or too large", f"give 0 to {LARGEST:.0e}")
 
 
+def _check_plugin(document: Document, kind: str, name: str, known: Plugins[Any]) -> None:
+    """A measure or reader is installed; the plan skips workloads whose own cannot be used."""
+    if name and name not in known.found and name not in {skip.what for skip in known.broken}:
+        raise bad_input(document.where((kind,)), f"there is no {kind} {name}", suggest(name, known.found))
+
+
+def _check_measure(document: Document, workload: Workload, own: Declaration) -> None:
+    """The fields, parameters and sources that the workload's measure declares."""
+    for name in own.needs:
+        if not getattr(workload, name):
+            raise bad_input(document.where((name,)), "is missing", f"the measure {workload.measure} needs {name}")
+    for name in sorted(_RESERVED - {*own.needs, *own.takes}):
+        if getattr(workload, name) != _DEFAULTS[name]:
+            able = [measure for measure, one in measures().found.items() if name in one.needs + one.takes]
+            fix = f"remove it, or choose another measure: {', '.join(able)}"
+            raise bad_input(document.where((name,)), f"the measure {workload.measure} does not use it", fix)
+    for parameter in own.parameters:
+        where = document.where(("parameters", parameter.name))
+        value = workload.parameters.get(parameter.name)
+        if value is None and parameter.needed:
+            fix = f"add {parameter.name} = … below [parameters]; {parameter.fix('')}"
+            raise bad_input(where, "is missing", fix)
+        if value is not None and not parameter.accepts(value):
+            raise bad_input(where, f"{short(value)} is not a {parameter}", parameter.fix(value))
+    for field, problem, fix in own.problems(workload):
+        raise bad_input(document.where(field), problem, fix)
+    _check_sources(document, workload, own)
+
+
+def _check_sources(document: Document, workload: Workload, own: Declaration) -> None:
+    reader = readers().found.get(workload.reader)
+    if workload.reader and reader is None:
+        return
+    fields = reader.names(workload.parameters) if reader else FieldNames()
+    known = own.sources(workload, fields)
+    owner = f"the reader {workload.reader}" if known is fields else f"the measure {workload.measure}"
+    for index, metric in enumerate(workload.metrics):
+        if metric.source not in known:
+            fixes = [suggest(metric.source, known.known)] if known.known else []
+            fixes += [f"write {known.form}"] if known.form else []
+            where = document.where(("metrics", index, "source"))
+            raise bad_input(where, f"{owner} has no {short(metric.source)}", ", or ".join(fixes))
+
+
 def _check_metrics(document: Document, workload: Workload) -> None:
     where = document.where(("metrics",))
     if twice := repeated(metric.name for metric in workload.metrics):
@@ -82,22 +135,22 @@ def _check_metrics(document: Document, workload: Workload) -> None:
         raise bad_input(where, f"{primary} metrics are primary", "write primary = true in exactly one of them")
 
 
-def _check_placeholders(document: Document, workload: Workload) -> None:
+def _check_placeholders(document: Document, workload: Workload, own: Declaration) -> None:
     """Every placeholder has a value, and every parameter is used by a command or by the measure."""
     allowed = {"threads", "memory_mib", *workload.parameters}
     allowed |= {"scratch"} if workload.scratch_mib else set()
     allowed |= {"address", "port"} if workload.server else set()
-    allowed |= {"upstream"} if workload.measure == "chain" else set()
+    allowed |= {*own.placeholders}
     used = set()
     for field, argument in _arguments(workload):
         for name in placeholders(argument):
             _check_placeholder(document.where(field), name, allowed)
             used.add(name)
-    own = demands.MEASURES[workload.measure].parameters
-    for name in sorted(workload.parameters.keys() - used - own.keys()):
+    names = {one.name for one in own.parameters}
+    for name in sorted(workload.parameters.keys() - used - names):
         where = document.where(("parameters", name))
-        if own:
-            raise bad_input(where, f"the measure {workload.measure} has no such parameter", suggest(name, own))
+        if names:
+            raise bad_input(where, f"the measure {workload.measure} has no such parameter", suggest(name, names))
         raise bad_input(where, "no command uses it", f"write {{{name}}} in argv, or remove it")
 
 

@@ -95,6 +95,11 @@ class Workload:
         """The resource that the name begins with (`cpu` of `cpu.sysbench`)."""
         return self.name.partition(".")[0]
 
+    @property
+    def all_iterations(self) -> int:
+        """Warm-up and measured iterations together."""
+        return self.warmup + self.iterations
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from harness.definitions.demands import MEASURES
+from harness.definitions.declaration import declaration, unusable
 from harness.definitions.toml_file import short, suggest
 from harness.errors import bad_input
 from harness.model import Available, Block, Shape, Skip, Suite, Variant, Workload, aggressor_of
@@ -17,13 +17,6 @@ TCG_FACTOR = 3.0
 """How much longer an emulated guest's launch takes than an accelerated one's."""
 SYSTEM_FACTOR = 2.5
 """How much longer a full system's launch takes than that of the root alone."""
-SECTION_SECONDS = 1.0
-"""One iteration of a workload without a `seconds` parameter."""
-IMAGE_SECONDS = 8.0
-"""One of an image that is made, packed, unpacked and started."""
-PREPARE_SECONDS = 1.0
-AGGRESSOR_SECONDS = 4.0
-"""Launch and end of an aggressor, of whatever variant."""
 ALL_THREADS = "on a shape of one vCPU, all threads are one thread: it would measure its one-thread twin again"
 ALL_THREADS_FIX = "a host with more CPUs gets a larger shape"
 
@@ -78,7 +71,7 @@ def make_plan(
         if workload.threads == "all" and shape.vcpus == 1 and not workload.aggressor:
             skips.append(Skip(what=workload.name, reason=ALL_THREADS, fix=ALL_THREADS_FIX))
             continue
-        if blocked := obstacle(workload):
+        if blocked := unusable(workload) or obstacle(workload):
             skips.append(blocked)
             continue
         names = choose_variants(suite, workload, variants_by_name, accelerator, only_variants)
@@ -201,36 +194,14 @@ def choose_variants(
 
 
 def case_seconds(workload: Workload, variant: str, known: Mapping[str, Variant]) -> float:
-    """A guess of one case's length in seconds: its launch, its prepare and its iterations."""
+    """The estimated length of one case in seconds: its launches, its preparation and its iterations."""
     runtime = known[variant].runtime
     launch = LAUNCH_SECONDS.get(runtime, LAUNCH_SECONDS_ELSE)
     if "tcg" in variant:
         launch *= TCG_FACTOR
     if known[variant].form == "system":
         launch *= SYSTEM_FACTOR
-    if workload.aggressor:
-        return _interference_seconds(workload, launch)
-    if workload.measure == "boot":
-        return (workload.warmup + workload.iterations) * launch
-    if workload.measure == "density":
-        return (workload.warmup + workload.iterations) * int(workload.parameters["most"]) * launch
-    if workload.measure == "footprint":
-        counts = {name: float(value) for name, value in workload.parameters.items() if not isinstance(value, str)}
-        pauses = 3 * counts.get("settle_seconds", 0) + counts.get("watch_seconds", 0) + counts.get("free_seconds", 0)
-        return (workload.warmup + workload.iterations) * (counts.get("instances", 1) * launch + pauses)
-    usual = IMAGE_SECONDS if workload.measure == "image" else SECTION_SECONDS
-    section = workload.parameters.get("seconds", workload.parameters.get("most_s", usual))
-    seconds = float(section) if isinstance(section, int | float) else SECTION_SECONDS
-    return launch + (PREPARE_SECONDS if workload.prepare else 0.0) + (workload.warmup + workload.iterations) * seconds
-
-
-def _interference_seconds(workload: Workload, launch: float) -> float:
-    """A launch and a prepare of the victim and of each aggressor, and windows alone and beside each."""
-    aggressors = sum(bool(aggressor_of(metric.source)) for metric in workload.metrics)
-    prepare = PREPARE_SECONDS if workload.prepare else 0.0
-    seconds, settle = (float(workload.parameters.get(name, SECTION_SECONDS)) for name in ("seconds", "settle"))
-    windows = (workload.warmup + 2 * workload.iterations) * seconds
-    return launch + prepare + aggressors * (AGGRESSOR_SECONDS + settle + prepare + windows)
+    return declaration(workload).case_seconds(workload, launch)
 
 
 def _of_runtime(runtime: str, *choices: Iterable[str]) -> list[str]:
@@ -290,9 +261,10 @@ def _check_overrides(suite: Suite, workloads: Iterable[Workload]) -> None:
 
 
 def _check_ranges(suite: Suite, workloads: Iterable[Workload]) -> None:
-    """What a suite puts in the place of a measure's own parameter is held to what the workload's file is held to."""
+    """A suite's value for a measure's own parameter is checked like that of a workload's file."""
     for workload in workloads:
-        for name, kind in MEASURES[workload.measure].parameters.items():
-            if name in suite.parameters and name in workload.parameters and not kind.holds(suite.parameters[name]):
-                problem = f"{short(suite.parameters[name])} is no {kind}, which {workload.name} needs"
-                raise bad_input(f"suite {suite.name}: parameters.{name}", problem, kind.fix(suite.parameters[name]))
+        for parameter in declaration(workload).parameters:
+            value = suite.parameters.get(parameter.name)
+            if value is not None and parameter.name in workload.parameters and not parameter.accepts(value):
+                problem = f"{short(value)} is not a {parameter}, which {workload.name} needs"
+                raise bad_input(f"suite {suite.name}: parameters.{parameter.name}", problem, parameter.fix(value))

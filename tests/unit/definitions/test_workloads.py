@@ -151,11 +151,11 @@ def test_a_boot_may_be_cold(tmp_path: Path) -> None:
     [
         ('cache = "cold"', 'cache = "hot"', ":4: cache", "'warm' or 'cold'"),
         ('cache = "cold"', "cache = true", ":4: cache", "'warm' or 'cold'"),
-        ("ready-requested", "ready", ":7: metrics[0].source", "no span between two milestones"),
-        ("ready-requested", "ready-requested-created", ":7: metrics[0].source", "no span between two milestones"),
-        ("ready-requested", "redy-requested", ":7: metrics[0].source", "redy is no milestone"),
-        ('measure = "boot"', 'argv = ["x"]\nreader = "fio"', ":5: cache", "only a boot workload"),
-        ("[[metrics]]", f"{SERVER}[[metrics]]", ":5: server", "nothing is served"),
+        ("ready-requested", "ready", ":7: metrics[0].source", "the measure boot has no"),
+        ("ready-requested", "ready-requested-created", ":7: metrics[0].source", "the measure boot has no"),
+        ("ready-requested", "redy-requested", ":7: metrics[0].source", "redy is not a milestone"),
+        ('measure = "boot"', 'argv = ["x"]\nreader = "fio"', ":5: cache", "the measure command does not use it"),
+        ("[[metrics]]", f"{SERVER}[[metrics]]", ":5: server", "the measure boot does not use it"),
     ],
 )
 def test_a_bad_boot_is_refused_with_line_and_field(tmp_path: Path, old: str, new: str, where: str, says: str) -> None:
@@ -167,8 +167,8 @@ def test_a_bad_boot_is_refused_with_line_and_field(tmp_path: Path, old: str, new
 @pytest.mark.parametrize(
     ("old", "new", "where", "says"),
     [
-        ("instances = 3", "instances = 0", "parameters.instances", "no whole number from 1 to 100"),
-        ("instances = 3", "instances = 2.5", "parameters.instances", "no whole number"),
+        ("instances = 3", "instances = 0", "parameters.instances", "not a whole number from 1 to 100"),
+        ("instances = 3", "instances = 2.5", "parameters.instances", "not a whole number"),
         ("instances = 3\n", "", "parameters.instances", "is missing"),
         (
             "instances = 3",
@@ -260,7 +260,7 @@ def test_a_chains_server_is_told_of_the_next_one(tmp_path: Path) -> None:
     ("old", "new", "says"),
     [
         ("length = 3\n", "", "parameters.length: is missing"),
-        ("mib = 512", "mib = 0.5", "0.5 is no whole number from 1 to 1,000,000"),
+        ("mib = 512", "mib = 0.5", "0.5 is not a whole number from 1 to 1,000,000"),
         ("mib = 512", "mib = 512\nlenght = 3", "the measure chain has no such parameter"),
         (SERVER.replace("{port}", "{upstream}"), "", "is missing"),
         ('measure = "chain"\n', "", "{upstream} is not a parameter"),
@@ -332,7 +332,7 @@ def test_a_lifecycle_workload_names_a_scenario_and_its_figures(tmp_path: Path) -
     assert load_workload(workload(tmp_path, good, name)).parameters["scenario"] == "pause"
     for old, new, complaint in (
         ('scenario = "pause"', 'scenario = "paus"', "did you mean pause"),
-        ('source = "resume"', 'source = "restore"', "pause has no 'restore'"),
+        ('source = "resume"', 'source = "restore"', "the measure lifecycle has no 'restore'"),
         ("settle_ms = 1000\n", "", "add settle_ms"),
     ):
         assert old in good
@@ -359,21 +359,21 @@ argv = ["sysbench"]
     ("old", "new", "where", "says"),
     [
         ('[aggressor]\nargv = ["sysbench"]\n', "", ": aggressor", "is missing"),
-        ('placement = "apart"', 'placement = "aparte"', ": parameters.placement", "no placement"),
+        ('placement = "apart"', 'placement = "aparte"', ": parameters.placement", "not a placement"),
         ('placement = "apart"\n', "", ": parameters.placement", "is missing"),
-        ("settle = 1", 'settle = "1"', ": parameters.settle", "'1' is no number from 0 to 3,600"),
-        ('"beside native"', '"events"', ": metrics", "victim's own figure"),
-        ('"beside native"', '"beside NATIVE"', ": metrics", "victim's own figure"),
-        ('source = "events"', 'source = "beside native"', ": metrics", "victim's own figure"),
+        ("settle = 1", 'settle = "1"', ": parameters.settle", "'1' is not a number from 0 to 3,600"),
+        ('"beside native"', '"events"', ": metrics", "the victim has"),
+        ('"beside native"', '"beside NATIVE"', ": metrics", "the victim has"),
+        ('source = "events"', 'source = "beside native"', ": metrics", "the victim has"),
         ('argv = ["sysbench"]', 'argv = ["sysbench"]\nargs = 1', ": aggressor.args", "unknown key"),
         ('argv = ["sysbench"]', 'argv = ["{x}"]', ": aggressor.argv[0]", "not a parameter"),
         (
             'argv = ["sysbench"]',
             'argv = ["x"]\n[aggressor.server]\nargv = ["y"]\nport = 5202',
             ": aggressor.server",
-            "only one of victim and aggressor serves",
+            "only one of victim and aggressor has a server",
         ),
-        ('measure = "interference"', "", ": aggressor", "only an interference workload"),
+        ('measure = "interference"', "", ": aggressor", "the measure command does not use it"),
     ],
 )
 def test_a_wrong_interference_workload_says_where_and_what(

@@ -179,7 +179,7 @@ def test_a_suite_overrides_its_workloads_once() -> None:
 def test_what_a_suite_puts_in_the_place_of_a_measures_parameter_is_held_to_its_range(wrong: int | float | str) -> None:
     idle_instances = workload("density.limit", measure="density", parameters={"most": 10, "batch": 5})
     suite = replace(SUITE, workloads=("density.limit",), variants={"density": ("native",)}, parameters={"most": wrong})
-    with pytest.raises(TareError, match="no whole number from 1 to 100,000") as caught:
+    with pytest.raises(TareError, match="not a whole number from 1 to 100,000") as caught:
         plan(suite=suite, workloads=[idle_instances])
     assert caught.value.code is ExitCode.BAD_INPUT
     assert "suite s: parameters.most" in caught.value.brief
