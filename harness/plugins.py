@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from harness.errors import TareError
+from harness.errors import TareError, bad_input
 from harness.model import Skip
 
 T = TypeVar("T")
@@ -23,6 +23,18 @@ class Plugins(Generic[T]):
 
     found: Mapping[str, T]
     broken: tuple[Skip, ...] = ()
+
+    def pick(self, name: str, kind: str) -> T:
+        """The plug-in of that name; `kind` is what messages call it.
+
+        Raises TareError for one that cannot be used, and (bad input) for an unknown one.
+        """
+        if name in self.found:
+            return self.found[name]
+        for skip in self.broken:
+            if skip.what == name:
+                raise TareError(f"the {kind} {name} cannot be used", details=skip.reason, hint=skip.fix)
+        raise bad_input(kind, f"there is no {kind} {name[:40]!r}", f"use one of: {', '.join(sorted(self.found))}")
 
 
 def derived_from(base: type[T]) -> Callable[[str, Any], T]:

@@ -5,7 +5,6 @@ Each is an entry point of the group `tare.readers`, which names a class derived 
 
 from functools import cache
 
-from harness.errors import TareError, bad_input
 from harness.plugins import Plugins, derived_from, load
 from harness.readers.base import BaseReader, FieldNames, Fields
 
@@ -22,10 +21,4 @@ def readers() -> Plugins[BaseReader]:
 
 def reader(name: str) -> BaseReader:
     """The reader of that name. Raises TareError for one that cannot be used, and (bad input) for an unknown one."""
-    known = readers()
-    if name in known.found:
-        return known.found[name]
-    for skip in known.broken:
-        if skip.what == name:
-            raise TareError(f"the reader {name} cannot be used", details=skip.reason, hint=skip.fix)
-    raise bad_input("reader", f"there is no reader {name[:40]!r}", f"use one of: {', '.join(sorted(known.found))}")
+    return readers().pick(name, "reader")

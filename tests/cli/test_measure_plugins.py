@@ -68,6 +68,13 @@ unit = "1/s"
 direction = "higher"
 primary = true
 """
+EXPORTER = """
+    from harness.record.exporters import BaseExporter
+
+    class Lines(BaseExporter):
+        def write(self, rows, path):
+            path.write_text("".join(f"{row.variant} {row.metric} {row.value}\\n" for row in rows))
+"""
 POINTS = "[tare.measures]\nburst = tare_gpu:Burst\n[tare.readers]\nwords = tare_gpu:Words\n"
 
 
@@ -171,3 +178,24 @@ def test_a_broken_one_skips_its_workloads_and_nothing_else(gpu: Tare, name: str)
     assert {block["workload"] for block in planned["blocks"]} == {"cpu.steady"}
     (skip,) = (one for one in planned["skips"] if one["what"] == "gpu.burst")
     assert skip["reason"].startswith(f"{what}: plug-in tare_gpu:") and says in skip["reason"] and fix in skip["fix"]
+
+
+def test_an_exporter_of_another_distribution_writes_its_own_format(tare: Tare) -> None:
+    tare.python_path = tare.home / "site"
+    points = "[tare.exporters]\nlines = tare_gpu:Lines\n"
+    install(tare.python_path, EXPORTER, points)
+    tare.run("--suite", "smoke", "--blocks", "1", "--workload", "cpu.steady")
+    run, lines, copy = tare.only_run().name, tare.home / "x.txt", tare.home / "x.csv"
+    out = ("--out", str(tare.results))
+    done = tare("export", run, "--to", "lines", str(lines), "--to", "csv", str(copy), *out)
+    count = len(read_csv(tare.only_run() / "samples.csv"))
+    assert f"{count} samples written to {lines}" in done.stdout and len(lines.read_text().splitlines()) == count > 0
+    assert copy.read_bytes() == (tare.only_run() / "samples.csv").read_bytes()
+    wrong = tare("export", run, "--to", "line", str(lines), *out, code=2).stderr
+    assert "there is no exporter 'line'" in wrong and "use one of: csv, lines, parquet" in wrong
+    install(
+        tare.python_path, EXPORTER.replace("def write(", "def written("), "[tare.exporters]\nlines = tare_gpu:Lines\n"
+    )
+    broken = tare("export", run, "--to", "lines", str(lines), *out, code=1).stderr
+    assert "the exporter lines cannot be used" in broken and "Lines lacks write" in broken
+    tare("export", run, "--csv", str(copy), *out)
