@@ -1,16 +1,16 @@
-"""What a user needs of a variant, from a TOML file or flags, in order: the first need is the most important."""
+"""What a user needs of a variant, from a TOML file or from flags; the first need is the most important."""
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from annotated_types import Ge, Len
 
-from harness.definitions.claims import Measurement, Words, is_measurement
 from harness.definitions.declaration import metric_units
+from harness.definitions.measurements import Measurement, Text, Wrong, is_measurement, unknown
 from harness.definitions.options import parse_amount
 from harness.definitions.toml_file import read_document, suggest
 from harness.definitions.validation import validated
@@ -19,7 +19,7 @@ from harness.errors import bad_input
 from harness.model import Direction, Name, Workload
 
 MOST = 50
-"""Needs of one question."""
+"""The largest number of needs."""
 _GUIDE = "see docs/advice.md"
 _BETTER = {"lower": "at_most", "higher": "at_least"}
 Amount = Annotated[int | float, Ge(0)] | Annotated[str, Len(1, 40)]
@@ -27,17 +27,17 @@ Amount = Annotated[int | float, Ge(0)] | Annotated[str, Len(1, 40)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """A short name for a need of the source document's, in `workloads/needs.toml`: a measurement or a fact.
+    """A short name for a measurement or a fact that the source document asks about, in `workloads/needs.toml`.
 
-    `about` is `workload:metric`. `fact` names what an instance proved, and `accepts` the words that meet the need.
+    `about` is `workload:metric`. `fact` names a fact of an instance, and `accepts` are the values that meet the need.
     """
 
     name: Name
-    means: Words
-    factor: Words
+    means: Text
+    factor: Text
     about: Measurement | None = None
     fact: Annotated[str, Len(1, 80)] | None = None
-    accepts: Annotated[tuple[Words, ...], Len(0, 20)] = ()
+    accepts: Annotated[tuple[Text, ...], Len(0, 20)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +49,10 @@ class Glossary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stated:
-    """One need as a user wrote it: `about` is a term or `workload:metric`; of the rest at most one end or `overhead`.
+    """One need as the user wrote it: `about` is a term or `workload:metric`, with at most one limit.
 
-    Amounts are numbers in the metric's own unit, or texts such as `64 MiB`; `overhead` is a text such as `5 %`.
-    Without any of them a measurement only ranks.
+    `at_most` and `at_least` are numbers in the metric's own unit, or texts such as `64 MiB`; `overhead` is a text such
+    as `5 %`. Without a limit a measurement only ranks.
     """
 
     about: Annotated[str, Len(1, 90)]
@@ -70,8 +70,11 @@ class Statement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """A need that figures or facts can meet: with `fact` one of `accepts`, else a value from `low` to `high` in `unit`,
-    or with `overhead` an overhead against the run's baseline in that range (0.05 is 5 %). Open ends are infinite."""
+    """A need in terms of facts or figures.
+
+    With `fact` it is met by a value among `accepts`; else by a value from `low` to `high` in `unit`. With `overhead`
+    the range is of the overhead against the run's baseline (0.05 is 5 %). Open ends are infinite.
+    """
 
     name: str
     means: str
@@ -87,12 +90,12 @@ class Need:
 
     @property
     def limited(self) -> bool:
-        """Whether it has a limit; one without only ranks."""
+        """Whether it has a limit; without one it only ranks."""
         return bool(self.fact) or self.low > -math.inf or self.high < math.inf
 
 
 def load_terms(folder: Path, workloads: Mapping[str, Workload]) -> tuple[Term, ...]:
-    """The terms of a workloads folder, none where it has no such file.
+    """The terms of a workloads folder; none without the file.
 
     Raises TareError (bad input) with file, line and field for the first that is wrong.
     """
@@ -120,7 +123,7 @@ def load_needs(path: Path, terms: Sequence[Term], workloads: Mapping[str, Worklo
 
 
 def parse_needs(texts: Sequence[str], terms: Sequence[Term], workloads: Mapping[str, Workload]) -> tuple[Need, ...]:
-    """The needs of `--need` flags: `TERM`, `TERM=1s` (that or better), `TERM=5%` (overhead of at most that).
+    """The needs of `--need` flags: `TERM`, `TERM=1s` (the required limit), `TERM=5%` (the maximum overhead).
 
     Raises TareError (bad input), naming the flag.
     """
@@ -146,7 +149,7 @@ def _distinct(found: Sequence[tuple[Need, Callable[[str], str]]]) -> tuple[Need,
     for need, where in found:
         key = (need.fact, need.workload, need.metric, need.overhead)
         if key in seen:
-            raise bad_input(where("about"), f"{need.name} is needed twice", "state it once")
+            raise bad_input(where("about"), f"{need.name} is stated twice", "state it once")
         seen.add(key)
     return tuple(need for need, _ in found)
 
@@ -162,9 +165,11 @@ def _need(
         return Need(name=term.name, means=term.means, fact=term.fact, accepts=term.accepts)
     if len(ends) > 1:
         first, second, *_ = ends
-        raise bad_input(where(second), f"{first} is there too", "state one limit, and a further need for another")
+        raise bad_input(
+            where(second), f"it stands beside {first}", "state one limit; write another need for the second"
+        )
     about = _measurement(stated.about, where, terms, workloads)
-    workload, _, metric = about.partition(":")
+    workload, metric = _split(about)
     unit, linear = _unit(about, workloads)
     direction = _direction(about, workloads)
     low, high = _range(stated, where, unit, direction)
@@ -184,12 +189,12 @@ def _need(
 
 
 def _range(stated: Stated, where: Callable[[str], str], unit: str, direction: Direction) -> tuple[float, float]:
-    """The range that meets the need; only its better side may be open."""
+    """The range that meets the need; it is open on the better side."""
     if stated.overhead is not None:
         return -math.inf, parse_amount(stated.overhead, "%", where("overhead")) / 100
     for field, other, wrong in (("at_least", "at_most", "lower"), ("at_most", "at_least", "higher")):
         if getattr(stated, field) is not None and direction == wrong:
-            raise bad_input(where(field), f"{wrong} is better of {stated.about}", f"write {other} = …")
+            raise bad_input(where(field), f"{wrong} is better for {stated.about}", f"write {other} = …")
     if stated.at_most is not None:
         return -math.inf, parse_amount(stated.at_most, unit, where("at_most"))
     if stated.at_least is not None:
@@ -200,7 +205,7 @@ def _range(stated: Stated, where: Callable[[str], str], unit: str, direction: Di
 def _measurement(
     about: str, where: Callable[[str], str], terms: Sequence[Term], workloads: Mapping[str, Workload]
 ) -> str:
-    """The `workload:metric` that `about` names by itself or as a term."""
+    """The `workload:metric` that `about` names, directly or as a term."""
     for term in terms:
         if term.name == about:
             if term.about is None:
@@ -209,40 +214,36 @@ def _measurement(
     if not is_measurement(about):
         fix = f"{suggest(about, [term.name for term in terms])} (or name workload:metric; tare advise --list shows all)"
         raise bad_input(where("about"), f"there is no term {about!r}", fix)
-    for problem, fix in _unknown(about, workloads):
+    for _, problem, fix in unknown(*_split(about), workloads):
         raise bad_input(where("about"), problem, fix)
     return about
 
 
-def _term_problems(term: Term, times: int, workloads: Mapping[str, Workload]) -> Iterator[tuple[str, str, str]]:
+def _term_problems(term: Term, times: int, workloads: Mapping[str, Workload]) -> Wrong:
     if times > 1:
-        yield "name", f"{term.name} is there {times} times", "give each term a name of its own"
+        yield "name", f"{term.name} occurs {times} times", "give each term a name of its own"
     if (term.about is None) == (term.fact is None):
-        yield "about", "a term is either a measurement or a fact", "write about = … or fact = …, and not both"
+        yield "about", "a term is a measurement or a fact", "write either about = … or fact = …"
     if (term.fact is None) == bool(term.accepts):
-        yield "accepts", "belongs to a fact, which cannot be without", "write the words that meet the need"
+        yield "accepts", "is needed for a fact, and only for a fact", "list the values that meet the need"
     if term.about is not None:
-        for problem, fix in _unknown(term.about, workloads):
+        for _, problem, fix in unknown(*_split(term.about), workloads):
             yield "about", problem, fix
 
 
-def _unknown(about: str, workloads: Mapping[str, Workload]) -> Iterator[tuple[str, str]]:
+def _split(about: str) -> tuple[str, str]:
+    """The workload and the metric of a measurement."""
     workload, _, metric = about.partition(":")
-    if workload not in workloads:
-        yield f"there is no workload {workload}", suggest(workload, workloads)
-        return
-    units = metric_units(workloads[workload])
-    if metric not in units:
-        yield f"{workload} has no metric {metric}", suggest(metric, units)
+    return workload, metric
 
 
 def _unit(about: str, workloads: Mapping[str, Workload]) -> tuple[str, bool]:
     """The unit of a measurement, and whether its scale is linear."""
-    workload, _, metric = about.partition(":")
+    workload, metric = _split(about)
     linear = any(one.name == metric and one.scale == "linear" for one in workloads[workload].metrics)
     return metric_units(workloads[workload])[metric], linear
 
 
 def _direction(about: str, workloads: Mapping[str, Workload]) -> Direction:
-    workload, _, metric = about.partition(":")
+    workload, metric = _split(about)
     return next((one.direction for one in workloads[workload].metrics if one.name == metric), "lower")

@@ -236,7 +236,7 @@ def test_symlinks_and_special_files_are_refused(tmp_path: Path) -> None:
 def test_root_refuses_what_anyone_may_write(tmp_path: Path) -> None:
     path = workload(tmp_path, GOOD)
     path.chmod(0o666)
-    assert "may be written by anyone" in refusal(path).brief
+    assert "may be written by any user" in refusal(path).brief
 
 
 def test_server_gives_address_and_port(tmp_path: Path) -> None:
