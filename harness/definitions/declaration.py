@@ -76,7 +76,8 @@ class Declaration:
 
     `needs` are fields of Workload that must be given, and `takes` those of `server`, `aggressor` and `cache` that may
     be. `parameters` are the measure's own, beside those that the workload's commands use. `placeholders` are the words
-    that the measure fills into commands, beside the usual ones. `host_costs` are the units of metrics that the measure
+    that the measure fills into commands, beside the usual ones. `figures` are the sources of its workloads' metrics,
+    None where those are the reader's fields. `host_costs` are the units of metrics that the measure
     adds to the workload's own. With `lasting`, an instance can be stopped and started again. `iteration_seconds` is
     the estimate for one iteration.
     """
@@ -85,13 +86,14 @@ class Declaration:
     takes: tuple[str, ...] = ()
     parameters: tuple[Number | Choice, ...] = ()
     placeholders: tuple[str, ...] = ()
+    figures: FieldNames | None = None
     host_costs: Mapping[str, str] = {}
     lasting: bool = False
     iteration_seconds: float = ITERATION_SECONDS
 
     def sources(self, workload: Workload, fields: FieldNames) -> FieldNames:
         """The sources that the workload's metrics can have; `fields` are those of its reader, none without one."""
-        return fields
+        return self.figures or fields
 
     def problems(self, workload: Workload) -> Iterator[Problem]:
         """What else is wrong with a workload whose fields and parameters are in order."""

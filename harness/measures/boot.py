@@ -27,14 +27,11 @@ class BootMeasure(BaseMeasure):
     """Times launches: every iteration is an instance of its own."""
 
     takes = ("cache",)
+    figures = FieldNames(pattern=f"{MILESTONE}-{MILESTONE}", form="END-START, e.g. ready-requested")
     host_costs: Mapping[str, str] = {"host-cpu": "s", "host-energy": "J"}
 
     def __init__(self) -> None:
         self._costs: dict[str, Costs] = {}
-
-    def sources(self, workload: Workload, fields: FieldNames) -> FieldNames:
-        """Spans between two milestones."""
-        return FieldNames(pattern=f"{MILESTONE}-{MILESTONE}", form="END-START, e.g. ready-requested")
 
     def problems(self, workload: Workload) -> Iterator[Problem]:
         """Words in the place of milestones."""

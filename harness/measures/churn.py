@@ -49,14 +49,11 @@ class ChurnMeasure(BaseMeasure):
     """
 
     parameters = (Number("jobs", 1, 10_000), Number("most_s", 1, 600), Number("together", 1, 64))
+    figures = FieldNames(("rate", "p50", "p95", "longest", "elapsed"))
     host_costs: Mapping[str, str] = {"host-cpu": "s", "host-cpu-per-op": "s/job"}
 
     def __init__(self) -> None:
         self._known: set[str] = set()
-
-    def sources(self, workload: Workload, fields: FieldNames) -> FieldNames:
-        """See `figures`."""
-        return FieldNames(("rate", "p50", "p95", "longest", "elapsed"))
 
     def case_seconds(self, workload: Workload, launch_seconds: float) -> float:
         """A round takes `most_s` seconds at most."""

@@ -120,6 +120,15 @@ def sample(metric: Metric, value: float | None, number: int, workload: Workload,
     )
 
 
+def samples(
+    found: Mapping[str, float | None], number: int, workload: Workload, cost: Cost, reason: str
+) -> Iterator[Sample]:
+    """A sample of each metric whose source has a figure in `found`; see `sample`."""
+    for metric in workload.metrics:
+        if (value := found.get(metric.source)) is not None:
+            yield sample(metric, value, number, workload, cost, reason)
+
+
 def _counted(instances: Sequence[Instance]) -> Mapping[str, float]:
     """The sums of several instances' counters."""
     return sum((Counter(one.counters()) for one in instances), Counter())

@@ -20,7 +20,7 @@ from harness.errors import DeadlineExceeded, TareError
 from harness.host.ceilings import Ceiling, ceilings, many_open_files, met
 from harness.host.cost import Cost
 from harness.measures.base import BaseMeasure, Environment
-from harness.measures.command import READY_SECONDS, sample, succeed
+from harness.measures.command import READY_SECONDS, samples, succeed
 from harness.measures.idle_instances import IdleInstances
 from harness.measures.validity import stolen
 from harness.model import Case, Milestone, Role, Sample, Shape, Workload
@@ -117,9 +117,7 @@ class DensityMeasure(BaseMeasure):
         for number in range(workload.all_iterations):
             found, cost = _iterate(case, environment, workload, number, deadline)
             reason = stolen(cost.steal_share, environment.limits)
-            for metric in workload.metrics:
-                if (value := found.get(metric.source)) is not None:
-                    yield sample(metric, value, number, workload, cost, reason)
+            yield from samples(found, number, workload, cost, reason)
 
 
 def _iterate(

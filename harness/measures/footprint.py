@@ -19,7 +19,7 @@ from harness.host.cgroups import Charged, own_memory
 from harness.host.cost import Cost
 from harness.host.memory import Resident
 from harness.measures.base import BaseMeasure, Environment
-from harness.measures.command import sample
+from harness.measures.command import samples
 from harness.measures.held_memory import free, hold
 from harness.model import Case, Role, Sample, Workload
 from harness.readers import FieldNames
@@ -30,10 +30,6 @@ ROOM = 0.8
 """The largest share of the host's available memory that a case may take."""
 GLANCE_SECONDS = 0.5
 """The interval between two readings after memory was freed inside."""
-SOURCES = (
-    *("pss", "cgroup", "cgroup-uncached", "vmm", "available", "daemons", "daemons-each"),
-    *("returned", "idle-cpu"),
-)
 SHOWN = ("AnonPages", "Shmem", "Cached", "Slab", "KernelStack", "PageTables", "MemFree", "MemAvailable")
 """The fields of /proc/meminfo whose change is recorded."""
 
@@ -86,10 +82,9 @@ class FootprintMeasure(BaseMeasure):
         Number("read_mib", 0, 10**6),
         Number("free_seconds", 0, 600),
     )
-
-    def sources(self, workload: Workload, fields: FieldNames) -> FieldNames:
-        """See `_fields`."""
-        return FieldNames(SOURCES)
+    figures = FieldNames(
+        ("pss", "cgroup", "cgroup-uncached", "vmm", "available", "daemons", "daemons-each", "returned", "idle-cpu")
+    )
 
     def case_seconds(self, workload: Workload, launch_seconds: float) -> float:
         """In each iteration: launches one after another, then pauses."""
@@ -104,9 +99,7 @@ class FootprintMeasure(BaseMeasure):
         wanted = Wanted.of(workload)
         for number in range(workload.all_iterations):
             found, cost = _iterate(case, environment, wanted, number, deadline.within(workload.timeout))
-            for metric in workload.metrics:
-                if (value := found.get(metric.source)) is not None:
-                    yield sample(metric, value, number, workload, cost, "")
+            yield from samples(found, number, workload, cost, "")
 
 
 def _iterate(

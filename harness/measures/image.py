@@ -10,7 +10,7 @@ from harness.deadline import Deadline
 from harness.definitions.declaration import Choice, Number
 from harness.images import inventory
 from harness.measures.base import BaseMeasure, Environment
-from harness.measures.command import sample, succeed
+from harness.measures.command import samples, succeed
 from harness.measures.validity import stolen
 from harness.model import Case, Milestone, Role, Sample, Workload
 from harness.paths import data
@@ -75,9 +75,8 @@ class ImageMeasure(BaseMeasure):
                         fields |= step(case, environment, copies, within)
             cost = meter.read()
             reason = stolen(cost.steal_share, environment.limits)
-            for metric in workload.metrics:
-                if (value := fields.get(metric.source, 0.0)) > 0:
-                    yield sample(metric, value, number, workload, cost, reason)
+            found = {name: value for name, value in fields.items() if value > 0}
+            yield from samples(found, number, workload, cost, reason)
 
     def _describe(self, case: Case, environment: Environment, image: Prepared) -> None:
         """Record once, since it never changes: the root's packages and the size of its tar."""

@@ -14,10 +14,9 @@ from typing import Any
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host import confinement
-from harness.host.cost import Cost
 from harness.host.tracing import Kind, Untraceable, traced
 from harness.measures.base import BaseMeasure, Environment
-from harness.measures.command import launched, run_in, sample, values_of
+from harness.measures.command import launched, run_in, samples, values_of
 from harness.model import Case, Role, Sample, Workload
 from harness.readers import FieldNames
 from harness.readers.gate import Gate
@@ -39,11 +38,9 @@ class IsolationMeasure(BaseMeasure):
     """Observes what separates an instance from its host."""
 
     needs = ("argv",)
-
-    def sources(self, workload: Workload, fields: FieldNames) -> FieldNames:
-        """See `_summary`; `host-syscalls` and `host-functions` are what the job reaches in the host's kernel."""
-        reached = (f"host-{kind}" for kind in KINDS)
-        return FieldNames(("syscalls-allowed", "capabilities", "devices", "own-namespaces", *reached))
+    figures = FieldNames(
+        ("syscalls-allowed", "capabilities", "devices", "own-namespaces", *(f"host-{kind}" for kind in KINDS))
+    )
 
     def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
         """One instance, inspected and traced; see BaseMeasure.measure. A figure that is not available makes no sample;
@@ -70,13 +67,7 @@ class IsolationMeasure(BaseMeasure):
             shown[f"host {kind} reached"] = words
         shown |= {"on the host": unseen} if unseen else {}
         environment.record(case, "observed", what="isolation", shared_kernel=shared, told=shown, counts=counts)
-        yield from _samples(workload, counts, cost)
-
-
-def _samples(workload: Workload, counts: Mapping[str, float], cost: Cost) -> Iterator[Sample]:
-    for metric in workload.metrics:
-        if metric.source in counts:
-            yield sample(metric, counts[metric.source], workload.warmup, workload, cost, "")
+        yield from samples(counts, workload.warmup, workload, cost, "")
 
 
 def _inspected(instance: Instance, deadline: Deadline) -> dict[str, Any]:

@@ -1,81 +1,19 @@
 """Measures, readers and exporters of other distributions: good ones work, and bad ones leave all others usable."""
 
 import json
+import re
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
 from harness.record.csv_file import read_csv
 from tests.cli.conftest import Tare
 
-MODULE = """
-    from harness.definitions.declaration import Number, Problem
-    from harness.measures.base import BaseMeasure
-    from harness.measures.command import run_in, launched, sample, values_of
-    from harness.model import Role
-    from harness.readers import BaseReader, FieldNames, reader
-    from contextlib import ExitStack
-
-    class Burst(BaseMeasure):
-        needs = ("argv", "reader")
-        parameters = (Number("instances", 1, 4),)
-
-        def sources(self, workload, fields):
-            return FieldNames(("total",))
-
-        def problems(self, workload):
-            if workload.parameters["instances"] == 4:
-                yield Problem(("parameters", "instances"), "4 is too many", "give 2")
-
-        def case_seconds(self, workload, launch_seconds):
-            return 1000.0
-
-        def measure(self, case, environment, deadline):
-            workload = environment.workload(case.workload)
-            values = values_of(workload, environment)
-            for number in range(workload.all_iterations):
-                with ExitStack() as stack:
-                    many = range(int(workload.parameters["instances"]))
-                    all_ = [launched(stack, environment, case, Role.SUBJECT, deadline) for _ in many]
-                    meter = environment.meter()
-                    outputs = [run_in(one, workload.argv, workload, values, deadline) for one in all_]
-                    cost = meter.read()
-                total = sum(reader(workload.reader).read(one.stdout, {})["speed"] for one in outputs)
-                yield sample(workload.metrics[0], total, number, workload, cost, "")
-
-    class Words(BaseReader):
-        tool = "the words"
-        fields = ("speed",)
-
-        def parse(self, stdout, parameters):
-            return {"speed": float(self.only("rate=([0-9.e+]+)", self.text(stdout), "rate")[1])}
-"""
-WORKLOAD = """
-name = "gpu.burst"
-title = "Bursts of several instances"
-measure = "burst"
-argv = ["fake", "rate=1000", "noise=0.01", "sleep=0.01"]
-reader = "words"
-warmup = 0
-iterations = 2
-[parameters]
-instances = 2
-[[metrics]]
-name = "total"
-source = "total"
-unit = "1/s"
-direction = "higher"
-primary = true
-"""
-EXPORTER = """
-    from harness.record.exporters import BaseExporter
-
-    class Lines(BaseExporter):
-        def write(self, rows, path):
-            path.write_text("".join(f"{row.variant} {row.metric} {row.value}\\n" for row in rows))
-"""
-POINTS = "[tare.measures]\nburst = tare_gpu:Burst\n[tare.readers]\nwords = tare_gpu:Words\n"
+DOCS = Path(__file__).parents[2] / "docs/plugins-measures.md"
+MODULE, ENTRY_POINTS, EXAMPLE = re.findall(r"```(?:python|toml)\n(.*?)```", DOCS.read_text(), re.DOTALL)
+POINTS = re.sub(r'\[project\.entry-points\."(.*?)"\]', r"[\1]", ENTRY_POINTS).replace('"', "")
+FAKE = 'argv = ["fake", "rate=1000", "noise=0.01", "sleep=0.01"]'
+WORKLOAD = EXAMPLE.replace('argv = ["gpu-bench", "--one-line"]', FAKE)
 
 
 @pytest.fixture
@@ -93,10 +31,10 @@ def gpu(tare: Tare) -> Tare:
 
 def install(folder: Path, module: str, points: str) -> None:
     folder.mkdir(exist_ok=True)
-    (folder / "tare_gpu.py").write_text(dedent(module))
-    info = folder / "tare_gpu-1.dist-info"
+    (folder / "tare_burst.py").write_text(module)
+    info = folder / "tare_burst-1.dist-info"
     info.mkdir(exist_ok=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tare-gpu\nVersion: 1\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tare-burst\nVersion: 1\n")
     (info / "entry_points.txt").write_text(points)
 
 
@@ -111,7 +49,7 @@ def plan_words(tare: Tare) -> list[str]:
 
 def test_a_measure_and_a_reader_of_another_distribution_measure_a_resource_of_their_own(gpu: Tare) -> None:
     planned = json.loads(gpu(*plan_words(gpu), "--json").stdout)
-    assert planned["cases"] == 8 and 4000 < planned["estimate_seconds"] < 4010
+    assert planned["cases"] == 8 and 4 <= planned["estimate_seconds"] < 30
     done = gpu.run("--suite", "smoke", "--blocks", "2")
     rows = [row for row in read_csv(gpu.only_run() / "samples.csv") if row.workload == "gpu.burst"]
     assert {row.metric for row in rows} == {"total"} and len(rows) == 8
@@ -125,14 +63,13 @@ def test_a_measure_and_a_reader_of_another_distribution_measure_a_resource_of_th
     [
         ('source = "total"', 'source = "totla"', "metrics[0].source: the measure burst has no 'totla'", "mean total?"),
         ("instances = 2", "instances = 9", "instances: 9 is not a whole number from 1 to 4", "give a whole number"),
-        ("instances = 2", "instances = 4", "instances: 4 is too many", "give 2"),
-        ('measure = "burst"', 'measure = "brust"', ":4: measure: there is no measure brust", "did you mean burst?"),
-        ('reader = "words"', 'reader = "word"', ":6: reader: there is no reader word", "did you mean words?"),
+        ('measure = "burst"', 'measure = "brust"', ":3: measure: there is no measure brust", "did you mean burst?"),
+        ('reader = "words"', 'reader = "word"', ":5: reader: there is no reader word", "did you mean words?"),
         ('measure = "burst"', "", "metrics[0].source: the reader words has no 'total'", "use one of: speed"),
     ],
 )
 def test_a_workload_is_checked_by_them(gpu: Tare, old: str, new: str, says: str, fix: str) -> None:
-    text = WORKLOAD.replace(old, new, 1).replace("[parameters]\ninstances = 2\n" if not new else "\0", "")
+    text = WORKLOAD.replace(old, new, 1).replace("[parameters]\ninstances = 2\n\n" if not new else "\0", "")
     (gpu.workloads / "gpu.burst.toml").write_text(text)
     done = gpu(*plan_words(gpu), code=2)
     assert "gpu.burst.toml" in done.stderr and says in done.stderr
@@ -147,10 +84,10 @@ BROKEN = {
         "define measure in Burst",
     ),
     "a measure that raises": (
-        MODULE.replace("needs = (", "needs = 1 / 0, ("),
+        MODULE.replace("needs = (", "needs = 1 / 0, (", 1),
         "measure burst",
         "ZeroDivisionError: division by zero",
-        "tare-gpu",
+        "tare-burst",
     ),
     "a reader without parse": (
         MODULE.replace("def parse(", "def parsed("),
@@ -162,7 +99,7 @@ BROKEN = {
         MODULE.replace("Words(BaseReader)", "Words"),
         "reader words",
         "is not a class derived from harness.readers.base.BaseReader",
-        "tare-gpu",
+        "tare-burst",
     ),
 }
 
@@ -177,13 +114,12 @@ def test_a_broken_one_skips_its_workloads_and_nothing_else(gpu: Tare, name: str)
     planned = json.loads(gpu(*plan_words(gpu), "--json").stdout)
     assert {block["workload"] for block in planned["blocks"]} == {"cpu.steady"}
     (skip,) = (one for one in planned["skips"] if one["what"] == "gpu.burst")
-    assert skip["reason"].startswith(f"{what}: plug-in tare_gpu:") and says in skip["reason"] and fix in skip["fix"]
+    assert skip["reason"].startswith(f"{what}: plug-in tare_burst:") and says in skip["reason"] and fix in skip["fix"]
 
 
 def test_an_exporter_of_another_distribution_writes_its_own_format(tare: Tare) -> None:
     tare.python_path = tare.home / "site"
-    points = "[tare.exporters]\nlines = tare_gpu:Lines\n"
-    install(tare.python_path, EXPORTER, points)
+    install(tare.python_path, MODULE, POINTS)
     tare.run("--suite", "smoke", "--blocks", "1", "--workload", "cpu.steady")
     run, lines, copy = tare.only_run().name, tare.home / "x.txt", tare.home / "x.csv"
     out = ("--out", str(tare.results))
@@ -193,9 +129,7 @@ def test_an_exporter_of_another_distribution_writes_its_own_format(tare: Tare) -
     assert copy.read_bytes() == (tare.only_run() / "samples.csv").read_bytes()
     wrong = tare("export", run, "--to", "line", str(lines), *out, code=2).stderr
     assert "there is no exporter 'line'" in wrong and "use one of: csv, lines, parquet" in wrong
-    install(
-        tare.python_path, EXPORTER.replace("def write(", "def written("), "[tare.exporters]\nlines = tare_gpu:Lines\n"
-    )
+    install(tare.python_path, MODULE.replace("def write(", "def written("), POINTS)
     broken = tare("export", run, "--to", "lines", str(lines), *out, code=1).stderr
     assert "the exporter lines cannot be used" in broken and "Lines lacks write" in broken
     tare("export", run, "--csv", str(copy), *out)
