@@ -221,7 +221,6 @@ def _row(row: Difference) -> tuple[str, ...]:
 
 
 def _place(row: Difference) -> tuple[int, str, str, tuple[int, str]]:
-    resources = RESOURCES
     resource = row.workload.partition(".")[0]
-    rank = resources.index(resource) if resource in resources else len(resources)
+    rank = RESOURCES.index(resource) if resource in RESOURCES else len(RESOURCES)
     return rank, row.workload, row.metric, formatting.order(row.variant, row.accelerator, "")

@@ -131,11 +131,10 @@ def stored(directory: Path, samples: pd.DataFrame, manifest: Any, confidence: fl
 
 def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
     """By resource in the model's order, then workload; within them as measured: tables and plots follow the rows."""
-    resources = [*RESOURCES]
 
     def rank(name: str) -> tuple[int, str]:
         resource = name.partition(".")[0]
-        return (resources.index(resource) if resource in resources else len(resources), name)
+        return (RESOURCES.index(resource) if resource in RESOURCES else len(RESOURCES), name)
 
     ranks = {name: number for number, name in enumerate(sorted(samples["workload"].unique(), key=rank))}
     return samples.sort_values("workload", key=lambda names: names.map(ranks), kind="stable", ignore_index=True)
