@@ -1,5 +1,6 @@
 """Workloads: `workloads/*.toml` → the model."""
 
+import contextlib
 import dataclasses
 import hashlib
 import re
@@ -10,7 +11,7 @@ from typing import Any
 from harness.definitions.declaration import Declaration, measures
 from harness.definitions.toml_file import Document, FieldPath, read_document, short, suggest
 from harness.definitions.validation import check_file_name, repeated, validated
-from harness.errors import bad_input
+from harness.errors import TareError, bad_input
 from harness.model import RESOURCES, Workload
 from harness.model.placeholders import BUILTINS, placeholders
 from harness.plugins import Plugins
@@ -60,8 +61,9 @@ def load_workload(path: Path) -> Workload:
     _check_metrics(document, workload)
     check_parameters(document, workload.parameters)
     if own := measures().found.get(workload.measure):
-        _check_measure(document, workload, own)
-        _check_placeholders(document, workload, own)
+        with _plugin_failures(document, workload, own):
+            _check_measure(document, workload, own)
+            _check_placeholders(document, workload, own)
     digest = hashlib.sha256(document.canonical.encode()).hexdigest()
     return dataclasses.replace(workload, definition=digest[:12])
 
@@ -109,6 +111,20 @@ def _check_measure(document: Document, workload: Workload, own: Declaration) -> 
     for field, problem, fix in own.problems(workload):
         raise bad_input(document.where(field), problem, fix)
     _check_sources(document, workload, own)
+    if own.case_seconds(workload, 1.0) < 0 or own.at_once(workload) < 1 or own.disk_mib(workload) < 0:
+        raise ValueError("a negative estimate, or no instance")
+
+
+@contextlib.contextmanager
+def _plugin_failures(document: Document, workload: Workload, own: Declaration) -> Iterator[None]:
+    """Turn an exception of the measure's own code into an error that names the workload and the measure's module."""
+    try:
+        yield
+    except TareError:
+        raise
+    except Exception as error:
+        problem = f"the measure {workload.measure} fails on this workload: {type(error).__name__}: {error}"
+        raise bad_input(document.where(("measure",)), problem, f"correct {type(own).__module__}") from error
 
 
 def _check_sources(document: Document, workload: Workload, own: Declaration) -> None:

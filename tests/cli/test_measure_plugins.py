@@ -76,6 +76,13 @@ def test_a_workload_is_checked_by_them(gpu: Tare, old: str, new: str, says: str,
     assert fix in done.stderr
 
 
+def test_a_measure_that_fails_on_a_workload_is_named_with_its_module(gpu: Tare) -> None:
+    install(gpu.home / "site", MODULE.replace('["instances"])', '["instnces"])', 1), POINTS)
+    done = gpu(*plan_words(gpu), code=2)
+    assert "gpu.burst.toml:3: measure: the measure burst fails on this workload: KeyError: 'instnces'" in done.stderr
+    assert "fix: correct tare_burst" in done.stderr
+
+
 BROKEN = {
     "a measure without measure": (
         MODULE.replace("def measure(", "def measured("),
