@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Gt, Len
 
-from harness.definitions.declaration import metric_units
+from harness.definitions.declaration import all_metrics
 from harness.definitions.measurements import Measurement, Text, Wrong, unknown
 from harness.definitions.toml_file import read_document
 from harness.definitions.validation import validated
@@ -141,8 +141,8 @@ def _unknown(claim: Claim, workloads: Mapping[str, Workload]) -> Wrong:
         yield from (("about", problem, fix) for _, problem, fix in missing)
         if missing:
             continue
-        unit = metric_units(workloads[workload])[metric]
-        if claim.unit and unit != claim.unit:
-            yield "unit", f"{workload}:{metric} is measured in {unit}", f'write unit = "{unit}"'
-        elif any(one.name == metric and one.scale == "linear" for one in workloads[workload].metrics):
+        found = all_metrics(workloads[workload])[metric]
+        if claim.unit and found.unit != claim.unit:
+            yield "unit", f"{workload}:{metric} is measured in {found.unit}", f'write unit = "{found.unit}"'
+        elif found.scale == "linear":
             yield "about", f"{workload}:{metric} is on a linear scale: it has no ratio", "choose another metric"

@@ -9,7 +9,7 @@ from functools import cache
 from typing import NamedTuple
 
 from harness.definitions.toml_file import FieldPath, suggest
-from harness.model import Skip, Workload
+from harness.model import Metric, Skip, Workload
 from harness.plugins import Plugins, derived_from, load
 from harness.readers import FieldNames, readers
 
@@ -139,6 +139,8 @@ def unusable(workload: Workload) -> Skip | None:
     return None
 
 
-def metric_units(workload: Workload) -> dict[str, str]:
-    """The unit of every metric that the workload can have: its own, and the host costs that its measure adds."""
-    return {**declaration(workload).host_costs, **{metric.name: metric.unit for metric in workload.metrics}}
+def all_metrics(workload: Workload) -> dict[str, Metric]:
+    """Every metric that the workload can have, by name: its own, and the host costs that its measure adds."""
+    costs = declaration(workload).host_costs.items()
+    added = {name: Metric(name=name, source="", unit=unit, direction="lower") for name, unit in costs}
+    return added | {metric.name: metric for metric in workload.metrics}

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from annotated_types import Len, Predicate
 
-from harness.definitions.declaration import metric_units
+from harness.definitions.declaration import all_metrics
 from harness.definitions.toml_file import suggest
 from harness.model import Workload
 
@@ -28,5 +28,5 @@ def unknown(workload: str, metric: str, workloads: Mapping[str, Workload]) -> It
     """What does not exist of a measurement, `workload` or `metric`, with the problem and the fix."""
     if workload not in workloads:
         yield "workload", f"there is no workload {workload}", suggest(workload, workloads)
-    elif metric not in (units := metric_units(workloads[workload])):
-        yield "metric", f"{workload} has no metric {metric}", suggest(metric, units)
+    elif metric not in (known := all_metrics(workloads[workload])):
+        yield "metric", f"{workload} has no metric {metric}", suggest(metric, known)

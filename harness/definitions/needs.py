@@ -9,14 +9,14 @@ from typing import Annotated
 
 from annotated_types import Ge, Len
 
-from harness.definitions.declaration import metric_units
+from harness.definitions.declaration import all_metrics
 from harness.definitions.measurements import Measurement, Text, Wrong, is_measurement, unknown
 from harness.definitions.options import parse_amount
 from harness.definitions.toml_file import read_document, suggest
 from harness.definitions.validation import validated
 from harness.definitions.workloads import NEEDS_FILE
 from harness.errors import bad_input
-from harness.model import Direction, Name, Workload
+from harness.model import Direction, Metric, Name, Workload
 
 MOST = 50
 """The largest number of needs."""
@@ -138,7 +138,7 @@ def parse_needs(texts: Sequence[str], terms: Sequence[Term], workloads: Mapping[
         if equals and amount.endswith("%"):
             stated = Stated(about=about, overhead=amount)
         elif equals:
-            better = _BETTER[_direction(_measurement(about, where, terms, workloads), workloads)]
+            better = _BETTER[_metric(_measurement(about, where, terms, workloads), workloads).direction]
             stated = Stated(about=about, **{better: amount})
         found.append((_need(stated, where, terms, workloads), where))
     return _distinct(found)
@@ -170,19 +170,18 @@ def _need(
         )
     about = _measurement(stated.about, where, terms, workloads)
     workload, metric = _split(about)
-    unit, linear = _unit(about, workloads)
-    direction = _direction(about, workloads)
-    low, high = _range(stated, where, unit, direction)
-    if stated.overhead is not None and linear:
+    found, overhead = _metric(about, workloads), stated.overhead is not None
+    low, high = _range(stated, where, found.unit, found.direction)
+    if overhead and found.scale == "linear":
         raise bad_input(where("overhead"), f"{about} is on a linear scale: it has no overhead", "write at_most = …")
     return Need(
         name=stated.about,
         means=term.means if term else workloads[workload].title,
         workload=workload,
         metric=metric,
-        unit="" if stated.overhead is not None else unit,
-        direction="lower" if stated.overhead is not None else direction,
-        overhead=stated.overhead is not None,
+        unit="" if overhead else found.unit,
+        direction="lower" if overhead else found.direction,
+        overhead=overhead,
         low=low,
         high=high,
     )
@@ -237,13 +236,7 @@ def _split(about: str) -> tuple[str, str]:
     return workload, metric
 
 
-def _unit(about: str, workloads: Mapping[str, Workload]) -> tuple[str, bool]:
-    """The unit of a measurement, and whether its scale is linear."""
+def _metric(about: str, workloads: Mapping[str, Workload]) -> Metric:
+    """The metric of a measurement."""
     workload, metric = _split(about)
-    linear = any(one.name == metric and one.scale == "linear" for one in workloads[workload].metrics)
-    return metric_units(workloads[workload])[metric], linear
-
-
-def _direction(about: str, workloads: Mapping[str, Workload]) -> Direction:
-    workload, metric = _split(about)
-    return next((one.direction for one in workloads[workload].metrics if one.name == metric), "lower")
+    return all_metrics(workloads[workload])[metric]

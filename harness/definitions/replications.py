@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Gt, Len
 
-from harness.definitions.declaration import metric_units
+from harness.definitions.declaration import all_metrics
 from harness.definitions.measurements import Text, Wrong, unknown
 from harness.definitions.toml_file import read_document, suggest
 from harness.definitions.validation import check_file_name, validated
@@ -97,5 +97,5 @@ def _unknown(row: Published, workloads: Mapping[str, Workload] | None) -> Wrong:
         return
     missing = list(unknown(row.workload, row.metric, workloads))
     yield from missing
-    if not missing and row.unit not in (SHARE, unit := metric_units(workloads[row.workload])[row.metric]):
+    if not missing and row.unit not in (SHARE, unit := all_metrics(workloads[row.workload])[row.metric].unit):
         yield "unit", f"{row.workload}:{row.metric} is measured in {unit}", f'write "{unit}"'

@@ -69,7 +69,7 @@ class BaseReader(ABC):
         return FieldNames(self.fields, self.pattern, self.form)
 
     @abstractmethod
-    def parse(self, stdout: str, parameters: Parameters) -> Mapping[str, float]:
+    def parse(self, stdout: str, parameters: Parameters) -> dict[str, float]:
         """The figures in the output by field. Raises TareError for output that is not whole or not plausible."""
 
     def read(self, stdout: str, parameters: Parameters) -> Fields:

@@ -6,7 +6,6 @@ submission to completion). With `--fsync` or `--fdatasync`: `sync.latency_mean`,
 `…_max` (s). And `elapsed` (s).
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from harness.readers.base import NSEC, BaseReader, Parameters
@@ -25,7 +24,7 @@ class Fio(BaseReader):
         *(f"{part}.latency_{name}" for part in (*_SIDES, "sync") for name in ("mean", "max", *_PERCENTILES)),
     )
 
-    def parse(self, stdout: str, parameters: Parameters) -> Mapping[str, float]:
+    def parse(self, stdout: str, parameters: Parameters) -> dict[str, float]:
         """Raises TareError for a job that failed, several jobs, and a figure that is missing or impossible."""
         jobs = self.member(self.json_object(stdout), "jobs")
         if not isinstance(jobs, list) or len(jobs) != 1:

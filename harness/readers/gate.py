@@ -8,7 +8,6 @@ import errno
 import re
 import signal
 from collections import Counter
-from collections.abc import Mapping
 
 from harness.readers.base import BaseReader, Parameters
 
@@ -22,7 +21,7 @@ class Gate(BaseReader):
     tool = "the gate"
     fields = ("allowed", "refused", "absent", "killed", "skipped")
 
-    def parse(self, stdout: str, parameters: Parameters) -> Mapping[str, float]:
+    def parse(self, stdout: str, parameters: Parameters) -> dict[str, float]:
         """Raises TareError as `answers` does."""
         times = Counter(_SPECIAL.get(answer, "allowed") for answer in self.answers(stdout).values())
         return {name: float(times[name]) for name in self.fields}

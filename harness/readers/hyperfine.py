@@ -4,8 +4,6 @@ Fields: `runs` (count), `time_mean`, `time_min`, `time_p50`, `time_p90`, `time_m
 has a parameter `operations` (in one run): `operations_per_second` (1/s, of the median run).
 """
 
-from collections.abc import Mapping
-
 from harness.readers.base import BaseReader, FieldNames, Parameters, percentile
 
 
@@ -20,7 +18,7 @@ class Hyperfine(BaseReader):
         rate = ("operations_per_second",) if "operations" in parameters else ()
         return FieldNames((*self.fields, *rate))
 
-    def parse(self, stdout: str, parameters: Parameters) -> Mapping[str, float]:
+    def parse(self, stdout: str, parameters: Parameters) -> dict[str, float]:
         """Raises TareError for wrong JSON, several commands, or a run that failed."""
         results = self.member(self.json_object(stdout), "results")
         if not isinstance(results, list) or len(results) != 1:

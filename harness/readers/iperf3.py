@@ -4,8 +4,6 @@ Fields, after the omitted seconds: `received_bytes_per_second` and `sent_bytes_p
 `retransmits` (count by the sender, may be 0), `elapsed` (s), `client_cpu` and `server_cpu` (CPU seconds per second).
 """
 
-from collections.abc import Mapping
-
 from harness.readers.base import BaseReader, Parameters
 
 BITS = 8
@@ -24,7 +22,7 @@ class Iperf3(BaseReader):
         "server_cpu",
     )
 
-    def parse(self, stdout: str, parameters: Parameters) -> Mapping[str, float]:
+    def parse(self, stdout: str, parameters: Parameters) -> dict[str, float]:
         """Raises TareError with iperf3's own error, and for a figure that is missing or impossible."""
         report = self.json_object(stdout)
         if "error" in report:

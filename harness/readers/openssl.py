@@ -4,8 +4,6 @@ Fields for a cipher or digest: `bytes_per_second`, `block_bytes`. For an ECDSA c
 `verify_per_second` (1/s), `key_bits`.
 """
 
-from collections.abc import Mapping
-
 from harness.readers.base import NUMBER, BaseReader, Parameters
 
 _BYTES = rf"\+F:[0-9]+:[A-Za-z0-9_-]+:{NUMBER}"
@@ -19,7 +17,7 @@ class Openssl(BaseReader):
     tool = "openssl"
     fields = ("bytes_per_second", "block_bytes", "sign_per_second", "verify_per_second", "key_bits")
 
-    def parse(self, stdout: str, parameters: Parameters) -> Mapping[str, float]:
+    def parse(self, stdout: str, parameters: Parameters) -> dict[str, float]:
         """Raises TareError for a result that is missing, cut or duplicated."""
         text = self.text(stdout)
         if "+F4:" in text:

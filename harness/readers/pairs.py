@@ -5,7 +5,6 @@ program documents. Every line must be such a pair, with each name once; empty li
 """
 
 import re
-from collections.abc import Mapping
 
 from harness.readers.base import BaseReader, Parameters
 
@@ -21,7 +20,7 @@ class Pairs(BaseReader):
     form = "NAME"
     largest = 64 * 1024
 
-    def parse(self, stdout: str, parameters: Parameters) -> Mapping[str, float]:
+    def parse(self, stdout: str, parameters: Parameters) -> dict[str, float]:
         """Raises TareError for any other line, a duplicate name, or a cut last line."""
         figures: dict[str, float] = {}
         for line in filter(None, self.text(stdout).split("\n")):

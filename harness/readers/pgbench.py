@@ -5,7 +5,6 @@ Fields: `transactions` (count), `transactions_per_second` (1/s, without the time
 """
 
 import re
-from collections.abc import Mapping
 
 from harness.readers.base import NUMBER, USEC, BaseReader, Parameters, percentile
 
@@ -27,7 +26,7 @@ class Pgbench(BaseReader):
         *(f"latency_p{percent}" for percent in _PERCENTILES),
     )
 
-    def parse(self, stdout: str, parameters: Parameters) -> Mapping[str, float]:
+    def parse(self, stdout: str, parameters: Parameters) -> dict[str, float]:
         """Raises TareError for missing lines, a failed transaction, or parts that disagree."""
         text = self.text(stdout)
         count = int(self.only(_COUNT, text, "transaction count")[1])

@@ -6,7 +6,6 @@ Fields for each test, by its name in lower case (`set`, `get`): `set_per_second`
 
 import csv
 import re
-from collections.abc import Mapping
 
 from harness.readers.base import MSEC, NUMBER, BaseReader, Parameters
 
@@ -30,7 +29,7 @@ class RedisBenchmark(BaseReader):
     form = "TEST_per_second, TEST_mean, TEST_min, TEST_p50, TEST_p95, TEST_p99, TEST_max"
     largest = 64 * 1024
 
-    def parse(self, stdout: str, parameters: Parameters) -> Mapping[str, float]:
+    def parse(self, stdout: str, parameters: Parameters) -> dict[str, float]:
         """Raises TareError for another header, a ragged row, a duplicate or no test, and values that are no numbers."""
         text = self.text(stdout)
         header, *rows = csv.reader(text.splitlines())

@@ -5,7 +5,6 @@ Fields: `rtt_mean`, `rtt_min`, `rtt_p50`, `rtt_p90`, `rtt_p99`, `rtt_p99.9`, `rt
 """
 
 import re
-from collections.abc import Mapping
 
 from harness.readers.base import NUMBER, USEC, BaseReader, Parameters
 
@@ -33,7 +32,7 @@ class Sockperf(BaseReader):
     tool = "sockperf"
     fields = ("rtt_mean", "observations", "round_trips_per_second", *_COUNTS, *_PERCENTILES)
 
-    def parse(self, stdout: str, parameters: Parameters) -> Mapping[str, float]:
+    def parse(self, stdout: str, parameters: Parameters) -> dict[str, float]:
         """Raises TareError for a line that is missing, cut or duplicated, and when no server answered."""
         text = _COLOUR.sub("", self.text(stdout))
         if "No messages were received" in text:

@@ -5,7 +5,6 @@ wall clock), `user` and `system` (CPU s). Each figure of the stressor's own that
 (`nanosecs-per-page-fault` → `seconds-per-page-fault`).
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -25,7 +24,7 @@ class StressNg(BaseReader):
     form = "seconds-per-NAME"
     largest = 64 * 1024
 
-    def parse(self, stdout: str, parameters: Parameters) -> Mapping[str, float]:
+    def parse(self, stdout: str, parameters: Parameters) -> dict[str, float]:
         """Raises TareError for YAML that is cut or wrong, several stressors, or none that ran."""
         entry = self._entry(self.text(stdout))
 

@@ -4,8 +4,6 @@ Fields: `events_per_second` (1/s), `events` (count), `elapsed` (s), `latency_mea
 per event), `threads`.
 """
 
-from collections.abc import Mapping
-
 from harness.readers.base import MSEC, NUMBER, BaseReader, Parameters
 
 _LINES = {
@@ -26,7 +24,7 @@ class Sysbench(BaseReader):
     tool = "sysbench"
     fields = tuple(_LINES)
 
-    def parse(self, stdout: str, parameters: Parameters) -> Mapping[str, float]:
+    def parse(self, stdout: str, parameters: Parameters) -> dict[str, float]:
         """Raises TareError for a line that is missing, cut or duplicated."""
         text = self.text(stdout)
         self.only(_LAST, text, "execution time")

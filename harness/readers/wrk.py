@@ -4,8 +4,6 @@ Fields: `requests` (count), `requests_per_second` (1/s), `latency_p50`, `latency
 (s, of one request). wrk keeps every connection busy, so its latencies are those of a closed loop.
 """
 
-from collections.abc import Mapping
-
 from harness.readers.base import NUMBER, BaseReader, Parameters
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
@@ -20,7 +18,7 @@ class Wrk(BaseReader):
     fields = ("requests", "requests_per_second", *(f"latency_p{percent}" for percent in _PERCENTILES))
     largest = 64 * 1024
 
-    def parse(self, stdout: str, parameters: Parameters) -> Mapping[str, float]:
+    def parse(self, stdout: str, parameters: Parameters) -> dict[str, float]:
         """Raises TareError for missing lines, and when a request failed or its response was an error."""
         text = self.text(stdout)
         for sign in ("Socket errors:", "Non-2xx or 3xx responses:"):

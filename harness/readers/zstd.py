@@ -4,8 +4,6 @@ Fields: `compress_bytes_per_second` and `decompress_bytes_per_second` (bytes/s o
 bytes), `ratio` (uncompressed over compressed size), `level`, `input_bytes`, `compressed_bytes`.
 """
 
-from collections.abc import Mapping
-
 from harness.readers.base import MEGA, NUMBER, BaseReader, Parameters
 
 _HEADER = r"bench [0-9.]+ *: input ([0-9]{1,15}) bytes, [0-9]+ seconds, [0-9]+ KB blocks *"
@@ -25,7 +23,7 @@ class Zstd(BaseReader):
         "compressed_bytes",
     )
 
-    def parse(self, stdout: str, parameters: Parameters) -> Mapping[str, float]:
+    def parse(self, stdout: str, parameters: Parameters) -> dict[str, float]:
         """Raises TareError for a line that is missing, cut or duplicated."""
         text = self.text(stdout)
         header = self.only(_HEADER, text, "input size")

@@ -25,7 +25,6 @@ class Csv(BaseExporter):
     """The CSV of docs/csv.md."""
 
     def write(self, rows: Sequence[Row], path: Path) -> None:
-        """See BaseExporter.write."""
         from harness.record.csv_file import write_csv
 
         write_csv(rows, path)
@@ -35,7 +34,6 @@ class Parquet(BaseExporter):
     """The CSV's columns as Parquet."""
 
     def write(self, rows: Sequence[Row], path: Path) -> None:
-        """See BaseExporter.write."""
         from harness.record.columnar import write_parquet
 
         write_parquet(rows, path)
