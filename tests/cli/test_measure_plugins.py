@@ -13,7 +13,7 @@ DOCS = Path(__file__).parents[2] / "docs/plugins-measures.md"
 MODULE, ENTRY_POINTS, EXAMPLE = re.findall(r"```(?:python|toml)\n(.*?)```", DOCS.read_text(), re.DOTALL)
 POINTS = re.sub(r'\[project\.entry-points\."(.*?)"\]', r"[\1]", ENTRY_POINTS).replace('"', "")
 FAKE = 'argv = ["fake", "rate=1000", "noise=0.01", "sleep=0.01"]'
-WORKLOAD = EXAMPLE.replace('argv = ["gpu-bench", "--one-line"]', FAKE)
+WORKLOAD = EXAMPLE.replace('argv = ["gpu-bench"]', FAKE)
 
 
 @pytest.fixture
