@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from harness.errors import TareError
+from harness.errors import TareError, bad_input
 from harness.model import Skip
 
 T = TypeVar("T")
@@ -23,6 +23,35 @@ class Plugins(Generic[T]):
 
     found: Mapping[str, T]
     broken: tuple[Skip, ...] = ()
+
+    def pick(self, name: str, kind: str) -> T:
+        """The plug-in of that name; `kind` is what messages call it.
+
+        Raises TareError for one that cannot be used, and (bad input) for an unknown one.
+        """
+        if name in self.found:
+            return self.found[name]
+        for skip in self.broken:
+            if skip.what == name:
+                raise TareError(f"the {kind} {name} cannot be used", details=skip.reason, hint=skip.fix)
+        raise bad_input(kind, f"there is no {kind} {name[:40]!r}", f"use one of: {', '.join(sorted(self.found))}")
+
+
+def derived_from(base: type[T]) -> Callable[[str, Any], T]:
+    """A `construct` for `load`: call the loaded class, which must be derived from `base` and lack no method of it."""
+
+    def construct(name: str, kind: Any) -> T:
+        known = f"{base.__module__}.{base.__qualname__}"
+        if not isinstance(kind, type) or not issubclass(kind, base):
+            raise TareError(f"{kind!r} is not a class derived from {known}")
+        if lacking := ", ".join(sorted(getattr(kind, "__abstractmethods__", ()))):
+            raise TareError(
+                f"{kind.__name__} lacks {lacking}", hint=f"define {lacking} in {kind.__name__}; see {known}"
+            )
+        plugin: T = kind()
+        return plugin
+
+    return construct
 
 
 def load(group: str, construct: Callable[[str, Any], T]) -> Plugins[T]:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli.terminal import plain, skip_lines, table
-from harness.definitions.workloads import load_suite, load_workloads, suite_names
+from harness.definitions.declaration import broken_plugins
+from harness.definitions.suites import load_suite, suite_names
+from harness.definitions.workloads import load_workloads
 from harness.model import Available, Skip, Suite, Variant, Workload
 from harness.run.preview import survey
 
@@ -83,7 +85,7 @@ def gather(folder: Path) -> Listing:
         return Listing(
             variants=found.catalog.variants,
             availability=found.availability,
-            broken=found.catalog.broken,
+            broken=(*found.catalog.broken, *broken_plugins()),
             workloads=workloads,
             suites=suites,
         )

@@ -102,6 +102,14 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("run", metavar="RUN", help=RUN_HELP)
     one.add_argument("--csv", type=Path, metavar="FILE", help="the CSV file to write")
     one.add_argument("--parquet", type=Path, metavar="FILE", help="the Parquet file to write")
+    one.add_argument(
+        "--to",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("FORMAT", "FILE"),
+        help="the file to write in the format of an exporter: csv, parquet or a plug-in's",
+    )
     _out(one)
     _image(command("image", commands.image, "build, export or import the root filesystem"))
     one = command("prune", commands.prune, "remove all but the newest runs from the results folder")

@@ -1,53 +1,42 @@
-"""The claims ledger: what the source document says, sentence by sentence, as data in `workloads/claims.toml`."""
+"""The claims ledger: the sentences of the source document, as data in `workloads/claims.toml`."""
 
-import json
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from annotated_types import Gt, Len, Predicate
+from annotated_types import Gt, Len
 
-from harness.definitions.toml_file import Document, read_document, suggest
-from harness.definitions.workloads import CLAIMS_FILE, translated
-from harness.errors import TareError, bad_input
+from harness.definitions.declaration import all_metrics
+from harness.definitions.measurements import Measurement, Text, Wrong, unknown
+from harness.definitions.toml_file import read_document
+from harness.definitions.validation import validated
+from harness.definitions.workloads import CLAIMS_FILE
+from harness.errors import bad_input
 from harness.model import Name, VariantName, Workload
 
-MEASUREMENT = re.compile(r"[a-z0-9][a-z0-9.-]{0,40}:[a-z0-9][a-z0-9.-]{0,40}")
-HOST_COST = {"host-cpu": "s", "host-cpu-per-op": "s", "host-energy": "J", "host-energy-per-op": "J"}
-"""What every command workload gives beside its own metrics, with the unit (per operation: of its numerator); energy
-where the host counts it."""
 _GUIDE = "see the claims around it in workloads/claims.toml"
 
 
-def is_measurement(text: str) -> bool:
-    """Whether `text` may name a metric of a workload: `workload:metric`."""
-    return MEASUREMENT.fullmatch(text) is not None
-
-
-Measurement = Annotated[str, Predicate(is_measurement)]
 Kind = Literal["ratio", "absolute", "order", "similar", "fact", "untestable"]
-Words = Annotated[str, Len(1, 300)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """One sentence or table cell of the source document, and how it is judged.
 
-    `text` is the document's own, of a table row its cells with ` | ` between them; `where` is the heading it stands
-    under. Of `ratio`, `order` and `similar` the range `low` to `high` is the overhead of a `subjects` variant against
-    `against` (0.05 is 5 %, positive costs the user), of `absolute` the subject's own value in `unit`; an end that is
-    not given is open. `about` names what is measured, as `workload:metric`. `reading` is `ours` where a word of the
-    document became a range. `needs` is what tare must first be able to do. `reason` says why nothing can be measured
-    of a `fact` (so by design) or of an `untestable` sentence.
+    `text` is quoted from the document; ` | ` separates the cells of a table row. `where` is the heading above it.
+    For `ratio`, `order` and `similar`, the range from `low` to `high` is the overhead of each of `subjects` against
+    `against` (0.05 is 5 %; positive is slower or larger). For `absolute` it is the subject's own value in `unit`. A
+    missing end is open. `about` names the measurements, as `workload:metric`. `reading` is `ours` where tare turned a
+    word of the document into a range. `needs` is a feature that tare lacks. `reason` is why a `fact` (so by design) or
+    an `untestable` sentence is not measured.
     """
 
     id: Name
-    where: Words
-    text: Words
+    where: Text
+    text: Text
     kind: Kind
     about: Annotated[tuple[Measurement, ...], Len(0, 20)] = ()
     subjects: Annotated[tuple[VariantName, ...], Len(0, 20)] = ()
@@ -61,7 +50,7 @@ class Claim:
 
     @property
     def judged(self) -> bool:
-        """Whether figures can decide it."""
+        """Whether measured figures decide it."""
         return self.kind not in ("fact", "untestable")
 
     @property
@@ -79,12 +68,12 @@ class Ledger:
 
 
 def load_claims(folder: Path, workloads: Mapping[str, Workload] | None = None) -> tuple[Claim, ...]:
-    """The claims of a workloads folder, in the file's order; measurements are checked against `workloads` where given.
+    """The claims of a workloads folder, in the file's order; measurements are checked against `workloads` if given.
 
     Raises TareError (bad input) with file, line and field for the first one that is wrong.
     """
     document = read_document(folder / CLAIMS_FILE)
-    claims = _ledger(document).claims
+    claims = validated(Ledger, document, _GUIDE).claims
     times = Counter(claim.id for claim in claims)
     for number, claim in enumerate(claims):
         for field, problem, fix in _problems(claim, times[claim.id], workloads):
@@ -92,39 +81,16 @@ def load_claims(folder: Path, workloads: Mapping[str, Workload] | None = None) -
     return claims
 
 
-def _ledger(document: Document) -> Ledger:
-    from pydantic import ValidationError
-
-    try:
-        ledger: Ledger = _adapter().validate_json(json.dumps(document.values))
-    except ValidationError as error:
-        raise _translated(document, error.errors(include_url=False)) from None
-    return ledger
-
-
-@cache
-def _adapter() -> Any:
-    from pydantic import ConfigDict, TypeAdapter
-
-    for part in (Claim, Ledger):
-        part.__pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # type: ignore[union-attr]
-    return TypeAdapter(Ledger)
-
-
-def _translated(document: Document, errors: list[Any]) -> TareError:
-    return translated(Ledger, document, errors, {"claims": Claim}, _GUIDE)
-
-
-def _problems(claim: Claim, times: int, workloads: Mapping[str, Workload] | None) -> Iterator[tuple[str, str, str]]:
-    """What is wrong with a claim beside its types, the gravest first: field, problem, fix."""
+def _problems(claim: Claim, times: int, workloads: Mapping[str, Workload] | None) -> Wrong:
+    """What is wrong with a claim whose types are right."""
     if times > 1:
-        yield "id", f"{claim.id} is there {times} times", "give each claim an id of its own"
+        yield "id", f"{claim.id} occurs {times} times", "give each claim an id of its own"
     if not claim.judged:
-        yield from _told(claim)
+        yield from _unmeasured(claim)
         return
     yield from _range(claim)
     if claim.reason:
-        yield "reason", f"a claim of kind {claim.kind} is judged by figures", "remove it, or make it untestable"
+        yield "reason", f"a claim of kind {claim.kind} is judged by figures", 'remove it, or write kind = "untestable"'
     if claim.kind == "absolute" and claim.against:
         yield "against", "an absolute claim is about the subject's own value", "remove that line"
     if claim.kind == "absolute" and not claim.unit:
@@ -134,52 +100,49 @@ def _problems(claim: Claim, times: int, workloads: Mapping[str, Workload] | None
     if not claim.needs:
         yield from _incomplete(claim)
     if twice := next((name for name, number in Counter(claim.about).items() if number > 1), ""):
-        yield "about", f"{twice} is there twice", "name each measurement once"
+        yield "about", f"{twice} occurs twice", "name each measurement once"
     if workloads is not None:
         yield from _unknown(claim, workloads)
 
 
-def _told(claim: Claim) -> Iterator[tuple[str, str, str]]:
+def _unmeasured(claim: Claim) -> Wrong:
     if not claim.reason:
-        yield "reason", "is missing", "say why nothing can be measured of it"
+        yield "reason", "is missing", 'add reason = "…": why it cannot be measured'
     for field in ("about", "subjects", "against", "low", "high", "unit"):
         if getattr(claim, field) not in ((), "", None):
             yield field, f"a claim of kind {claim.kind} is not judged by figures", "remove it, or choose another kind"
 
 
-def _range(claim: Claim) -> Iterator[tuple[str, str, str]]:
+def _range(claim: Claim) -> Wrong:
     if claim.low is None and claim.high is None:
-        yield "low", "is missing, and high too: there is no range to judge by", "add low = … or high = …, or both"
+        yield "low", "low and high are missing: there is no range", "add low = … or high = …, or both"
     if claim.kind == "similar" and (claim.low is None or claim.high is None):
-        yield "low" if claim.low is None else "high", "is missing: similar has two ends", "add it"
+        yield "low" if claim.low is None else "high", "is missing: a similar claim needs both ends", "add it"
     if claim.low is not None and claim.high is not None and claim.low >= claim.high:
         yield "high", f"{claim.high:g} is not above low", "give the lower end as low"
     if claim.kind == "absolute" and min(claim.low or 0, claim.high or 0) < 0:
         yield "low" if (claim.low or 0) < 0 else "high", "is below zero", "give 0 or more"
 
 
-def _incomplete(claim: Claim) -> Iterator[tuple[str, str, str]]:
+def _incomplete(claim: Claim) -> Wrong:
     for field in ("about", "subjects"):
         if not getattr(claim, field):
-            yield field, "is missing", f"add {field} = […], or needs = … where tare cannot measure it yet"
+            yield field, "is missing", f"add {field} = […], or needs = … for what tare cannot measure yet"
     if claim.kind != "absolute" and not claim.against:
         yield "against", "is missing", 'add against = "native" or another variant'
     if claim.against in claim.subjects:
-        yield "against", f"{claim.against} is among the subjects too", "compare it with another variant"
+        yield "against", f"{claim.against} is also among the subjects", "compare it with another variant"
 
 
-def _unknown(claim: Claim, workloads: Mapping[str, Workload]) -> Iterator[tuple[str, str, str]]:
-    """Measurements that no workload gives, or that the claim's kind cannot be about."""
+def _unknown(claim: Claim, workloads: Mapping[str, Workload]) -> Wrong:
+    """Measurements that no workload has, or that a claim of this kind cannot be about."""
     for workload, metric in claim.measurements:
-        if workload not in workloads:
-            yield "about", f"there is no workload {workload}", suggest(workload, workloads)
+        missing = list(unknown(workload, metric, workloads))
+        yield from (("about", problem, fix) for _, problem, fix in missing)
+        if missing:
             continue
-        found = {one.name: one for one in workloads[workload].metrics}
-        units = {name: one.unit for name, one in found.items()}
-        units |= HOST_COST if workloads[workload].measure == "command" else {}
-        if metric not in units:
-            yield "about", f"{workload} has no metric {metric}", suggest(metric, units)
-        elif claim.unit and units[metric] != claim.unit:
-            yield "unit", f"{workload}:{metric} is measured in {units[metric]}", f'write unit = "{units[metric]}"'
-        elif metric in found and found[metric].scale == "linear":
+        found = all_metrics(workloads[workload])[metric]
+        if claim.unit and found.unit != claim.unit:
+            yield "unit", f"{workload}:{metric} is measured in {found.unit}", f'write unit = "{found.unit}"'
+        elif found.scale == "linear":
             yield "about", f"{workload}:{metric} is on a linear scale: it has no ratio", "choose another metric"

@@ -1,44 +1,43 @@
-"""What a user needs of a variant, from a TOML file or flags, in order: the first need is the most important."""
+"""What a user needs of a variant, from a TOML file or from flags; the first need is the most important."""
 
-import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 from annotated_types import Ge, Len
 
-from harness.definitions.claims import HOST_COST, Measurement, Words, is_measurement
+from harness.definitions.declaration import all_metrics
+from harness.definitions.measurements import Measurement, Text, Wrong, is_measurement, unknown
 from harness.definitions.options import parse_amount
-from harness.definitions.toml_file import Document, read_document, suggest
-from harness.definitions.workloads import NEEDS_FILE, translated
+from harness.definitions.toml_file import read_document, suggest
+from harness.definitions.validation import validated
+from harness.definitions.workloads import NEEDS_FILE
 from harness.errors import bad_input
-from harness.model import Direction, Name, Workload
+from harness.model import Direction, Metric, Name, Workload
 
 MOST = 50
-"""Needs of one question."""
+"""The largest number of needs."""
 _GUIDE = "see docs/advice.md"
 _BETTER = {"lower": "at_most", "higher": "at_least"}
 Amount = Annotated[int | float, Ge(0)] | Annotated[str, Len(1, 40)]
-_Model = TypeVar("_Model", "Glossary", "Statement")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """A short name for a need of the source document's, in `workloads/needs.toml`: a measurement or a fact.
+    """A short name for a measurement or a fact that the source document asks about, in `workloads/needs.toml`.
 
-    `about` is `workload:metric`. `fact` names what an instance proved, and `accepts` the words that meet the need.
+    `about` is `workload:metric`. `fact` names a fact of an instance, and `accepts` are the values that meet the need.
     """
 
     name: Name
-    means: Words
-    factor: Words
+    means: Text
+    factor: Text
     about: Measurement | None = None
     fact: Annotated[str, Len(1, 80)] | None = None
-    accepts: Annotated[tuple[Words, ...], Len(0, 20)] = ()
+    accepts: Annotated[tuple[Text, ...], Len(0, 20)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +49,10 @@ class Glossary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stated:
-    """One need as a user wrote it: `about` is a term or `workload:metric`; of the rest at most one end or `overhead`.
+    """One need as the user wrote it: `about` is a term or `workload:metric`, with at most one limit.
 
-    Amounts are numbers in the metric's own unit, or texts such as `64 MiB`; `overhead` is a text such as `5 %`.
-    Without any of them a measurement only ranks.
+    `at_most` and `at_least` are numbers in the metric's own unit, or texts such as `64 MiB`; `overhead` is a text such
+    as `5 %`. Without a limit a measurement only ranks.
     """
 
     about: Annotated[str, Len(1, 90)]
@@ -71,8 +70,11 @@ class Statement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """A need that figures or facts can meet: with `fact` one of `accepts`, else a value from `low` to `high` in `unit`,
-    or with `overhead` an overhead against the run's baseline in that range (0.05 is 5 %). Open ends are infinite."""
+    """A need in terms of facts or figures.
+
+    With `fact` it is met by a value among `accepts`; else by a value from `low` to `high` in `unit`. With `overhead`
+    the range is of the overhead against the run's baseline (0.05 is 5 %). Open ends are infinite.
+    """
 
     name: str
     means: str
@@ -88,12 +90,12 @@ class Need:
 
     @property
     def limited(self) -> bool:
-        """Whether it has a limit; one without only ranks."""
+        """Whether it has a limit; without one it only ranks."""
         return bool(self.fact) or self.low > -math.inf or self.high < math.inf
 
 
 def load_terms(folder: Path, workloads: Mapping[str, Workload]) -> tuple[Term, ...]:
-    """The terms of a workloads folder, none where it has no such file.
+    """The terms of a workloads folder; none without the file.
 
     Raises TareError (bad input) with file, line and field for the first that is wrong.
     """
@@ -101,7 +103,7 @@ def load_terms(folder: Path, workloads: Mapping[str, Workload]) -> tuple[Term, .
     if not path.exists() and not path.is_symlink():
         return ()
     document = read_document(path)
-    found = _model(Glossary, document)
+    found = validated(Glossary, document, _GUIDE)
     times = Counter(term.name for term in found.terms)
     for number, term in enumerate(found.terms):
         for field, problem, fix in _term_problems(term, times[term.name], workloads):
@@ -112,7 +114,7 @@ def load_terms(folder: Path, workloads: Mapping[str, Workload]) -> tuple[Term, .
 def load_needs(path: Path, terms: Sequence[Term], workloads: Mapping[str, Workload]) -> tuple[Need, ...]:
     """The needs of a user's file, in its order. Raises TareError (bad input) with file, line and field."""
     document = read_document(path)
-    found = _model(Statement, document)
+    found = validated(Statement, document, _GUIDE)
 
     def where(number: int) -> Callable[[str], str]:
         return lambda field: document.where(("needs", number, field))
@@ -121,7 +123,7 @@ def load_needs(path: Path, terms: Sequence[Term], workloads: Mapping[str, Worklo
 
 
 def parse_needs(texts: Sequence[str], terms: Sequence[Term], workloads: Mapping[str, Workload]) -> tuple[Need, ...]:
-    """The needs of `--need` flags: `TERM`, `TERM=1s` (that or better), `TERM=5%` (overhead of at most that).
+    """The needs of `--need` flags: `TERM`, `TERM=1s` (the required limit), `TERM=5%` (the maximum overhead).
 
     Raises TareError (bad input), naming the flag.
     """
@@ -136,7 +138,7 @@ def parse_needs(texts: Sequence[str], terms: Sequence[Term], workloads: Mapping[
         if equals and amount.endswith("%"):
             stated = Stated(about=about, overhead=amount)
         elif equals:
-            better = _BETTER[_direction(_measurement(about, where, terms, workloads), workloads)]
+            better = _BETTER[_metric(_measurement(about, where, terms, workloads), workloads).direction]
             stated = Stated(about=about, **{better: amount})
         found.append((_need(stated, where, terms, workloads), where))
     return _distinct(found)
@@ -147,7 +149,7 @@ def _distinct(found: Sequence[tuple[Need, Callable[[str], str]]]) -> tuple[Need,
     for need, where in found:
         key = (need.fact, need.workload, need.metric, need.overhead)
         if key in seen:
-            raise bad_input(where("about"), f"{need.name} is needed twice", "state it once")
+            raise bad_input(where("about"), f"{need.name} is stated twice", "state it once")
         seen.add(key)
     return tuple(need for need, _ in found)
 
@@ -163,34 +165,35 @@ def _need(
         return Need(name=term.name, means=term.means, fact=term.fact, accepts=term.accepts)
     if len(ends) > 1:
         first, second, *_ = ends
-        raise bad_input(where(second), f"{first} is there too", "state one limit, and a further need for another")
+        raise bad_input(
+            where(second), f"it stands beside {first}", "state one limit; write another need for the second"
+        )
     about = _measurement(stated.about, where, terms, workloads)
-    workload, _, metric = about.partition(":")
-    unit, linear = _unit(about, workloads)
-    direction = _direction(about, workloads)
-    low, high = _range(stated, where, unit, direction)
-    if stated.overhead is not None and linear:
+    workload, metric = _split(about)
+    found, overhead = _metric(about, workloads), stated.overhead is not None
+    low, high = _range(stated, where, found.unit, found.direction)
+    if overhead and found.scale == "linear":
         raise bad_input(where("overhead"), f"{about} is on a linear scale: it has no overhead", "write at_most = …")
     return Need(
         name=stated.about,
         means=term.means if term else workloads[workload].title,
         workload=workload,
         metric=metric,
-        unit="" if stated.overhead is not None else unit,
-        direction="lower" if stated.overhead is not None else direction,
-        overhead=stated.overhead is not None,
+        unit="" if overhead else found.unit,
+        direction="lower" if overhead else found.direction,
+        overhead=overhead,
         low=low,
         high=high,
     )
 
 
 def _range(stated: Stated, where: Callable[[str], str], unit: str, direction: Direction) -> tuple[float, float]:
-    """The range that meets the need; only its better side may be open."""
+    """The range that meets the need; it is open on the better side."""
     if stated.overhead is not None:
         return -math.inf, parse_amount(stated.overhead, "%", where("overhead")) / 100
     for field, other, wrong in (("at_least", "at_most", "lower"), ("at_most", "at_least", "higher")):
         if getattr(stated, field) is not None and direction == wrong:
-            raise bad_input(where(field), f"{wrong} is better of {stated.about}", f"write {other} = …")
+            raise bad_input(where(field), f"{wrong} is better for {stated.about}", f"write {other} = …")
     if stated.at_most is not None:
         return -math.inf, parse_amount(stated.at_most, unit, where("at_most"))
     if stated.at_least is not None:
@@ -201,7 +204,7 @@ def _range(stated: Stated, where: Callable[[str], str], unit: str, direction: Di
 def _measurement(
     about: str, where: Callable[[str], str], terms: Sequence[Term], workloads: Mapping[str, Workload]
 ) -> str:
-    """The `workload:metric` that `about` names by itself or as a term."""
+    """The `workload:metric` that `about` names, directly or as a term."""
     for term in terms:
         if term.name == about:
             if term.about is None:
@@ -210,60 +213,30 @@ def _measurement(
     if not is_measurement(about):
         fix = f"{suggest(about, [term.name for term in terms])} (or name workload:metric; tare advise --list shows all)"
         raise bad_input(where("about"), f"there is no term {about!r}", fix)
-    for problem, fix in _unknown(about, workloads):
+    for _, problem, fix in unknown(*_split(about), workloads):
         raise bad_input(where("about"), problem, fix)
     return about
 
 
-def _term_problems(term: Term, times: int, workloads: Mapping[str, Workload]) -> Iterator[tuple[str, str, str]]:
+def _term_problems(term: Term, times: int, workloads: Mapping[str, Workload]) -> Wrong:
     if times > 1:
-        yield "name", f"{term.name} is there {times} times", "give each term a name of its own"
+        yield "name", f"{term.name} occurs {times} times", "give each term a name of its own"
     if (term.about is None) == (term.fact is None):
-        yield "about", "a term is either a measurement or a fact", "write about = … or fact = …, and not both"
+        yield "about", "a term is a measurement or a fact", "write either about = … or fact = …"
     if (term.fact is None) == bool(term.accepts):
-        yield "accepts", "belongs to a fact, which cannot be without", "write the words that meet the need"
+        yield "accepts", "is needed for a fact, and only for a fact", "list the values that meet the need"
     if term.about is not None:
-        for problem, fix in _unknown(term.about, workloads):
+        for _, problem, fix in unknown(*_split(term.about), workloads):
             yield "about", problem, fix
 
 
-def _unknown(about: str, workloads: Mapping[str, Workload]) -> Iterator[tuple[str, str]]:
+def _split(about: str) -> tuple[str, str]:
+    """The workload and the metric of a measurement."""
     workload, _, metric = about.partition(":")
-    if workload not in workloads:
-        yield f"there is no workload {workload}", suggest(workload, workloads)
-        return
-    names = [*(one.name for one in workloads[workload].metrics), *HOST_COST]
-    if metric not in names:
-        yield f"{workload} has no metric {metric}", suggest(metric, names)
+    return workload, metric
 
 
-def _unit(about: str, workloads: Mapping[str, Workload]) -> tuple[str, bool]:
-    """The unit of a measurement, and whether its scale is linear."""
-    workload, _, metric = about.partition(":")
-    found = {one.name: (one.unit, one.scale == "linear") for one in workloads[workload].metrics}
-    return found.get(metric) or (HOST_COST[metric], False)
-
-
-def _direction(about: str, workloads: Mapping[str, Workload]) -> Direction:
-    workload, _, metric = about.partition(":")
-    return next((one.direction for one in workloads[workload].metrics if one.name == metric), "lower")
-
-
-def _model(kind: type[_Model], document: Document) -> _Model:
-    from pydantic import ValidationError
-
-    try:
-        model: _Model = _adapter(kind.__name__).validate_json(json.dumps(document.values))
-    except ValidationError as error:
-        nested: Mapping[str | int, type] = {"terms": Term, "needs": Stated}
-        raise translated(kind, document, error.errors(include_url=False), nested, _GUIDE) from None
-    return model
-
-
-@cache
-def _adapter(kind: str) -> Any:
-    from pydantic import ConfigDict, TypeAdapter
-
-    for part in (Term, Glossary, Stated, Statement):
-        part.__pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # type: ignore[union-attr]
-    return TypeAdapter({"Glossary": Glossary, "Statement": Statement}[kind])
+def _metric(about: str, workloads: Mapping[str, Workload]) -> Metric:
+    """The metric of a measurement."""
+    workload, metric = _split(about)
+    return all_metrics(workloads[workload])[metric]

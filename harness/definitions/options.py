@@ -1,4 +1,4 @@
-"""Words of the command line → numbers, each refused with its flag and an example."""
+"""Values of command-line options → numbers; a wrong one is refused with its option and an example."""
 
 import math
 import re
@@ -53,7 +53,7 @@ def parse_looks(text: str, flag: str) -> tuple[int, ...]:
 
 
 def parse_last(text: str, flag: str) -> int:
-    """The number in `last:K`, from 1 to 100. Raises TareError (bad input)."""
+    """K of `last:K`, from 1 to 100. Raises TareError (bad input)."""
     return parse_count(text.removeprefix("last:"), f"{flag} last:K", most=100)
 
 
@@ -76,7 +76,7 @@ def parse_amount(given: str | float, unit: str, where: str) -> float:
     scales = {f"{name}{slash}{per}": size for name, size in _SCALES.get(base, {}).items()} | {unit: 1.0}
     found = _AMOUNT.fullmatch(given)
     if not found or found[2] not in {*scales, ""}:
-        raise bad_input(where, f"{given!r} is no amount of {unit}", f"write one such as {_example(scales, unit)}")
+        raise bad_input(where, f"{given!r} is not an amount of {unit}", f"write one like {_example(scales, unit)}")
     if unit == "%" and not found[2]:
         raise bad_input(where, f"{given!r} has no unit", "write a percentage such as 5 %")
     return float(found[1]) * scales.get(found[2], 1.0)

@@ -1,35 +1,34 @@
-"""Published comparisons, row by row, beside what repeats them here: data in `workloads/replications/*.toml`."""
+"""Published comparisons, row by row, and the workloads that repeat them: `workloads/replications/*.toml`."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Gt, Len
 
+from harness.definitions.declaration import all_metrics
+from harness.definitions.measurements import Text, Wrong, unknown
 from harness.definitions.toml_file import read_document, suggest
-from harness.definitions.workloads import translated
+from harness.definitions.validation import check_file_name, validated
 from harness.errors import bad_input
 from harness.model import Name, VariantName, Workload
 
 SHARE = "share"
-"""The unit of figures that are shares of another variant's: only their ratio compares."""
+"""The unit of figures that are shares of another variant's: only their ratios can be compared."""
 _GUIDE = "see the rows around it, and CONTRIBUTING.md, “add a replication”"
-Words = Annotated[str, Len(1, 300)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
     """One row of a published comparison.
 
-    `published` has its figures in `unit` by the variants that stand for what was compared; with `against`, ratios are
-    taken to that one of them. `workload` and `metric` repeat it here, and `differs` says in what they do not. Of a row
-    that cannot be repeated `why` says the reason, and nothing else is given.
+    `published` has the figures in `unit`, by the variants that stand for what was compared. With `against`, ratios are
+    relative to that variant. `workload` and `metric` repeat the row, and `differs` describes the differences. A row
+    that cannot be repeated has only `why`, the reason.
     """
 
-    what: Words
+    what: Text
     workload: Name | Literal[""] = ""
     metric: Name | Literal[""] = ""
     unit: Annotated[str, Len(0, 20)] = ""
@@ -39,7 +38,7 @@ class Published:
     why: Annotated[str, Len(0, 300)] = ""
 
     def ratio(self, variant: str) -> float | None:
-        """A variant's published figure by that of `against`; None where there is no such pair."""
+        """A variant's published figure over that of `against`; None without such a pair."""
         if not self.against or variant == self.against:
             return None
         return self.published[variant] / self.published[self.against]
@@ -47,12 +46,12 @@ class Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replication:
-    """A published comparison: `source` says in words what its figures were read from, `address` where that is."""
+    """A published comparison: `source` describes what its figures were read from, `address` is its location."""
 
     name: Name
-    title: Words
-    source: Words
-    address: Words
+    title: Text
+    source: Text
+    address: Text
     rows: Annotated[tuple[Published, ...], Len(1, 100)]
 
     @property
@@ -62,7 +61,7 @@ class Replication:
 
 
 def load_replications(folder: Path, workloads: Mapping[str, Workload] | None = None) -> tuple[Replication, ...]:
-    """Those of a workloads folder, by file name; measurements are checked against `workloads` where given.
+    """The replications of a workloads folder, by file name; measurements are checked against `workloads` if given.
 
     Raises TareError (bad input) with file, line and field for the first one that is wrong.
     """
@@ -70,54 +69,33 @@ def load_replications(folder: Path, workloads: Mapping[str, Workload] | None = N
 
 
 def _load(path: Path, workloads: Mapping[str, Workload] | None) -> Replication:
-    from pydantic import ValidationError
-
     document = read_document(path)
-    try:
-        found: Replication = _adapter().validate_json(json.dumps(document.values))
-    except ValidationError as error:
-        errors = error.errors(include_url=False)
-        raise translated(Replication, document, errors, {"rows": Published}, _GUIDE) from None
-    if path.stem != found.name:
-        where = document.where(("name",))
-        raise bad_input(where, f"{found.name} is not the file's name", f"call the file {found.name}.toml")
+    found = validated(Replication, document, _GUIDE)
+    check_file_name(document, found.name)
     for number, row in enumerate(found.rows):
         for name, problem, fix in (*_incomplete(row), *_unknown(row, workloads)):
             raise bad_input(document.where(("rows", number, name)), problem, fix)
     return found
 
 
-@cache
-def _adapter() -> Any:
-    from pydantic import ConfigDict, TypeAdapter
-
-    for part in (Published, Replication):
-        part.__pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # type: ignore[union-attr]
-    return TypeAdapter(Replication)
-
-
-def _incomplete(row: Published) -> Iterator[tuple[str, str, str]]:
-    """What is wrong with a row beside its types: field, problem, fix."""
+def _incomplete(row: Published) -> Wrong:
+    """What is wrong with a row whose types are right."""
     needed = ("workload", "metric", "unit", "published")
     for name in needed:
         if row.why and getattr(row, name):
-            yield name, "stands in a row that cannot be repeated", "remove it, or the reason why"
+            yield name, "is given for a row that cannot be repeated", "remove it, or remove why = …"
         if not row.why and not getattr(row, name):
-            yield name, "is missing", f"add {name} = …, or say why the row cannot be repeated"
+            yield name, "is missing", f"add {name} = …, or why = … if the row cannot be repeated"
     if row.against and row.against not in row.published:
         yield "against", f"there is no published figure of {row.against}", suggest(row.against, row.published)
     if row.unit == SHARE and not row.against:
         yield "against", "is missing: a share is of something", 'add against = "native"'
 
 
-def _unknown(row: Published, workloads: Mapping[str, Workload] | None) -> Iterator[tuple[str, str, str]]:
+def _unknown(row: Published, workloads: Mapping[str, Workload] | None) -> Wrong:
     if workloads is None or not row.workload:
         return
-    if row.workload not in workloads:
-        yield "workload", f"there is no workload {row.workload}", suggest(row.workload, workloads)
-        return
-    units = {one.name: one.unit for one in workloads[row.workload].metrics}
-    if row.metric not in units:
-        yield "metric", f"{row.workload} has no metric {row.metric}", suggest(row.metric, units)
-    elif row.unit not in (SHARE, units[row.metric]):
-        yield "unit", f"{row.workload}:{row.metric} is measured in {units[row.metric]}", f'write "{units[row.metric]}"'
+    missing = list(unknown(row.workload, row.metric, workloads))
+    yield from missing
+    if not missing and row.unit not in (SHARE, unit := all_metrics(workloads[row.workload])[row.metric].unit):
+        yield "unit", f"{row.workload}:{row.metric} is measured in {unit}", f'write "{unit}"'

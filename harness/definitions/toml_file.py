@@ -1,4 +1,4 @@
-"""Reads a TOML file that somebody else wrote: refuses what is unsafe or unclear, and knows each field's line."""
+"""TOML files from users: unsafe or unclear content is refused, and every field has its line."""
 
 import difflib
 import json
@@ -16,7 +16,7 @@ from typing import Any
 from harness.errors import bad_input
 
 SIZE_LIMIT = 2**20
-"""Bytes; a workload or a suite is a page, so a larger file is a mistake or an attack."""
+"""Bytes; a definition is about a page, so that a larger file is a mistake or an attack."""
 
 FieldPath = tuple[str | int, ...]
 
@@ -27,14 +27,14 @@ _PART = re.compile(r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'""")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed TOML file: its path, its values, and where each field stands in it."""
+    """A parsed TOML file: its path, its values, and the line of each field."""
 
     path: Path
     values: Mapping[str, Any]
     lines: Mapping[FieldPath, int]
 
     def where(self, field: FieldPath) -> str:
-        """`file:line: field` for a message; the line is that of the nearest enclosing field that has one."""
+        """`file:line: field` for a message, with the line of the nearest enclosing field that has one."""
         for length in range(len(field), 0, -1):
             if (line := self.lines.get(field[:length])) is not None:
                 return f"{self.path}:{line}: {spell(field)}"
@@ -42,12 +42,12 @@ class Document:
 
     @property
     def canonical(self) -> str:
-        """The content as JSON with sorted keys: the same for files that differ only in layout."""
+        """The content as JSON with sorted keys: equal for files that differ only in layout."""
         return json.dumps(self.values, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
 
 
 def spell(field: FieldPath) -> str:
-    """A field's path as a user would write it: `metrics[0].unit`."""
+    """The path of a field in the user's notation: `metrics[0].unit`."""
     text = ""
     for part in field:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
@@ -57,8 +57,8 @@ def spell(field: FieldPath) -> str:
 def read_document(path: Path) -> Document:
     """Read and parse a TOML file.
 
-    Raises TareError (bad input) for a symlink, a special, giant or world-writable file, bad UTF-8, NUL, TOML that is
-    wrong or has a key twice, and for values that no field may hold: NaN, infinities, dates, control characters.
+    Raises TareError (bad input) for a symbolic link, a special, large or world-writable file, bad UTF-8, NUL, invalid
+    TOML, duplicate keys, and values that no field may have: NaN, infinities, dates, control characters.
     """
     text = _decode(path, _read(path))
     try:
@@ -78,7 +78,7 @@ def _read(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
-        raise bad_input(str(path), "there is no such file", "tare list shows the names that can be used") from None
+        raise bad_input(str(path), "does not exist", "see the names in: tare list") from None
     except OSError as error:
         if path.is_symlink():
             raise bad_input(str(path), "is a symbolic link", "put the file itself there") from None
@@ -99,9 +99,9 @@ def _refuse_writable(path: Path, status: os.stat_result) -> None:
         return
     folder = path.absolute().parent.stat()
     if status.st_mode & stat.S_IWOTH:
-        raise bad_input(str(path), "may be written by anyone, and you are root", f"chmod o-w {path}")
+        raise bad_input(str(path), "may be written by any user, and you are root", f"chmod o-w {path}")
     if folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
-        raise bad_input(str(path.parent), "may be written by anyone, and you are root", f"chmod o-w {path.parent}")
+        raise bad_input(str(path.parent), "may be written by any user, and you are root", f"chmod o-w {path.parent}")
 
 
 def _decode(path: Path, data: bytes) -> str:
@@ -123,15 +123,15 @@ def _line_of(error: ValueError) -> str:
 
 
 def _unfit(value: object) -> str:
-    """Why no field may hold `value`; "" when one may."""
+    """Why no field may have that value; "" for a valid one."""
     if isinstance(value, float) and not math.isfinite(value):
-        return f"{value} is not a number that can be measured with"
+        return f"{value} is not a finite number"
     if isinstance(value, str) and any(
         unicodedata.category(character) == "Cc" and character != "\t" for character in value
     ):
         return "the text holds a control character or a line break"
     if not isinstance(value, str | int | float):
-        return f"a {type(value).__name__} has no meaning here"
+        return f"a {type(value).__name__} is not allowed here"
     return ""
 
 
@@ -148,7 +148,7 @@ def _leaves(field: FieldPath, value: object) -> Iterator[tuple[FieldPath, object
 
 
 def _locate(text: str) -> Iterator[tuple[FieldPath, int]]:
-    """The line of each table and key that has a line of its own (tomllib keeps none)."""
+    """The line of each table and key that begins a line (tomllib keeps no lines)."""
     table: FieldPath = ()
     counts: dict[FieldPath, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -170,7 +170,7 @@ def _parts(dotted: str) -> FieldPath:
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """A fix for a word that is not among `known`: the nearest one, else all of them."""
+    """A fix for a word that is not among `known`: the nearest one, or else all of them."""
     names = sorted(known)
     if near := difflib.get_close_matches(word, names, n=1, cutoff=0.6):
         return f"did you mean {near[0]}?"
@@ -178,6 +178,6 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 
 def short(value: object) -> str:
-    """A value of a document as a message shows it: at most 60 characters."""
+    """A value of a document for a message: at most 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"

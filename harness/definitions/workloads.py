@@ -1,43 +1,38 @@
-"""TOML files → the model: the validating room (the command line's words are flags.py's)."""
+"""Workloads: `workloads/*.toml` → the model."""
 
+import contextlib
 import dataclasses
 import hashlib
-import json
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from functools import cache
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any
 
-from harness.definitions import demands
+from harness.definitions.declaration import Declaration, measures
 from harness.definitions.toml_file import Document, FieldPath, read_document, short, suggest
+from harness.definitions.validation import check_file_name, repeated, validated
 from harness.errors import TareError, bad_input
-from harness.model import Aggressor, Limits, Metric, Resource, Server, Suite, Workload, is_name
-
-BUILTINS = ("threads", "memory_mib", "scratch", "address", "port", "upstream")
-"""Placeholders that the harness fills in; `address` and `port` are those of the workload's server, `upstream` is the
-next one's in a chain."""
-
-NEEDS_FILE = "needs.toml"
-"""Stands among the workloads and is none (see harness.definitions.needs)."""
+from harness.model import RESOURCES, Workload
+from harness.model.placeholders import BUILTINS, placeholders
+from harness.plugins import Plugins
+from harness.readers import FieldNames, readers
 
 CLAIMS_FILE = "claims.toml"
-"""So does this (see harness.definitions.claims)."""
-
+NEEDS_FILE = "needs.toml"
+"""These two files stand among the workloads (see harness.definitions.claims and harness.definitions.needs)."""
 LARGEST = 10**15
-"""Most that a number among the parameters may be; beyond it a float no longer counts in ones."""
+"""The largest number that a parameter may be; beyond it a float no longer counts in ones."""
 
-_BRACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 _PARAMETER_TEXT = re.compile(r"[A-Za-z0-9/][A-Za-z0-9 _.,:/=+%@-]{0,199}")
-_NESTED: Mapping[str | int, type] = {"metrics": Metric, "server": Server, "aggressor": Aggressor, "limits": Limits}
+_RESERVED = {"server", "aggressor", "cache"}
+"""Fields that only those measures use which declare them."""
+_DEFAULTS = {one.name: one.default for one in dataclasses.fields(Workload)}
 _GUIDE = "see CONTRIBUTING.md, “add a workload”"
-_Model = TypeVar("_Model", Workload, Suite)
 
 
 def load_workloads(folder: Path) -> dict[str, Workload]:
-    """Every `*.toml` of a folder, by name; `definition` is the first 12 hex digits of its content's SHA-256.
+    """Every workload of a folder, by name.
 
     Raises TareError (bad input) with file, line and field for the first file that is wrong.
     """
@@ -48,163 +43,33 @@ def load_workloads(folder: Path) -> dict[str, Workload]:
 
 
 def load_workload(path: Path) -> Workload:
-    """One workload file, checked whole. Raises TareError (bad input)."""
+    """One workload file, fully checked; `definition` is the first 12 hex digits of the SHA-256 of its content.
+
+    Raises TareError (bad input).
+    """
     document = read_document(path)
-    workload = _model(Workload, document)
-    _check_file_name(document, workload.name)
-    if "." not in workload.name or workload.resource not in get_args(Resource):
-        resources = ", ".join(get_args(Resource))
-        raise bad_input(
-            document.where(("name",)),
-            f"{workload.name} does not begin with its resource",
-            f"begin with one of: {resources}",
-        )
-    demands.check(document, workload)
+    if "definition" in document.values:
+        raise bad_input(document.where(("definition",)), "is filled in by the harness", "remove that line")
+    workload = validated(Workload, document, _GUIDE)
+    check_file_name(document, workload.name)
+    if not all(workload.name.partition(".")):
+        problem = f"{workload.name} does not begin with a resource"
+        fix = f"write RESOURCE.NAME; tare's own resources are {', '.join(RESOURCES)}"
+        raise bad_input(document.where(("name",)), problem, fix)
+    _check_plugin(document, "measure", workload.measure, measures())
+    _check_plugin(document, "reader", workload.reader, readers())
     _check_metrics(document, workload)
-    _check_parameters(document, workload.parameters)
-    _check_placeholders(document, workload)
+    check_parameters(document, workload.parameters)
+    if own := measures().found.get(workload.measure):
+        with _plugin_failures(document, workload, own):
+            _check_measure(document, workload, own)
+            _check_placeholders(document, workload, own)
     digest = hashlib.sha256(document.canonical.encode()).hexdigest()
     return dataclasses.replace(workload, definition=digest[:12])
 
 
-def suite_names(folder: Path) -> list[str]:
-    """The suites of a workloads folder, by file name."""
-    return sorted(path.stem for path in (folder / "suites").glob("*.toml"))
-
-
-def load_suite(name: str, folder: Path) -> Suite:
-    """The suite `suites/<name>.toml` of a workloads folder. Raises TareError (bad input)."""
-    if not is_name(name):
-        raise bad_input("--suite", f"{name!r} is not a name", NAME_RULE)
-    names = suite_names(folder)
-    if name not in names:
-        raise bad_input("--suite", f"there is no suite {name}", suggest(name, names))
-    document = read_document(folder / "suites" / f"{name}.toml")
-    suite = _model(Suite, document)
-    _check_file_name(document, suite.name)
-    _check_parameters(document, suite.parameters)
-    if twice := _twice(suite.workloads):
-        raise bad_input(document.where(("workloads",)), f"{twice} is there twice", "name each workload once")
-    resource: str
-    for resource, variants in suite.variants.items():
-        if twice := _twice(variants):
-            raise bad_input(document.where(("variants", resource)), f"{twice} is there twice", "name each variant once")
-    if twice := _twice(suite.ladder):
-        raise bad_input(document.where(("ladder",)), f"{twice} is there twice", "name each variant once")
-    for workload in suite.workloads:
-        resource = workload.partition(".")[0]
-        if resource not in suite.variants:
-            raise bad_input(
-                document.where(("variants",)), f"says no variants for {workload}", f'add {resource} = ["native", …]'
-            )
-    return suite
-
-
-def render(
-    argv: Iterable[str], parameters: Mapping[str, str | int | float], values: Mapping[str, object]
-) -> tuple[str, ...]:
-    """Fill in `{placeholders}` from a workload's parameters and the harness's `values`; `{{` and `}}` are braces.
-
-    An argument stays one argument whatever is filled in. Raises TareError when a value is missing.
-    """
-    known = {**parameters, **values}
-
-    def fill(found: re.Match[str]) -> str:
-        if found[1] is None:
-            return found[0][0]
-        if found[1] not in known:
-            raise TareError(f"{{{found[1]}}} has no value here", details=" ".join(argv))
-        return str(known[found[1]])
-
-    return tuple(_BRACE.sub(fill, argument) for argument in argv)
-
-
-NAME_RULE = "a name is a-z, 0-9, dot and hyphen, begins with a letter or digit and has at most 41 characters"
-
-
-def _model(kind: type[_Model], document: Document) -> _Model:
-    """The document as `kind`, by pydantic in strict mode; its first error is translated."""
-    from pydantic import ValidationError
-
-    for field in ("definition",) if kind is Workload else ():
-        if field in document.values:
-            raise bad_input(document.where((field,)), "is filled in by the harness", "remove that line")
-    try:
-        model: _Model = _adapter(kind.__name__).validate_json(json.dumps(document.values))
-    except ValidationError as error:
-        raise translated(kind, document, error.errors(include_url=False)) from None
-    return model
-
-
-@cache
-def _adapter(kind: str) -> Any:
-    # JSON mode, since strict Python mode would refuse a list where the model has a tuple.
-    from pydantic import ConfigDict, TypeAdapter
-
-    for part in (Metric, Server, Aggressor, Limits, Workload, Suite):
-        part.__pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # type: ignore[union-attr]
-    return TypeAdapter({"Workload": Workload, "Suite": Suite}[kind])
-
-
-def translated(
-    kind: type,
-    document: Document,
-    errors: list[Any],
-    nested: Mapping[str | int, type] = _NESTED,
-    guide: str = _GUIDE,
-) -> TareError:
-    """The message for the error of pydantic that most likely caused the others: an unknown key before a missing one.
-
-    `nested` has the class behind each field that holds tables; `guide` is the fix where there is no better one.
-    """
-    errors = sorted(errors, key=lambda error: error["type"] != "unexpected_keyword_argument")
-    first = errors[0]
-    field: FieldPath = tuple(first["loc"])
-    owner: Any = nested.get(field[0], kind) if len(field) > 1 else kind
-    if first["type"] == "unexpected_keyword_argument":
-        names = [one.name for one in dataclasses.fields(owner) if one.name != "definition"]
-        return bad_input(document.where(field), "unknown key", suggest(str(field[-1]), names))
-    if first["type"] == "missing":
-        return bad_input(document.where(field), "is missing", f"add {field[-1]} = …")
-    field = _existing(field, document.values)
-    if first["type"] == "predicate_failed" and "is_name" in first["msg"]:
-        return bad_input(document.where(field), f"{first['input']!r} is not a name", NAME_RULE)
-    message = first["msg"][:1].lower() + first["msg"][1:]
-    return bad_input(document.where(field), f"{short(first['input'])}: {message}", guide)
-
-
-def _existing(field: FieldPath, values: Any) -> FieldPath:
-    """The part of a pydantic location that is in the document (it appends the names of union members)."""
-    for length, part in enumerate(field):
-        try:
-            values = values[part]
-        except (KeyError, IndexError, TypeError):
-            return field[:length]
-    return field
-
-
-def _twice(names: Iterable[str]) -> str:
-    return next((name for name, times in Counter(names).items() if times > 1), "")
-
-
-def _check_file_name(document: Document, name: str) -> None:
-    if document.path.name != f"{name}.toml":
-        raise bad_input(document.where(("name",)), f"{name} is not the file's name", f"call the file {name}.toml")
-
-
-def _check_metrics(document: Document, workload: Workload) -> None:
-    if twice := _twice(metric.name for metric in workload.metrics):
-        raise bad_input(document.where(("metrics",)), f"{twice} is there twice", "give each metric a name of its own")
-    primary = sum(metric.primary for metric in workload.metrics)
-    if primary != 1:
-        raise bad_input(
-            document.where(("metrics",)),
-            f"{primary} metrics are primary",
-            "write primary = true in exactly one of them",
-        )
-
-
-def _check_parameters(document: Document, parameters: Mapping[str, str | int | float]) -> None:
+def check_parameters(document: Document, parameters: Mapping[str, str | int | float]) -> None:
+    """Raise TareError (bad input) for a parameter that no workload may have."""
     for name, value in parameters.items():
         where = document.where(("parameters", name))
         if not _PARAMETER_NAME.fullmatch(name):
@@ -213,61 +78,117 @@ def _check_parameters(document: Document, parameters: Mapping[str, str | int | f
             raise bad_input(where, "is filled in by the harness", "choose another name")
         if isinstance(value, str):
             if not _PARAMETER_TEXT.fullmatch(value) or ".." in value:
-                raise bad_input(
-                    where, f"{short(value)} is not a plain word", "use letters, digits, spaces and _.,:/=+%@-"
-                )
+                fix = "use letters, digits, spaces and _.,:/=+%@-"
+                raise bad_input(where, f"{short(value)} is not a plain word", fix)
         elif not 0 <= value <= LARGEST:
             raise bad_input(where, f"{short(value)} is negative or too large", f"give 0 to {LARGEST:.0e}")
 
 
-def _check_placeholders(document: Document, workload: Workload) -> None:
+def _check_plugin(document: Document, kind: str, name: str, known: Plugins[Any]) -> None:
+    """A measure or reader is installed; the plan skips workloads whose own cannot be used."""
+    if name and name not in known.found and name not in {skip.what for skip in known.broken}:
+        raise bad_input(document.where((kind,)), f"there is no {kind} {name}", suggest(name, known.found))
+
+
+def _check_measure(document: Document, workload: Workload, own: Declaration) -> None:
+    """The fields, parameters and sources that the workload's measure declares."""
+    for name in own.needs:
+        if not getattr(workload, name):
+            raise bad_input(document.where((name,)), "is missing", f"the measure {workload.measure} needs {name}")
+    for name in sorted(_RESERVED - {*own.needs, *own.takes}):
+        if getattr(workload, name) != _DEFAULTS[name]:
+            able = [measure for measure, one in measures().found.items() if name in one.needs + one.takes]
+            fix = f"remove it, or choose another measure: {', '.join(able)}"
+            raise bad_input(document.where((name,)), f"the measure {workload.measure} does not use it", fix)
+    for parameter in own.parameters:
+        where = document.where(("parameters", parameter.name))
+        value = workload.parameters.get(parameter.name)
+        if value is None and parameter.needed:
+            fix = f"add {parameter.name} = … below [parameters]; {parameter.fix('')}"
+            raise bad_input(where, "is missing", fix)
+        if value is not None and not parameter.accepts(value):
+            raise bad_input(where, f"{short(value)} is not a {parameter}", parameter.fix(value))
+    for field, problem, fix in own.problems(workload):
+        raise bad_input(document.where(field), problem, fix)
+    _check_sources(document, workload, own)
+    if own.case_seconds(workload, 1.0) < 0 or own.at_once(workload) < 1 or own.disk_mib(workload) < 0:
+        raise ValueError("a negative estimate, or no instance")
+
+
+@contextlib.contextmanager
+def _plugin_failures(document: Document, workload: Workload, own: Declaration) -> Iterator[None]:
+    """Turn an exception of the measure's own code into an error that names the workload and the measure's module."""
+    try:
+        yield
+    except TareError:
+        raise
+    except Exception as error:
+        problem = f"the measure {workload.measure} fails on this workload: {type(error).__name__}: {error}"
+        raise bad_input(document.where(("measure",)), problem, f"correct {type(own).__module__}") from error
+
+
+def _check_sources(document: Document, workload: Workload, own: Declaration) -> None:
+    reader = readers().found.get(workload.reader)
+    if workload.reader and reader is None:
+        return
+    fields = reader.names(workload.parameters) if reader else FieldNames()
+    known = own.sources(workload, fields)
+    owner = f"the reader {workload.reader}" if known is fields else f"the measure {workload.measure}"
+    for index, metric in enumerate(workload.metrics):
+        if metric.source not in known:
+            fixes = [suggest(metric.source, known.known)] if known.known else []
+            fixes += [f"write {known.form}"] if known.form else []
+            where = document.where(("metrics", index, "source"))
+            raise bad_input(where, f"{owner} has no {short(metric.source)}", ", or ".join(fixes))
+
+
+def _check_metrics(document: Document, workload: Workload) -> None:
+    where = document.where(("metrics",))
+    if twice := repeated(metric.name for metric in workload.metrics):
+        raise bad_input(where, f"{twice} is there twice", "give each metric a name of its own")
+    primary = sum(metric.primary for metric in workload.metrics)
+    if primary != 1:
+        raise bad_input(where, f"{primary} metrics are primary", "write primary = true in exactly one of them")
+
+
+def _check_placeholders(document: Document, workload: Workload, own: Declaration) -> None:
+    """Every placeholder has a value, and every parameter is used by a command or by the measure."""
     allowed = {"threads", "memory_mib", *workload.parameters}
     allowed |= {"scratch"} if workload.scratch_mib else set()
     allowed |= {"address", "port"} if workload.server else set()
-    allowed |= {"upstream"} if workload.measure == "chain" else set()
+    allowed |= {*own.placeholders}
     used = set()
-    server, before = (workload.server.argv, workload.server.prepare) if workload.server else ((), ())
-    other = workload.aggressor
-    for field, argv in (
-        (("argv",), workload.argv),
-        (("prepare",), workload.prepare),
-        (("server", "argv"), server),
-        (("aggressor", "argv"), other.argv if other else ()),
-        (("aggressor", "prepare"), other.prepare if other else ()),
-        (("aggressor", "server", "argv"), other.server.argv if other and other.server else ()),
-        (("server", "prepare"), before),
-    ):
-        for index, argument in enumerate(argv):
-            for found in _BRACE.finditer(argument):
-                if found[0] in ("{{", "}}"):
-                    continue
-                _check_placeholder(document, (*field, index), found, allowed)
-                used.add(found[1])
-    own = demands.MEASURES[workload.measure].parameters
-    if unused := sorted(set(workload.parameters) - used - own.keys()):
-        if own:
-            raise bad_input(
-                document.where(("parameters", unused[0])),
-                f"the measure {workload.measure} does not know it",
-                suggest(unused[0], own),
-            )
-        raise bad_input(
-            document.where(("parameters", unused[0])),
-            "no command uses it",
-            f"write {{{unused[0]}}} in argv, or remove it",
-        )
+    for field, argument in _arguments(workload):
+        for name in placeholders(argument):
+            _check_placeholder(document.where(field), name, allowed)
+            used.add(name)
+    names = {one.name for one in own.parameters}
+    for name in sorted(workload.parameters.keys() - used - names):
+        where = document.where(("parameters", name))
+        if names:
+            raise bad_input(where, f"the measure {workload.measure} has no such parameter", suggest(name, names))
+        raise bad_input(where, "no command uses it", f"write {{{name}}} in argv, or remove it")
 
 
-def _check_placeholder(document: Document, field: FieldPath, found: re.Match[str], allowed: set[str]) -> None:
-    where, name = document.where(field), found[1]
+def _arguments(workload: Workload) -> Iterator[tuple[FieldPath, str]]:
+    """Every argument of the workload's commands, with its field."""
+    owners: list[tuple[FieldPath, object]] = [((), workload), (("server",), workload.server)]
+    if workload.aggressor is not None:
+        owners += [(("aggressor",), workload.aggressor), (("aggressor", "server"), workload.aggressor.server)]
+    for path, owner in owners:
+        for name in ("argv", "prepare"):
+            for index, argument in enumerate(getattr(owner, name, ())):
+                yield (*path, name, index), argument
+
+
+def _check_placeholder(where: str, name: str | None, allowed: set[str]) -> None:
     if name is None:
-        raise bad_input(where, f"a lone {found[0]} is unclear", "write {{ or }} for a brace")
+        raise bad_input(where, "a single { or } is unclear", "write {{ or }} for a brace")
     if name in allowed:
         return
     if name == "scratch":
-        raise bad_input(where, "{scratch} is used, but no scratch space is asked for", "add scratch_mib = …")
+        raise bad_input(where, "{scratch} is used without scratch space", "add scratch_mib = …")
     if name in ("address", "port"):
-        raise bad_input(where, f"{{{name}}} is used, but there is no server", "add a [server] table")
-    raise bad_input(
-        where, f"{{{name}}} is not a parameter", f"{suggest(name, allowed)} (write {{{{ and }}}} for braces)"
-    )
+        raise bad_input(where, f"{{{name}}} is used without a server", "add a [server] table")
+    fix = f"{suggest(name, allowed)} (write {{{{ and }}}} for braces)"
+    raise bad_input(where, f"{{{name}}} is not a parameter", fix)

@@ -1,18 +1,21 @@
-"""The protocols of measuring: what a measure is, and the environment that it finds."""
+"""The base class of measures, and the environment that a measure runs in."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
 from harness.deadline import Deadline
+from harness.definitions.declaration import GROUP, Declaration
 from harness.host.cost import HostMeter
 from harness.model import Case, Limits, Role, Sample, Shape, Workload
+from harness.plugins import derived_from, load
 from harness.runtimes.base import Copies, Entry, Instance, Prepared, RawOutput
 
 
 class Environment(Protocol):
-    """What a measure finds: workloads, fresh instances, the host's meter, and somewhere to put raw output."""
+    """What a measure uses: workloads, fresh instances, the host's meter, and a place for raw output."""
 
     @property
     def shape(self) -> Shape:
@@ -21,11 +24,11 @@ class Environment(Protocol):
 
     @property
     def limits(self) -> Limits:
-        """Beyond which an iteration or a block is discarded."""
+        """The limits beyond which an iteration or a block is discarded."""
         ...
 
     def workload(self, name: str) -> Workload:
-        """The definition of a workload, with the suite's overrides applied."""
+        """The definition of a workload, with the suite's overrides."""
         ...
 
     def launch(
@@ -40,22 +43,21 @@ class Environment(Protocol):
         image: Prepared | None = None,
         ended: Callable[[], object] = lambda: None,
     ) -> AbstractContextManager[Instance]:
-        """A fresh instance for a role of the case, carrying the run's labels; ended with the context.
+        """A fresh instance for a role of the case; it carries the run's labels and ends with the context.
 
-        A role may have many, launched from several threads where the measure likes; subjects that live at once serve
-        on successive ports. `shape` is the case's own where it
-        must be smaller than the run's; one that is not `connected` has no network place. `image` is a copy to start
-        from, instead of what the role's variant starts from. `ended` is called once nothing of the instance is left,
-        before that is journalled.
+        A role may have many instances, launched from several threads; subjects that exist at the same time serve on
+        successive ports. `shape` replaces the run's shape where a case needs a smaller one. Without `connected` the
+        instance has no network. `image` is a copy to start from, instead of the image of the role's variant. `ended`
+        is called once nothing of the instance is left, before that is journalled.
         """
         ...
 
     def copies(self, case: Case, deadline: Deadline) -> AbstractContextManager[Copies | None]:
-        """How what the case's subjects start from is made, carried and cloned; None where its runtime cannot."""
+        """The operations on the image of the case's subjects (build, save, load, clone); None without them."""
         ...
 
     def files(self, case: Case, deadline: Deadline) -> Iterable[Path]:
-        """What a launch of the case's subject reads through the host's page cache; see Runtime.files."""
+        """The files that a launch of the case's subject reads through the host's page cache; see Runtime.files."""
         ...
 
     def meter(self) -> HostMeter:
@@ -63,9 +65,9 @@ class Environment(Protocol):
         ...
 
     def record(self, case: Case, event: str, **data: object) -> None:
-        """Journal something that is no sample: facts, milestones, counters.
+        """Journal data that is not a sample: facts, milestones, counters.
 
-        What a report is to show of it is recorded as `observed`; see harness.record.derive.
+        Reports show only events named `observed`; see harness.record.derive.
         """
         ...
 
@@ -74,9 +76,18 @@ class Environment(Protocol):
         ...
 
 
-class Measure(Protocol):
-    """A way of measuring."""
+class BaseMeasure(Declaration, ABC):
+    """A way of measuring: what it declares about its workloads, and how it runs one case.
 
+    A new measure gives `measure`, and of the declaration only what differs from the defaults. One object serves all
+    cases of a run, one after another.
+    """
+
+    @abstractmethod
     def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
-        """Run one case to its end, yielding samples as they come. Raises TareError when the case fails."""
-        ...
+        """Run one case to its end, and yield samples as they come. Raises TareError when the case fails."""
+
+
+def load_measures() -> Mapping[str, BaseMeasure]:
+    """A new object of every measure that can be used, by name."""
+    return load(GROUP, derived_from(BaseMeasure)).found  # type: ignore[type-abstract]

@@ -1,6 +1,6 @@
-"""The chain measure: several instances of one variant pass a request on, each to the next; the peer asks the first.
+"""The chain measure: each of several instances of one variant passes a request on to the next; the peer asks the first.
 
-A request thus crosses every instance's network twice, as between services that call each other. The instances are
+A request crosses the network of every instance twice, as between services that call each other. The instances are
 smaller than those of other workloads, so their facts are not recorded as the variant's.
 """
 
@@ -9,32 +9,37 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 
 from harness.deadline import Deadline
-from harness.measures.base import Environment
+from harness.definitions.declaration import Number
+from harness.measures.base import BaseMeasure, Environment
 from harness.measures.clock import Clock
-from harness.measures.command import READY_SECONDS, iterate, run_in, serve, values_of
-from harness.model import Case, Milestone, Role, Sample, Workload
+from harness.measures.command import READY_SECONDS, iterate, launched, run_in, serve, values_of
+from harness.model import HOST_COST_UNITS, Case, Milestone, Role, Sample, Workload
 from harness.runtimes.base import Instance
 
 
-class ChainMeasure:
-    """Iterates a workload's command at the peer against the first of `length` instances of `mib` MiB each.
+class ChainMeasure(BaseMeasure):
+    """Iterates a command at the peer against the first of `length` instances with `mib` MiB each.
 
-    Which of them answers a request is the request's own business; all run the same server.
+    All instances run the same server; the request itself decides which of them answers it.
     """
 
+    needs = ("argv", "reader", "server")
+    parameters = (Number("length", 1, 1000), Number("mib", 1, 10**6))
+    placeholders = ("upstream",)
+    host_costs = HOST_COST_UNITS
+
     def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
-        """Warm-up and measured iterations against one chain; see Measure.measure."""
+        """Warm-up and measured iterations against one chain; see BaseMeasure.measure."""
         workload = environment.workload(case.workload)
         values = values_of(workload, environment)
         with ExitStack() as stack:
             chain = _launch(case, environment, workload, stack, deadline)
-            peer = stack.enter_context(environment.launch(case, Role.PEER, "agent", deadline))
-            peer.wait(Milestone.READY, deadline.within(READY_SECONDS))
+            peer = launched(stack, environment, case, Role.PEER, deadline)
             values |= _connect(workload, chain, values, deadline)
             if workload.prepare:
                 run_in(peer, workload.prepare, workload, values, deadline)
             clock = Clock()
-            for number in range(workload.warmup + workload.iterations):
+            for number in range(workload.all_iterations):
                 yield from iterate(case, environment, workload, (chain, peer), values, number, clock, deadline)
             environment.record(case, "clock", runner=peer.name, **clock.facts())
 
@@ -56,9 +61,9 @@ def _launch(
 def _connect(
     workload: Workload, chain: list[Instance], values: Mapping[str, str | int], deadline: Deadline
 ) -> dict[str, str | int]:
-    """Start the servers from the last to the first, each told of the next; returns where the first one is reached.
+    """Start the servers from the last to the first, each with the next one's address as `{upstream}`.
 
-    The last has nobody behind it and is told of itself.
+    The last server gets its own address. Returns the `address` and `port` of the first.
     """
     assert workload.server is not None
     end = chain[-1].endpoint()

@@ -1,4 +1,4 @@
-"""The churn measure: short-lived jobs, each an instance of its own that comes, does its work and goes."""
+"""The churn measure: short-lived jobs, each in an instance of its own that is launched, runs and is removed."""
 
 import dataclasses
 import itertools
@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from harness.deadline import Deadline
-from harness.definitions.workloads import render
-from harness.errors import TareError
-from harness.measures.base import Environment
-from harness.measures.command import HOST_COST, sample
+from harness.definitions.declaration import Number
+from harness.measures.base import BaseMeasure, Environment
+from harness.measures.command import HOST_COST, sample, succeed
 from harness.measures.validity import stolen
 from harness.model import Case, Metric, Milestone, Role, Sample, Workload
-from harness.runtimes.base import BESIDE, Command, Entry
+from harness.model.placeholders import render
+from harness.readers import FieldNames
+from harness.runtimes.base import BESIDE, Entry
 
 SECONDS_IN_A_MINUTE = 60.0
 PER_JOB = Metric(name="host-cpu-per-op", source="", unit="s/job", direction="lower")
@@ -25,35 +26,50 @@ PER_JOB = Metric(name="host-cpu-per-op", source="", unit="s/job", direction="low
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One job by the host's monotonic clock: from asking for its instance until that was gone; `beside` is BESIDE's."""
+    """One job by the host's monotonic clock: from the request for its instance until the instance is gone.
 
-    asked: float
+    `beside` is the guest CPU time invisible to the host's clocks (see BESIDE), in seconds.
+    """
+
+    requested: float
     gone: float
     beside: float = 0.0
 
     @property
     def seconds(self) -> float:
-        """How long it took, its instance's start and end included."""
-        return self.gone - self.asked
+        """Its length, with the launch and removal of its instance."""
+        return self.gone - self.requested
 
 
-class ChurnMeasure:
-    """Jobs one after another, or several at once: each of them gets the run's shape, on the same CPUs.
+class ChurnMeasure(BaseMeasure):
+    """Jobs one after another, or several at once; each has the run's shape, on the same CPUs.
 
-    Without `argv` the job is the beacon, a static program that says one line: what is timed is then the runtime alone.
-    With it the agent runs that command, and its own start is part of every job.
+    Without `argv` a job is the beacon, a static program that prints one line: only the runtime is timed. With `argv`
+    the agent runs that command, and the start of the agent is part of every job.
     """
+
+    parameters = (Number("jobs", 1, 10_000), Number("most_s", 1, 600), Number("together", 1, 64))
+    figures = FieldNames(("rate", "p50", "p95", "longest", "elapsed"))
+    host_costs: Mapping[str, str] = {"host-cpu": "s", "host-cpu-per-op": "s/job"}
 
     def __init__(self) -> None:
         self._known: set[str] = set()
 
+    def case_seconds(self, workload: Workload, launch_seconds: float) -> float:
+        """A round takes `most_s` seconds at most."""
+        return launch_seconds + workload.all_iterations * float(workload.parameters["most_s"])
+
+    def at_once(self, workload: Workload) -> int:
+        """As many as work `together`."""
+        return int(workload.parameters["together"])
+
     def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
-        """Warm-up and measured rounds of at most `jobs` jobs and about `most_s` seconds; see Measure.measure."""
+        """Warm-up and measured rounds of at most `jobs` jobs and about `most_s` seconds; see BaseMeasure.measure."""
         workload = environment.workload(case.workload)
         if case.variant not in self._known:
             _acquaint(case, environment, deadline.within(workload.timeout))
             self._known.add(case.variant)
-        for number in range(workload.warmup + workload.iterations):
+        for number in range(workload.all_iterations):
             meter = environment.meter()
             jobs = _round(case, environment, workload, deadline)
             cost = meter.read()
@@ -72,18 +88,18 @@ class ChurnMeasure:
 
 
 def figures(jobs: Sequence[Job], together: int) -> Mapping[str, float]:
-    """What metrics may take as their source: `rate` in jobs/min, all else in seconds.
+    """The fields of one round: `rate` in jobs/min, all others in seconds.
 
-    `p50`, `p95` and `longest` are of a job's time; `elapsed` is from the first asking until the last was gone. The rate
-    is what so many jobs at once would come to with nothing between them (Little 1961): the harness journals each job on
-    the disk before and after, which for the quickest would be the larger part.
+    `p50`, `p95` and `longest` are of the time of one job; `elapsed` is from the first request until the last instance
+    was gone. The rate is that of `together` jobs at a time without a pause between them (Little 1961): the harness
+    journals each job before and after it, which would dominate the time of the quickest ones.
     """
     taken = sorted(job.seconds for job in jobs)
-    elapsed = max(job.gone for job in jobs) - min(job.asked for job in jobs)
+    elapsed = max(job.gone for job in jobs) - min(job.requested for job in jobs)
     return {
         "rate": SECONDS_IN_A_MINUTE * together * len(jobs) / sum(taken),
         "p50": statistics.median(taken),
-        # The nearest rank: of few jobs that is the longest.
+        # The nearest rank, which is the longest of a few jobs.
         "p95": taken[math.ceil(0.95 * len(taken)) - 1],
         "longest": taken[-1],
         "elapsed": elapsed,
@@ -91,7 +107,7 @@ def figures(jobs: Sequence[Job], together: int) -> Mapping[str, float]:
 
 
 def _acquaint(case: Case, environment: Environment, deadline: Deadline) -> None:
-    """Untimed: the facts of an instance; and what a first launch makes is there before threads would each make it."""
+    """Untimed: record the facts of an instance, and run one job, whose launch makes what later ones find."""
     with environment.launch(case, Role.SUBJECT, "agent", deadline) as instance:
         instance.wait(Milestone.READY, deadline)
         environment.record(case, "facts", facts=dict(instance.facts(deadline)))
@@ -99,9 +115,10 @@ def _acquaint(case: Case, environment: Environment, deadline: Deadline) -> None:
 
 
 def _round(case: Case, environment: Environment, workload: Workload, deadline: Deadline) -> list[Job]:
-    """Jobs by as many threads as there are jobs at once. None is begun after the time; each thread has at least one.
+    """One round of jobs, by one thread for each of those that run at the same time.
 
-    The first error ends the round once every thread has ended its job: nothing is left running.
+    No job starts after the time limit, but each thread runs at least one. After an error every thread still ends its
+    own job, so that nothing keeps running; then the first error is raised.
     """
     together, most = int(workload.parameters["together"]), int(workload.parameters["jobs"])
     until = time.monotonic() + float(workload.parameters["most_s"])
@@ -135,14 +152,9 @@ def _job(case: Case, environment: Environment, workload: Workload, deadline: Dea
     ) as instance:
         instance.wait(Milestone.READY, deadline)
         if workload.argv:
-            words = render(
-                workload.argv, workload.parameters, {"memory_mib": environment.shape.memory_mib, "threads": 1}
-            )
-            output = instance.start(Command(argv=words), deadline).wait(deadline)
-            if output.status != 0:
-                said = (output.stderr.strip() or output.stdout.strip())[-500:]
-                raise TareError(f"{words[0]} exited {output.status} in {instance.name}", details=said)
-        # Asked of an instance, and not by its `milestones`: those may ask its daemon, which would be in the job's time.
-        asked = instance.wait(Milestone.REQUESTED, deadline)
+            values = {"memory_mib": environment.shape.memory_mib, "threads": 1}
+            succeed(instance, render(workload.argv, workload.parameters, values), deadline)
+        # From the instance's wait: its `milestones` may ask a daemon, which would add to the time of the job.
+        requested = instance.wait(Milestone.REQUESTED, deadline)
         beside = instance.counters().get(BESIDE, 0.0) if instance.accelerator.beside_host else 0.0
-    return Job(asked=asked, gone=gone[0], beside=beside)
+    return Job(requested=requested, gone=gone[0], beside=beside)

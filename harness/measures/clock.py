@@ -1,22 +1,21 @@
-"""An instance's clock against the host's: how fast it runs and how far it is off, over one instance's whole life."""
+"""An instance's clock compared with the host's: its rate and its offset over the life of the instance."""
 
 from dataclasses import dataclass, field
-
-import numpy as np
+from statistics import linear_regression
 
 from harness.runtimes.base import RawOutput
 
 CLOCK_SECONDS = 0.1
-"""What framing on a busy channel costs, in seconds …"""
+"""The framing of a message on a busy channel, in seconds: so much of a difference is always allowed."""
 CLOCK_SHARE = 0.02
-"""… beyond which the clocks may differ by so much over one iteration …"""
+"""The further difference allowed over one iteration, as a share of its length."""
 DRIFT_SHARE = 0.005
-"""… and by so much over the whole instance, whose longer span shows a smaller error."""
+"""The further difference allowed over the whole instance: a longer span shows smaller errors."""
 
 
 @dataclass(slots=True)
 class Clock:
-    """Readings of both clocks at the begin and end of each job: pairs of host and inner seconds (CLOCK_MONOTONIC)."""
+    """Readings of both clocks at the beginning and end of each job: host and inner seconds (CLOCK_MONOTONIC)."""
 
     readings: list[tuple[float, float]] = field(default_factory=list)
 
@@ -25,17 +24,21 @@ class Clock:
         self.readings += [(output.begin, output.inner_begin), (output.end, output.inner_end)]
 
     def facts(self) -> dict[str, float]:
-        """`slope` (inner seconds per host second, by least squares), `offset` (inner less host at the first reading, in
-        seconds) and `span` (host seconds); the slope is known to about the channel's delay over the span.
+        """`slope`, `offset` and `span`; nothing without two different readings.
+
+        `slope` is inner seconds per host second, by least squares; its error is about the channel's delay over the
+        span. `offset` is inner less host seconds at the first reading. `span` is in host seconds.
         """
-        if len(self.readings) < 2:
+        if len({outer for outer, _ in self.readings}) < 2:
             return {}
-        outer, inner = np.array(self.readings).T
-        slope = float(np.polyfit(outer - outer[0], inner - inner[0], 1)[0])
-        return {"slope": slope, "offset": float(inner[0] - outer[0]), "span": float(outer[-1] - outer[0])}
+        (first, begin), (last, _) = self.readings[0], self.readings[-1]
+        # Differences: clocks that count from boot have few digits left for microseconds.
+        outer, inner = zip(*((host - first, own - begin) for host, own in self.readings), strict=True)
+        slope = float(linear_regression(outer, inner).slope)
+        return {"slope": slope, "offset": begin - first, "span": last - first}
 
     def wrong(self) -> str:
-        """Why the instance's clock makes what was measured discarded, or ""."""
+        """The reason to discard an iteration because of the instance's clock, or ""."""
         if not self.readings:
             return ""
         for share, (first, last) in (

@@ -1,4 +1,4 @@
-"""The command measure: a workload's command, iterated in one fresh instance, or at the peer against a server in it."""
+"""The command measure: iterates a command in one fresh instance, or at the peer against a server in the instance."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,45 +6,45 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from harness.deadline import Deadline
-from harness.definitions.workloads import render
 from harness.errors import TareError
 from harness.host.cost import Cost
-from harness.measures.base import Environment
+from harness.measures.base import BaseMeasure, Environment
 from harness.measures.clock import Clock
 from harness.measures.validity import discard_reason
-from harness.model import Case, Metric, Milestone, Role, Sample, Server, Workload
+from harness.model import HOST_COST_UNITS, Case, Metric, Milestone, Role, Sample, Server, Shape, Workload
+from harness.model.placeholders import render
 from harness.readers import reader
 from harness.runtimes.base import BESIDE, Command, Instance, RawOutput
 
 READY_SECONDS = 180.0
-"""What an instance may take until its agent speaks: an emulated guest on a loaded host needs half a minute."""
+"""The limit until an instance's agent answers: an emulated guest on a loaded host needs half a minute."""
 HOST_COST = Metric(name="host-cpu", source="", unit="s", direction="lower")
 HOST_ENERGY = Metric(name="host-energy", source="", unit="J", direction="lower")
 
 
-class CommandMeasure:
-    """Times a workload's command alike everywhere."""
+class CommandMeasure(BaseMeasure):
+    """Runs a workload's command in the same way in every variant."""
+
+    needs = ("argv", "reader")
+    takes = ("server",)
+    host_costs = HOST_COST_UNITS
 
     def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
-        """Warm-up and measured iterations of one instance; see Measure.measure."""
+        """Warm-up and measured iterations of one instance; see BaseMeasure.measure."""
         workload = environment.workload(case.workload)
         with ExitStack() as stack:
-            subject = stack.enter_context(environment.launch(case, Role.SUBJECT, "agent", deadline))
-            subject.wait(Milestone.READY, deadline.within(READY_SECONDS))
-            # A full system is measured once it has done what it does at boot.
-            subject.wait(subject.last, deadline.within(READY_SECONDS))
+            subject = launched(stack, environment, case, Role.SUBJECT, deadline)
             environment.record(case, "facts", facts=dict(subject.facts(deadline)))
             values = values_of(workload, environment)
             runner = subject
             if workload.server is not None:
-                runner = stack.enter_context(environment.launch(case, Role.PEER, "agent", deadline))
-                runner.wait(Milestone.READY, deadline.within(READY_SECONDS))
+                runner = launched(stack, environment, case, Role.PEER, deadline)
                 values |= serve(workload.server, workload, subject, values, deadline)
             if workload.prepare:
                 own = {"address": subject.endpoint().bind} if workload.server else {}
                 run_in(subject, workload.prepare, workload, {**values, **own}, deadline)
             clock = Clock()
-            for number in range(workload.warmup + workload.iterations):
+            for number in range(workload.all_iterations):
                 if number and workload.server is not None and workload.server.one_off:
                     listen(workload.server, workload, subject, values, deadline)
                 yield from iterate(case, environment, workload, ((subject,), runner), values, number, clock, deadline)
@@ -61,10 +61,10 @@ def iterate(
     clock: Clock,
     deadline: Deadline,
 ) -> Iterator[Sample]:
-    """One iteration: the command bracketed by the host's meter and the counters of the subjects, summed.
+    """One iteration: run the command between two readings of the host's meter and of the subjects' counters.
 
-    `cast` is the subjects and what runs the command. The clock is that of the instance that ran the command: for a
-    server's workload the peer's.
+    `cast` is the subjects, whose counters are summed, and the instance that runs the command. `clock` is that of the
+    instance that runs the command: the peer where the subject serves.
     """
     subjects, runner = cast
     before, meter = _counted(subjects), environment.meter()
@@ -72,7 +72,7 @@ def iterate(
     cost, after = meter.read(), _counted(subjects)
     counters = {part: after[part] - before.get(part, 0.0) for part in after}
     environment.keep(case, number, output, counters)
-    fields = reader(workload.reader)(output.stdout, workload.parameters)
+    fields = reader(workload.reader).read(output.stdout, workload.parameters)
     clock.take(output)
     reason = discard_reason(clock, cost.steal_share, counters.get("proxy", 0.0), environment.limits)
     figures = [(metric, fields[metric.source]) for metric in workload.metrics]
@@ -82,11 +82,10 @@ def iterate(
 
 
 def host_costs(figures: list[tuple[Metric, float]], cost: Cost) -> list[tuple[Metric, float]]:
-    """The host's CPU seconds and joules for an iteration, and per unit of work where a metric is a rate: the primary
-    one, else the first that is.
+    """The host's CPU seconds and joules for an iteration, and per unit of work.
 
-    A cost that drowned in the idle window's noise (zero or below) is left out: its ratio means nothing. Energy is
-    there only where the host counts it.
+    The unit of work is that of the primary metric if it is a rate, else of the first metric that is one. A cost at or
+    below zero is within the noise of the idle window and is left out. Energy exists only where the host counts it.
     """
     costs: list[tuple[Metric, float]] = []
     rates = [(metric, value) for metric, value in figures if metric.unit.endswith("/s") and value > 0]
@@ -103,7 +102,7 @@ def host_costs(figures: list[tuple[Metric, float]], cost: Cost) -> list[tuple[Me
 
 
 def sample(metric: Metric, value: float | None, number: int, workload: Workload, cost: Cost, reason: str) -> Sample:
-    """A sample of `metric` in iteration `number` (from 0, warm-ups first); discarded where there is a reason."""
+    """A sample of `metric` in iteration `number` (from 0, warm-ups first); it is discarded if there is a `reason`."""
     return Sample(
         metric=metric.name,
         unit=metric.unit,
@@ -121,13 +120,22 @@ def sample(metric: Metric, value: float | None, number: int, workload: Workload,
     )
 
 
+def samples(
+    found: Mapping[str, float | None], number: int, workload: Workload, cost: Cost, reason: str
+) -> Iterator[Sample]:
+    """A sample of each metric whose source has a figure in `found`; see `sample`."""
+    for metric in workload.metrics:
+        if (value := found.get(metric.source)) is not None:
+            yield sample(metric, value, number, workload, cost, reason)
+
+
 def _counted(instances: Sequence[Instance]) -> Mapping[str, float]:
-    """The counters of several instances as if they were one's."""
+    """The sums of several instances' counters."""
     return sum((Counter(one.counters()) for one in instances), Counter())
 
 
 def values_of(workload: Workload, environment: Environment) -> dict[str, str | int]:
-    """What the harness fills into a workload's words."""
+    """The values of the placeholders that the harness fills in."""
     threads = environment.shape.vcpus if workload.threads == "all" else 1
     return {"threads": threads, "memory_mib": environment.shape.memory_mib, "scratch": "/scratch"}
 
@@ -135,7 +143,7 @@ def values_of(workload: Workload, environment: Environment) -> dict[str, str | i
 def serve(
     server: Server, workload: Workload, subject: Instance, values: Mapping[str, str | int], deadline: Deadline
 ) -> dict[str, str | int]:
-    """Start a server in the instance, once what must be there before it is; returns where the peer reaches it."""
+    """Prepare and start a server in the instance. Returns the `address` and `port` at which the peer reaches it."""
     endpoint = subject.endpoint()
     if server.prepare:
         inside = {**values, "address": endpoint.bind, "port": endpoint.port}
@@ -147,7 +155,7 @@ def serve(
 def listen(
     server: Server, workload: Workload, subject: Instance, values: Mapping[str, str | int], deadline: Deadline
 ) -> None:
-    """Start a server in the instance; it listens when this returns."""
+    """Start a server in the instance, and wait until it listens."""
     endpoint = subject.endpoint()
     inside = {**values, "address": endpoint.bind, "port": endpoint.port}
     argv = render(server.argv, workload.parameters, inside)
@@ -161,11 +169,32 @@ def run_in(
     values: Mapping[str, str | int],
     deadline: Deadline,
 ) -> RawOutput:
-    """Run one command to its end; raises TareError when it exits other than 0."""
-    words = render(argv, workload.parameters, values)
-    within = deadline.within(workload.timeout)
-    output = instance.start(Command(argv=words), within).wait(within)
+    """Run one command to its end. Raises TareError unless it exits with 0."""
+    return succeed(instance, render(argv, workload.parameters, values), deadline.within(workload.timeout))
+
+
+def succeed(instance: Instance, argv: tuple[str, ...], deadline: Deadline) -> RawOutput:
+    """Run a command without placeholders to its end. Raises TareError unless it exits with 0."""
+    output = instance.start(Command(argv=argv), deadline).wait(deadline)
     if output.status != 0:
-        said = (output.stderr.strip() or output.stdout.strip())[-500:]
-        raise TareError(f"{words[0]} exited {output.status} in {instance.name}", details=said)
+        shown = (output.stderr.strip() or output.stdout.strip())[-500:]
+        raise TareError(f"{argv[0]} exited with {output.status} in {instance.name}", details=shown)
     return output
+
+
+def launched(
+    stack: ExitStack,
+    environment: Environment,
+    case: Case,
+    role: Role,
+    deadline: Deadline,
+    *,
+    shape: Shape | None = None,
+    connected: bool = True,
+) -> Instance:
+    """A fresh instance with an agent, which has reached its last milestone; it ends with the stack."""
+    launching = environment.launch(case, role, "agent", deadline, shape=shape, connected=connected)
+    instance = stack.enter_context(launching)
+    instance.wait(Milestone.READY, deadline.within(READY_SECONDS))
+    instance.wait(instance.last, deadline.within(READY_SECONDS))
+    return instance

@@ -1,44 +1,51 @@
-"""The density measure: how many instances a host holds, and what each costs the next.
+"""The density measure: how many instances a host holds, and what each of them costs the others.
 
-One rule admits instances of every variant: a batch is launched, all of it must become ready, then comes the next. It
-ends at the workload's own number, at a floor of available memory, at a limit of the ready latency, before a limit of
-the kernel, or when the case's time is up; which of them it was is recorded. Beside the idle instances one more,
-the probe, runs the workload's command now and then: its rate shows what the others leave of a CPU.
+The same rule admits instances of every variant: launch a batch, wait until all of it is ready, launch the next. The
+filling ends at the workload's own number, at a minimum of available memory, at a limit of the time to ready, before a
+limit of the kernel, or at the end of the case's time; the reason is recorded. One more instance, the probe, runs the
+workload's command from time to time: its rate shows how much of a CPU the idle instances leave.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from statistics import median
 
 import psutil
 
 from harness.deadline import Deadline
-from harness.definitions.workloads import render
+from harness.definitions.declaration import Number, Problem
 from harness.errors import DeadlineExceeded, TareError
 from harness.host.ceilings import Ceiling, ceilings, many_open_files, met
 from harness.host.cost import Cost
-from harness.measures.base import Environment
-from harness.measures.command import READY_SECONDS, sample
+from harness.measures.base import BaseMeasure, Environment
+from harness.measures.command import READY_SECONDS, samples, succeed
 from harness.measures.idle_instances import IdleInstances
 from harness.measures.validity import stolen
 from harness.model import Case, Milestone, Role, Sample, Shape, Workload
-from harness.readers import reader
-from harness.runtimes.base import Command, Instance
+from harness.model.placeholders import render
+from harness.readers import FieldNames, reader
+from harness.runtimes.base import Instance
 
 CEILING_SHARE = 0.9
-"""Of what the whole host shares, the rest is left to others; of what is the harness's own, too, since it must end."""
+"""The largest share of a kernel limit that is used; the rest is for other programs, and for removing the instances."""
 REMOVE_SECONDS, REMOVE_SECONDS_EACH = 120.0, 0.3
-"""What the end of a case keeps of its time, and keeps for each instance."""
+"""The part of a case's time that is kept for removal: fixed, and for each instance."""
 STEPS = (1, 2, 5)
-"""The probe runs at counts of these times a power of ten, and at both ends."""
+"""The probe runs at counts of these times a power of ten, and at both ends of the curve."""
+COUNTED = ("count", "memory-per-instance", "teardown", "teardown-per-instance")
 Figures = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A workload's parameters: `most` instances in all, `batch` at once, `floor_share` of the host's memory that stays
-    available, `latency_seconds` that a batch's median may take to ready, `instance_mib` of memory for each instance."""
+    """A workload's parameters.
+
+    `most` is the largest number of instances, launched `batch` at a time with `instance_mib` MiB of memory each. The
+    share `floor_share` of the host's memory stays available. `latency_seconds` limits the median time to ready of a
+    batch.
+    """
 
     most: int
     batch: int
@@ -48,20 +55,13 @@ class Wanted:
 
     @classmethod
     def of(cls, workload: Workload) -> "Wanted":
-        """As harness.definitions.workloads has checked them."""
-        words = workload.parameters
-        return cls(
-            most=int(words["most"]),
-            batch=int(words["batch"]),
-            floor_share=float(words["floor_share"]),
-            latency_seconds=float(words["latency_seconds"]),
-            instance_mib=int(words["instance_mib"]),
-        )
+        """From the workload's parameters, which have been validated."""
+        return cls(**{one.name: workload.parameters[one.name] for one in fields(cls)})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """What ended the filling: `most`, `memory`, `latency`, `time` or `kernel`, and in words."""
+    """The limit that ended the filling: `most`, `memory`, `latency`, `time` or `kernel`; `words` describe it."""
 
     kind: str
     words: str
@@ -69,8 +69,11 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """The host with so many instances ready: the last batch's seconds to ready, bytes of memory taken since there were
-    none, and what the probe's command told where it ran."""
+    """The host with `count` instances ready.
+
+    `ready` has the seconds to ready of the last batch, `used` the bytes of memory taken since there were none, and
+    `probe` the figures of the probe's command where it ran.
+    """
 
     count: int
     ready: tuple[float, ...] = ()
@@ -78,24 +81,49 @@ class Point:
     probe: Figures = field(default_factory=dict)
 
 
-class DensityMeasure:
-    """Fills the host with one variant's instances."""
+class DensityMeasure(BaseMeasure):
+    """Fills the host with instances of one variant."""
+
+    needs = ("argv", "reader")
+    parameters = (
+        Number("most", 1, 100_000),
+        Number("batch", 1, 100),
+        Number("instance_mib", 32, 10**6),
+        Number("floor_share", 0.05, 0.95, whole=False),
+        Number("latency_seconds", 0.1, 3600, whole=False),
+    )
+
+    def sources(self, workload: Workload, fields: FieldNames) -> FieldNames:
+        """See `fields_of`."""
+        form = "ready-at-N or FIELD-at-N, with a field of the reader's and a multiple of batch"
+        return FieldNames(COUNTED, rf"(?:ready|{fields.expression})-at-[1-9][0-9]{{0,5}}", form)
+
+    def problems(self, workload: Workload) -> Iterator[Problem]:
+        """Counts that the filling does not stop at."""
+        batch = int(workload.parameters["batch"])
+        for index, metric in enumerate(workload.metrics):
+            reached = re.fullmatch(r".+-at-([1-9][0-9]{0,5})", metric.source)
+            if reached and int(reached[1]) % batch:
+                problem = f"{reached[1]} is not a multiple of batch, which is {batch}"
+                yield Problem(("metrics", index, "source"), problem, f"write a multiple of {batch}")
+
+    def case_seconds(self, workload: Workload, launch_seconds: float) -> float:
+        """A launch for each of the instances."""
+        return workload.all_iterations * int(workload.parameters["most"]) * launch_seconds
 
     def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
-        """Every iteration fills the host anew; see Measure.measure. A count that was not reached makes no sample."""
+        """Every iteration fills the host; see BaseMeasure.measure. A count that is not reached makes no sample."""
         workload = environment.workload(case.workload)
-        for number in range(workload.warmup + workload.iterations):
-            fields, cost = _iterate(case, environment, workload, number, deadline)
+        for number in range(workload.all_iterations):
+            found, cost = _iterate(case, environment, workload, number, deadline)
             reason = stolen(cost.steal_share, environment.limits)
-            for metric in workload.metrics:
-                if (value := fields.get(metric.source)) is not None:
-                    yield sample(metric, value, number, workload, cost, reason)
+            yield from samples(found, number, workload, cost, reason)
 
 
 def _iterate(
     case: Case, environment: Environment, workload: Workload, number: int, deadline: Deadline
 ) -> tuple[Figures, Cost]:
-    """Fill the host and empty it again: the workload's fields, and what the host spent filling."""
+    """Fill the host and empty it again: the fields, and the host's cost of the filling."""
     wanted = Wanted.of(workload)
     shape = replace(environment.shape, memory_mib=wanted.instance_mib)
     launch = partial(environment.launch, case, Role.SUBJECT, shape=shape, connected=False)
@@ -111,13 +139,13 @@ def _iterate(
                 cost = meter.read()
                 teardown = idle_instances.remove()
         finally:
-            told = {"limit": asdict(limit), "teardown": teardown, "points": [_told(one) for one in filling.points]}
-            environment.record(case, "observed", what="density", iteration=number, wanted=asdict(wanted), **told)
+            shown = {"limit": asdict(limit), "teardown": teardown, "points": [_recorded(one) for one in filling.points]}
+            environment.record(case, "observed", what="density", iteration=number, wanted=asdict(wanted), **shown)
     return fields_of(filling.points, teardown), cost
 
 
 class Filling:
-    """One filling of the host: its rule, and the points of its curve."""
+    """One filling of the host: its rule and the points of its curve."""
 
     def __init__(self, wanted: Wanted, workload: Workload, probe: Instance, shape: Shape, deadline: Deadline) -> None:
         self._wanted = wanted
@@ -132,8 +160,8 @@ class Filling:
         self.points: list[Point] = []
 
     def fill(self, idle_instances: IdleInstances) -> Limit:
-        """Launch batches until a limit. Raises TareError when one fails for no limit that is known, or the first."""
-        self.points.append(Point(count=0, used=0, probe=self._ask()))
+        """Launch batches up to a limit. Raises TareError when the first fails, or another one without a known limit."""
+        self.points.append(Point(count=0, used=0, probe=self._probed()))
         while (limit := self._limit()) is None:
             size = min(self._wanted.batch, self._wanted.most - self.points[-1].count)
             batch = idle_instances.add(size, self._deadline.within(self._workload.timeout))
@@ -144,33 +172,33 @@ class Filling:
                 break
             count = self.points[-1].count + size
             used = self._available - psutil.virtual_memory().available
-            asked: Figures = self._ask() if is_step(count) else {}
-            self.points.append(Point(count=count, ready=batch.ready, used=used, probe=asked))
+            probe: Figures = self._probed() if is_step(count) else {}
+            self.points.append(Point(count=count, ready=batch.ready, used=used, probe=probe))
         if not self.points[-1].probe:
-            self.points[-1] = replace(self.points[-1], probe=self._ask())
+            self.points[-1] = replace(self.points[-1], probe=self._probed())
         if self.points[-1].count == 0:
-            raise TareError("not one batch could be launched", details=limit.words)
+            raise TareError("no batch could be launched", details=limit.words)
         return limit
 
     def _limit(self) -> Limit | None:
-        """Why no further batch is launched, None while one may be."""
+        """The limit at which no further batch is launched; None before it."""
         wanted, last = self._wanted, self.points[-1]
         if last.count >= wanted.most:
-            return Limit(kind="most", words=f"the workload's own limit of {wanted.most}: there is room for more")
+            return Limit(kind="most", words=f"the workload's own limit of {wanted.most}; the host has room for more")
         each = max(0.0, last.used / last.count) if last.count else 0.0
         available = psutil.virtual_memory().available
         if available - wanted.batch * each < self._floor:
-            words = f"{_gib(available)} of memory were available, {_gib(self._floor)} must stay"
+            words = f"{_gib(available)} of memory was available, {_gib(self._floor)} must stay so"
             return Limit(kind="memory", words=words)
         if last.ready and median(last.ready) > wanted.latency_seconds:
             words = f"a batch took {median(last.ready):.1f} s to ready (limit {wanted.latency_seconds:g} s)"
             return Limit(kind="latency", words=words)
         if self._deadline.left < self._workload.timeout + REMOVE_SECONDS + REMOVE_SECONDS_EACH * last.count:
-            return Limit(kind="time", words="the case's time was up: there may be room for more")
+            return Limit(kind="time", words="the case's time was over; the host may have room for more")
         return self._ceiling()
 
     def _ceiling(self) -> Limit | None:
-        """The first of the kernel's limits that the next batch could reach, judged by what the one before took."""
+        """The first kernel limit that the next batch could reach if it takes as much as the previous one."""
         now, before = ceilings(), {one.name: one.used for one in self._before}
         self._before = now
         for one in now:
@@ -179,48 +207,45 @@ class Filling:
                 return Limit(kind="kernel", words=f"{one.name}: {one.used:,} of {one.most:,} are in use")
         return None
 
-    def _ask(self) -> Figures:
-        """What the probe's command tells now."""
+    def _probed(self) -> Figures:
+        """The figures of the probe's command now."""
         values = {"threads": 1, "memory_mib": self._wanted.instance_mib}
-        command = Command(argv=render(self._workload.argv, self._workload.parameters, values))
-        within = self._deadline.within(self._workload.timeout)
-        output = self._probe.start(command, within).wait(within)
-        if output.status != 0:
-            raise TareError(f"the probe's {command.argv[0]} exited {output.status}", details=output.stderr[-500:])
-        return reader(self._workload.reader)(output.stdout, self._workload.parameters)
+        argv = render(self._workload.argv, self._workload.parameters, values)
+        output = succeed(self._probe, argv, self._deadline.within(self._workload.timeout))
+        return reader(self._workload.reader).read(output.stdout, self._workload.parameters)
 
 
 def fields_of(points: Sequence[Point], teardown: float | None) -> Figures:
-    """The workload's fields.
+    """The fields of one filling; `teardown` is its length in seconds, None where it did not happen.
 
-    `count`; `memory-per-instance` (bytes: Theil and Sen's slope of the memory taken over the count, which what others
-    of the host take now and then does not bend); `teardown` and `teardown-per-instance` (seconds); `ready-at-N`, the
-    median seconds to ready of the batch that made it N; and each of the probe's fields at N, `FIELD-at-N`.
+    `count`; `memory-per-instance` (bytes: the Theil–Sen slope of the memory over the count, which is robust against
+    what other programs take now and then); `teardown` and `teardown-per-instance` (seconds); `ready-at-N`, the median
+    seconds to ready of the batch that reached N; and `FIELD-at-N` for each field of the probe at N.
     """
     from scipy.stats import theilslopes
 
     count = points[-1].count
-    fields = {"count": float(count)}
+    found = {"count": float(count)}
     if len(points) > 2:
         slope = float(theilslopes([one.used for one in points], [one.count for one in points]).slope)
-        fields |= {"memory-per-instance": slope} if slope > 0 else {}
+        found |= {"memory-per-instance": slope} if slope > 0 else {}
     if teardown is not None:
-        fields |= {"teardown": teardown, "teardown-per-instance": teardown / count}
+        found |= {"teardown": teardown, "teardown-per-instance": teardown / count}
     for one in points:
-        fields |= {f"ready-at-{one.count}": median(one.ready)} if one.ready else {}
-        fields |= {f"{name}-at-{one.count}": value for name, value in one.probe.items()}
-    return fields
+        found |= {f"ready-at-{one.count}": median(one.ready)} if one.ready else {}
+        found |= {f"{name}-at-{one.count}": value for name, value in one.probe.items()}
+    return found
 
 
 def is_step(count: int) -> bool:
-    """Whether the probe runs at this count."""
+    """Whether the probe runs at this count: 1, 2 or 5 times a power of ten."""
     while count and count % 10 == 0:
         count //= 10
     return count in STEPS
 
 
 def _refused(failures: Sequence[BaseException], seconds: float) -> Limit | None:
-    """The limit that failed launches tell of; None where they tell of none."""
+    """The limit behind failed launches; None where there is none."""
     for error in failures:
         if name := met(error):
             return Limit(kind="kernel", words=f"{name}: {_line(error)}")
@@ -232,7 +257,7 @@ def _refused(failures: Sequence[BaseException], seconds: float) -> Limit | None:
 def _failed(failures: Sequence[BaseException], count: int) -> TareError:
     first = failures[0]
     hint = first.hint if isinstance(first, TareError) else ""
-    return TareError(f"a launch beside {count} others failed: {_line(first)}", details=str(first), hint=hint)
+    return TareError(f"a launch failed beside {count} other instances: {_line(first)}", details=str(first), hint=hint)
 
 
 def _line(error: BaseException) -> str:
@@ -240,8 +265,8 @@ def _line(error: BaseException) -> str:
     return " ".join(f"{error}".split())[:300] or type(error).__name__
 
 
-def _told(one: Point) -> list[object]:
-    """A point as it is recorded: a thousand instances make hundreds."""
+def _recorded(one: Point) -> list[object]:
+    """A point in short form: a thousand instances make hundreds of points."""
     last = [median(one.ready), max(one.ready)] if one.ready else [None, None]
     return [one.count, *last, one.used, dict(one.probe)]
 

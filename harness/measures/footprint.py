@@ -1,41 +1,43 @@
-"""The footprint measure: what idle and loaded instances take of the host's memory, by three methods side by side.
+"""The footprint measure: the host memory that idle and loaded instances take, by three methods side by side.
 
-Proportional sets of the processes that serve them; the memory of their cgroups, and of a guest's process what is not
-the guest's RAM; and how much less memory the host has available. docs/measures.md explains each.
+The methods are: the proportional set size (PSS) of the processes that serve the instances; the memory of their cgroups
+and, of a guest's process, everything but the guest's RAM; and the decrease of the host's available memory. See
+docs/measures.md for what each method counts.
 """
 
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 from harness.deadline import Deadline
-from harness.definitions.demands import MEASURES
+from harness.definitions.declaration import Number
 from harness.errors import TareError
 from harness.host import memory
 from harness.host.cgroups import Charged, own_memory
 from harness.host.cost import Cost
 from harness.host.memory import Resident
-from harness.measures.base import Environment
-from harness.measures.command import sample
+from harness.measures.base import BaseMeasure, Environment
+from harness.measures.command import samples
 from harness.measures.held_memory import free, hold
 from harness.model import Case, Role, Sample, Workload
+from harness.readers import FieldNames
 from harness.runtimes.base import SHARED, VMM, Instance
 
 MIB = 2**20
 ROOM = 0.8
-"""Most of the host's available memory that a case may take, as a share."""
+"""The largest share of the host's available memory that a case may take."""
 GLANCE_SECONDS = 0.5
-"""How often the host is looked at after memory was freed inside."""
+"""The interval between two readings after memory was freed inside."""
 SHOWN = ("AnonPages", "Shmem", "Cached", "Slab", "KernelStack", "PageTables", "MemFree", "MemAvailable")
-"""Of /proc/meminfo, what is kept of its change."""
+"""The fields of /proc/meminfo whose change is recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A workload's parameters: how many instances of how much memory; seconds of settling, of watching idle CPUs and of
-    waiting for freed memory; MiB that each instance writes, and reads of files."""
+    """A workload's parameters: the number of instances and their memory; seconds to settle, to watch idle CPUs and to
+    wait for freed memory; MiB that each instance writes, and MiB of files that it reads."""
 
     instances: int
     instance_mib: int
@@ -47,15 +49,18 @@ class Wanted:
 
     @classmethod
     def of(cls, workload: Workload) -> "Wanted":
-        """From the parameters, which are in their ranges (harness.definitions.demands)."""
-        return cls(**{name: int(workload.parameters[name]) for name in MEASURES["footprint"].parameters})
+        """From the workload's parameters, which have been validated."""
+        return cls(**{one.name: int(workload.parameters[one.name]) for one in fields(cls)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What the host shows at one moment, in bytes: of all instances together, `resident` memory and `cgroup` (None
-    where not each has one of its own), of guests' processes what is not guest RAM (`vmm`) and that RAM (`ram`); the
-    `daemons` that they share with others; and the whole host's `meminfo`."""
+    """One reading of the host, in bytes.
+
+    Of all instances together: `resident` memory, their `cgroup` (None unless each has one of its own), a guest's
+    process without the guest's RAM (`vmm`), and that RAM (`ram`). `daemons` are shared with other instances. `meminfo`
+    is of the whole host.
+    """
 
     resident: Resident
     daemons: int
@@ -65,26 +70,43 @@ class Look:
     meminfo: Mapping[str, int]
 
 
-class FootprintMeasure:
-    """Launches instances beside each other and looks at them from the host."""
+class FootprintMeasure(BaseMeasure):
+    """Launches instances beside each other and reads their memory from the host."""
+
+    parameters = (
+        Number("instances", 1, 100),
+        Number("instance_mib", 64, 10**6),
+        Number("settle_seconds", 1, 60),
+        Number("watch_seconds", 1, 600),
+        Number("touch_mib", 0, 10**6),
+        Number("read_mib", 0, 10**6),
+        Number("free_seconds", 0, 600),
+    )
+    figures = FieldNames(
+        ("pss", "cgroup", "cgroup-uncached", "vmm", "available", "daemons", "daemons-each", "returned", "idle-cpu")
+    )
+
+    def case_seconds(self, workload: Workload, launch_seconds: float) -> float:
+        """In each iteration: launches one after another, then pauses."""
+        wanted = Wanted.of(workload)
+        pauses = 3 * wanted.settle_seconds + wanted.watch_seconds + wanted.free_seconds
+        return workload.all_iterations * (wanted.instances * launch_seconds + pauses)
 
     def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
-        """Every iteration is a set of instances of its own; see Measure.measure. What cannot be seen of a variant makes
-        no sample."""
+        """Every iteration has a new set of instances; see BaseMeasure.measure. A figure that a variant lacks makes no
+        sample."""
         workload = environment.workload(case.workload)
         wanted = Wanted.of(workload)
-        for number in range(workload.warmup + workload.iterations):
-            fields, cost = _iterate(case, environment, wanted, number, deadline.within(workload.timeout))
-            for metric in workload.metrics:
-                if (value := fields.get(metric.source)) is not None:
-                    yield sample(metric, value, number, workload, cost, "")
+        for number in range(workload.all_iterations):
+            found, cost = _iterate(case, environment, wanted, number, deadline.within(workload.timeout))
+            yield from samples(found, number, workload, cost, "")
 
 
 def _iterate(
     case: Case, environment: Environment, wanted: Wanted, number: int, deadline: Deadline
 ) -> tuple[Mapping[str, float | None], Cost]:
-    """One set of instances from launch to end: the workload's fields, and what the host spent meanwhile."""
-    time.sleep(wanted.settle_seconds)  # for what the case before freed
+    """One set of instances, from launch to removal: the fields, and the host's cost meanwhile."""
+    time.sleep(wanted.settle_seconds)  # the previous case freed memory
     before, merging, meter = memory.meminfo(), memory.merging(), environment.meter()
     _check_room(wanted, before)
     with ExitStack() as stack:
@@ -96,7 +118,7 @@ def _iterate(
         curve: list[tuple[float, int]] = []
         if wanted.touch_mib:
             curve = _hold_and_free(instances, wanted, looks, deadline)
-        fields = _fields(wanted, before, alone, looks)
+        found = _fields(wanted, before, alone, looks)
     environment.record(
         case,
         "observed",
@@ -108,7 +130,7 @@ def _iterate(
         curve=curve,
         merging={"before": merging, "after": memory.merging()},
     )
-    return {**fields, "idle-cpu": busy}, meter.read()
+    return {**found, "idle-cpu": busy}, meter.read()
 
 
 def _launch(
@@ -119,7 +141,7 @@ def _launch(
     instances: list[Instance],
     deadline: Deadline,
 ) -> int:
-    """Fill `instances`, one after another. Returns what the shared daemons had once there was one, in bytes."""
+    """Fill `instances`, one after another. Returns the bytes of the shared daemons beside the first one."""
     shape = replace(environment.shape, memory_mib=wanted.instance_mib)
     alone = 0
     for _ in range(wanted.instances):
@@ -135,7 +157,7 @@ def _launch(
 def _hold_and_free(
     instances: Sequence[Instance], wanted: Wanted, looks: dict[str, Look], deadline: Deadline
 ) -> list[tuple[float, int]]:
-    """Have every instance hold memory, then free it, and look. Returns seconds since then with the resident bytes."""
+    """Let every instance hold memory and free it again. Returns seconds since the release, with the resident bytes."""
     for one in instances:
         hold(one, wanted.touch_mib, wanted.read_mib, deadline)
     time.sleep(wanted.settle_seconds)
@@ -151,7 +173,7 @@ def _hold_and_free(
 
 
 def look(instances: Sequence[Instance], ram_mib: int) -> Look:
-    """What the host shows of these instances now. Raises TareError where it may not be seen, or one is gone."""
+    """Read these instances' memory from the host. Raises TareError without permission, or when an instance is gone."""
     own, daemons, guests, charged = Resident(), set[int](), list[tuple[int, int]](), list[Charged | None]()
     try:
         for one in instances:
@@ -165,7 +187,7 @@ def look(instances: Sequence[Instance], ram_mib: int) -> Look:
                     guests.append((memory.resident([pid]).rss, ram))
         shared = memory.resident(daemons)
     except PermissionError as error:
-        hint = "run it as root (sudo): /proc/PID/smaps_rollup of others is root's"
+        hint = "run tare as root (sudo): only root reads /proc/PID/smaps_rollup of other users"
         raise TareError("the memory of an instance's processes cannot be read", details=str(error), hint=hint) from None
     known = [one for one in charged if one is not None]
     return Look(
@@ -181,7 +203,7 @@ def look(instances: Sequence[Instance], ram_mib: int) -> Look:
 def _fields(
     wanted: Wanted, before: Mapping[str, int], alone: int, looks: Mapping[str, Look]
 ) -> dict[str, float | None]:
-    """Bytes for each instance, loaded where they were. Nothing that is zero: what the host does not see has no size."""
+    """Bytes per instance, under load where there was one; None for a figure that is zero, since it cannot be seen."""
     many, idle = wanted.instances, looks["idle"]
     full = looks.get("held", idle)
     charged = full.cgroup
@@ -200,14 +222,9 @@ def _fields(
 
 
 def _busy(instances: Sequence[Instance], seconds: int) -> float | None:
-    """Host CPU seconds for each second of an instance that has nothing to do; daemons apart, which serve others too."""
-    pids = [
-        pid
-        for one in instances
-        for part, found in one.processes().items()
-        for pid in found
-        if part not in SHARED
-    ]  # fmt: skip
+    """Host CPU seconds per second of an idle instance, without daemons that serve other instances too."""
+    shown = [parts for one in instances for part, parts in one.processes().items() if part not in SHARED]
+    pids = [pid for parts in shown for pid in parts]
     began, before = time.monotonic(), memory.cpu_seconds(pids)
     time.sleep(seconds)
     spent = memory.cpu_seconds(pids) - before
@@ -218,7 +235,8 @@ def _check_room(wanted: Wanted, host: Mapping[str, int]) -> None:
     needs, has = wanted.instances * wanted.instance_mib * MIB, host["MemAvailable"]
     if needs > ROOM * has:
         words = f"{wanted.instances} instances of {wanted.instance_mib} MiB, and {has // MIB} MiB are available"
-        raise TareError("the host has too little memory for so many instances", details=words, hint="fewer instances")
+        hint = "lower the workload's parameter instances or instance_mib"
+        raise TareError("the host has too little memory for so many instances", details=words, hint=hint)
 
 
 def _sum(charged: Sequence[Charged]) -> Charged:

@@ -1,8 +1,8 @@
-"""Memory that an instance holds and gives up on command: written by a process of its own, in every runtime alike."""
+"""Memory that an instance holds and frees on command: a process of its own writes it, alike in every runtime."""
 
 from harness.deadline import Deadline
-from harness.errors import TareError
-from harness.runtimes.base import Command, Instance
+from harness.measures.command import succeed
+from harness.runtimes.base import Instance
 
 FILE = "/tmp/tare-holder"
 HOLD = """\
@@ -39,23 +39,16 @@ os.unlink(file)
 while True:
     signal.pause()
 """
-"""Reads so many MiB of the root's files, always the same ones, so that they are in a page cache, and writes so many MiB
-of memory. No two pages are alike: merging (KSM) finds nothing. It ends once a child of it holds all that."""
+"""Reads MiB of the root's files, always the same ones, into a page cache, and writes MiB of memory. No two pages are
+alike, so that merging (KSM) finds nothing. It ends once a child process holds all of this."""
 FREE = 'kill -USR1 "$(cat "$0")" && while [ -e "$0" ]; do sleep 0.05; done'
 
 
 def hold(instance: Instance, mib: int, read_mib: int, deadline: Deadline) -> None:
-    """Return once `mib` MiB are written and `read_mib` MiB of files are read. Raises TareError where that fails."""
-    _done(instance, ("python3", "-c", HOLD, str(mib), str(read_mib), FILE), deadline)
+    """Write `mib` MiB of memory and read `read_mib` MiB of files, and hold them. Raises TareError when that fails."""
+    succeed(instance, ("python3", "-c", HOLD, str(mib), str(read_mib), FILE), deadline)
 
 
 def free(instance: Instance, deadline: Deadline) -> None:
-    """Return once what `hold` wrote is unmapped again. Raises TareError where nothing holds it any more."""
-    _done(instance, ("sh", "-c", FREE, FILE), deadline)
-
-
-def _done(instance: Instance, argv: tuple[str, ...], deadline: Deadline) -> None:
-    output = instance.start(Command(argv=argv), deadline).wait(deadline)
-    if output.status != 0:
-        said = (output.stderr.strip() or output.stdout.strip())[-500:]
-        raise TareError(f"{instance.name} could not hold and free memory", details=said)
+    """Unmap what `hold` wrote. Raises TareError when nothing holds it any more."""
+    succeed(instance, ("sh", "-c", FREE, FILE), deadline)

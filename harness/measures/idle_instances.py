@@ -1,4 +1,4 @@
-"""Many instances of one case beside each other: launched a batch at a time, and removed in parallel."""
+"""Many idle instances of one case beside each other: launched in batches and removed in parallel."""
 
 import threading
 import time
@@ -14,24 +14,24 @@ from harness.model import Milestone
 from harness.runtimes.base import Instance
 
 LANES = 8
-"""How many are removed at a time, of every variant alike."""
+"""How many instances are removed at a time, in every variant."""
 SLICE_SECONDS = 0.5
-"""How soon who waits for an instance sees that the case is ending."""
+"""The interval at which a wait for an instance checks whether the case is ending."""
 Launch = Callable[[Deadline], AbstractContextManager[Instance]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What came of one batch: seconds from requested to ready of each instance that became so, and what others met."""
+    """The result of one batch: the seconds to ready of the instances that became ready, and the others' errors."""
 
     ready: tuple[float, ...]
     failures: tuple[BaseException, ...]
 
 
 class IdleInstances:
-    """Instances that `launch` makes; leaving its context removes them all, whatever ended it.
+    """Instances from `launch`; leaving the context removes all of them, also after an error.
 
-    The threads that launch live as long as the instances: what was told to end with its parent ends with the thread.
+    The threads that launch live as long as the instances: a process that ends with its parent ends with that thread.
     """
 
     def __init__(self, launch: Launch, batch: int) -> None:
@@ -50,7 +50,7 @@ class IdleInstances:
         return Batch(ready=ready, failures=failures)
 
     def remove(self) -> float:
-        """Remove all, and return how many seconds that took. Raises TareError when some may remain; all are tried."""
+        """Try to remove every instance; return the seconds that it took. Raises TareError when any may be left."""
         self._ending.set()
         for one in self._coming:
             one.cancel()
@@ -81,11 +81,11 @@ class IdleInstances:
         context = self._launch(deadline)
         instance = context.__enter__()
         self._held.append(context)
-        # Once it is ready, a container's milestones are asked of its daemons: only later, and not a thousand times.
-        asked = instance.milestones[Milestone.REQUESTED]
+        # Before it is ready: later, a container's milestones cost a request to its daemon, a thousand times over.
+        requested = instance.milestones[Milestone.REQUESTED]
         while True:
             try:
-                return instance.wait(Milestone.READY, deadline.within(SLICE_SECONDS)) - asked
+                return instance.wait(Milestone.READY, deadline.within(SLICE_SECONDS)) - requested
             except DeadlineExceeded:
                 if self._ending.is_set() or deadline.left == 0.0:
                     raise

@@ -1,4 +1,4 @@
-"""The image measure: what instances start from, weighed, made, carried, cloned; and what each instance adds to it."""
+"""The image measure: size, build, transfer and clones of an image, and what each instance adds to it."""
 
 import dataclasses
 import statistics
@@ -7,40 +7,64 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
 
 from harness.deadline import Deadline
-from harness.errors import TareError
+from harness.definitions.declaration import Choice, Number
 from harness.images import inventory
-from harness.measures.base import Environment
-from harness.measures.command import sample
+from harness.measures.base import BaseMeasure, Environment
+from harness.measures.command import samples, succeed
 from harness.measures.validity import stolen
-from harness.model import Case, Milestone, Role, Sample
+from harness.model import Case, Milestone, Role, Sample, Workload
+from harness.paths import data
+from harness.readers import FieldNames
 from harness.runtimes.archive import allocated, packing, unpacking
-from harness.runtimes.base import Command, Copies, Instance, Prepared
+from harness.runtimes.base import Copies, Instance, Prepared
 
 PACKAGE = "image.tar.zst"
 LEVEL = 3
-"""zstd's own default."""
+"""zstd's own default level."""
+COPIES_MIB = 3072
+"""The most that an image's copies and its package take on the disk."""
 INSTANCES, WRITE_MIB = 2, 16
 Fields = dict[str, float]
 Step = Callable[[Case, Environment, Copies, Deadline], Fields]
 
 
-class ImageMeasure:
-    """Sizes in bytes and times in seconds; a workload's metrics say by their sources which steps are taken.
+class ImageMeasure(BaseMeasure):
+    """Sizes in bytes and times in seconds; the sources of the workload's metrics decide which steps are taken.
 
-    `disk` is what the image takes on the host's disk. `build`, `export`, `import`, `start` and `deploy` are seconds,
-    `transfer` bytes, of a copy that is made, packed, unpacked and started. `linked` and `full` are seconds that clones
-    take, `linked-disk` and `full-disk` their bytes. `growth` is what each of several instances adds once it has
-    started, `written` what a file of `write_mib` MiB adds to that. What a runtime has not makes no sample.
+    `disk` is the size of the image on the host's disk. A copy is made, packed, unpacked and started: `build`, `export`,
+    `import`, `start` and `deploy` are seconds, `transfer` is bytes. `linked` and `full` are the seconds of a clone,
+    `linked-disk` and `full-disk` its bytes. `growth` is what each of several instances adds once it has started,
+    `written` what a file of `write_mib` MiB adds to that. A step that a runtime lacks makes no sample.
     """
+
+    parameters = (
+        Choice("recipe", lambda: {path.stem for path in data("images").glob("*.toml")} - {"system"}, needed=False),
+        Number("level", 1, 19, needed=False),
+        Number("instances", 1, 16, needed=False),
+        Number("write_mib", 1, 1024, needed=False),
+    )
+    iteration_seconds = 8.0
 
     def __init__(self) -> None:
         self._known: set[tuple[str, str]] = set()
 
+    def sources(self, workload: Workload, fields: FieldNames) -> FieldNames:
+        """The size of the image, and the sources of all steps."""
+        return FieldNames(("disk", *(source for sources in STEPS for source in sorted(sources))))
+
+    def at_once(self, workload: Workload) -> int:
+        """The instances whose growth is measured."""
+        return int(workload.parameters.get("instances", 1))
+
+    def disk_mib(self, workload: Workload) -> int:
+        """With the image's copies and its package."""
+        return super().disk_mib(workload) + COPIES_MIB
+
     def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
-        """Warm-up and measured rounds; see Measure.measure."""
+        """Warm-up and measured rounds; see BaseMeasure.measure."""
         workload = environment.workload(case.workload)
         wanted = {metric.source for metric in workload.metrics}
-        for number in range(workload.warmup + workload.iterations):
+        for number in range(workload.all_iterations):
             within = deadline.within(workload.timeout)
             meter = environment.meter()
             fields: Fields = {"disk": allocated(environment.files(case, within))}
@@ -51,12 +75,11 @@ class ImageMeasure:
                         fields |= step(case, environment, copies, within)
             cost = meter.read()
             reason = stolen(cost.steal_share, environment.limits)
-            for metric in workload.metrics:
-                if (value := fields.get(metric.source, 0.0)) > 0:
-                    yield sample(metric, value, number, workload, cost, reason)
+            found = {name: value for name, value in fields.items() if value > 0}
+            yield from samples(found, number, workload, cost, reason)
 
     def _describe(self, case: Case, environment: Environment, image: Prepared) -> None:
-        """What is the same every time is recorded once: the root's packages and the size of its tar."""
+        """Record once, since it never changes: the root's packages and the size of its tar."""
         if (case.workload, case.variant) in self._known or not image.root.tar.is_file():
             return
         self._known.add((case.workload, case.variant))
@@ -65,9 +88,10 @@ class ImageMeasure:
 
 
 def _carry(case: Case, environment: Environment, copies: Copies, deadline: Deadline) -> Fields:
-    """Make a copy, pack it, let it go, unpack the package and start from that.
+    """Make a copy, pack it, delete it, unpack the package and start an instance from that.
 
-    The transfer between two hosts is not timed: it is the network's. Nothing is flushed to the disk: as users see it.
+    The transfer between two hosts is not timed, since it depends on the network. Nothing is flushed to the disk, as in
+    everyday use.
     """
     level = int(environment.workload(case.workload).parameters.get("level", LEVEL))
     package, found = copies.folder / PACKAGE, Fields()
@@ -91,14 +115,14 @@ def _carry(case: Case, environment: Environment, copies: Copies, deadline: Deadl
 
 
 def _first_start(case: Case, environment: Environment, copy: Prepared, deadline: Deadline) -> float:
-    """Seconds from requested until all that the instance starts is there."""
+    """Seconds from the request until the instance has started everything."""
     with environment.launch(case, Role.SUBJECT, "beacon", deadline, connected=False, image=copy) as instance:
         instance.wait(Milestone.READY, deadline)
         return instance.wait(instance.last, deadline) - instance.wait(Milestone.REQUESTED, deadline)
 
 
 def _clone(case: Case, environment: Environment, copies: Copies, deadline: Deadline) -> Fields:
-    """A clone that keeps only what is written to it, and one that shares nothing."""
+    """A linked clone, which keeps only what is written to it, and a full one, which shares nothing."""
     found, watch = Fields(), _Watch()
     if (linking := copies.linked(deadline)) is not None:
         with linking as paths:
@@ -110,8 +134,10 @@ def _clone(case: Case, environment: Environment, copies: Copies, deadline: Deadl
 
 
 def _grow(case: Case, environment: Environment, copies: Copies, deadline: Deadline) -> Fields:
-    """What is each instance's own once it has started, and what a file adds that it writes. None without linked clones:
-    such instances write to nothing."""
+    """The disk space of each started instance, and what a file that it writes adds.
+
+    Nothing where the runtime has no linked clones: its instances have no disk of their own.
+    """
     if copies.linked(deadline) is None:
         return {}
     parameters = environment.workload(case.workload).parameters
@@ -131,11 +157,9 @@ def _grow(case: Case, environment: Environment, copies: Copies, deadline: Deadli
 
 
 def _write(instance: Instance, mib: int, deadline: Deadline) -> None:
-    """A file of that size below /var/tmp, which is on the instance's root everywhere; of bytes that do not compress."""
+    """Write an incompressible file of that size below /var/tmp, which is on the instance's root in every runtime."""
     words = ("dd", "if=/dev/urandom", "of=/var/tmp/tare-written", "bs=1M", f"count={mib}", "conv=fsync", "status=none")
-    output = instance.start(Command(argv=words), deadline).wait(deadline)
-    if output.status != 0:
-        raise TareError(f"dd exited {output.status} in {instance.name}", details=output.stderr.strip()[-500:])
+    succeed(instance, words, deadline)
 
 
 @dataclasses.dataclass(slots=True)
@@ -154,4 +178,4 @@ STEPS: Mapping[frozenset[str], Step] = {
     frozenset({"linked", "linked-disk", "full", "full-disk"}): _clone,
     frozenset({"growth", "written"}): _grow,
 }
-"""What is done for a metric whose source is among the key's."""
+"""The steps, by the sources of the metrics that need them."""

@@ -1,24 +1,25 @@
-"""The isolation measure: what separates an instance from the host, gathered and not asserted.
+"""The isolation measure: what separates an instance from the host, observed and not judged.
 
-Whose kernel it is, what that kernel lets it do, what the host lets the processes do that serve it, and how much of the
-host's kernel one small job of it reaches. How much is reached is what Williams et al. (Unikernels as Processes, SoCC
-2018) count for the same purpose. No kernel module is ever loaded into the host's kernel.
+It records whose kernel the instance runs on, what that kernel allows, what the host allows to the processes that serve
+the instance, and how much of the host's kernel one small job reaches. Williams et al. (Unikernels as Processes, SoCC
+2018) count the latter for the same purpose. No kernel module is ever loaded into the host's kernel.
 """
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host import confinement
-from harness.host.cost import Cost
 from harness.host.tracing import Kind, Untraceable, traced
-from harness.measures.base import Environment
-from harness.measures.command import READY_SECONDS, run_in, sample, values_of
-from harness.model import Case, Milestone, Role, Sample, Workload
-from harness.readers import gate
+from harness.measures.base import BaseMeasure, Environment
+from harness.measures.command import launched, run_in, samples, values_of
+from harness.model import Case, Role, Sample, Workload
+from harness.readers import FieldNames
+from harness.readers.gate import Gate
 from harness.runtimes.base import Command, Instance
 
 INSIDE = Path(__file__).resolve().parent.parent / "inside/boundary.py"
@@ -27,25 +28,30 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 VERSION = Path("/proc/version")
 KINDS: tuple[Kind, ...] = ("syscalls", "functions")
 INIT_MODULE = 175
-"""Its number on x86-64; the gate asks it for a module of no bytes."""
+"""The number of init_module on x86-64; the gate calls it with an empty module."""
 NO_EXEC, NOT_PERMITTED = "E8", "E1"
 SHOWN_DEVICES = 12
+UNKNOWN = "unknown: the host cannot see which process serves it"
 
 
-class IsolationMeasure:
-    """Gathers what separates an instance from its host."""
+class IsolationMeasure(BaseMeasure):
+    """Observes what separates an instance from its host."""
+
+    needs = ("argv",)
+    figures = FieldNames(
+        ("syscalls-allowed", "capabilities", "devices", "own-namespaces", *(f"host-{kind}" for kind in KINDS))
+    )
 
     def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
-        """One instance, asked and traced; see Measure.measure. What cannot be had makes no sample, and its reason is
-        recorded."""
+        """One instance, inspected and traced; see BaseMeasure.measure. A figure that is not available makes no sample;
+        the reason is recorded."""
         workload = environment.workload(case.workload)
-        with environment.launch(case, Role.SUBJECT, "agent", deadline) as instance:
-            instance.wait(Milestone.READY, deadline.within(READY_SECONDS))
-            instance.wait(instance.last, deadline.within(READY_SECONDS))
+        with ExitStack() as stack:
+            instance = launched(stack, environment, case, Role.SUBJECT, deadline)
             facts = instance.facts(deadline)
             environment.record(case, "facts", facts=dict(facts))
             meter = environment.meter()
-            seen = _asked(instance, deadline.within(workload.timeout))
+            seen = _inspected(instance, deadline.within(workload.timeout))
             passed = instance.start(Command(argv=GATE), deadline).wait(deadline.within(workload.timeout))
             if passed.status != 0:
                 raise TareError("the gate failed", details=passed.stderr[-500:])
@@ -55,36 +61,30 @@ class IsolationMeasure:
             outside, unseen = _outside(serving)
             cost = meter.read()
         shared = seen["boot_id"] == BOOT_ID.read_text().strip()
-        counts, told = _summary(seen, passed.stdout, outside, shared=shared)
+        counts, shown = _summary(seen, passed.stdout, outside, shared=shared)
         for kind, (number, words) in reached.items():
             counts |= {} if number is None else {f"host-{kind}": number}
-            told[f"host {kind} reached"] = words
-        told |= {"on the host": unseen} if unseen else {}
-        environment.record(case, "observed", what="isolation", shared_kernel=shared, told=told, counts=counts)
-        yield from _samples(workload, counts, cost)
+            shown[f"host {kind} reached"] = words
+        shown |= {"on the host": unseen} if unseen else {}
+        environment.record(case, "observed", what="isolation", shared_kernel=shared, told=shown, counts=counts)
+        yield from samples(counts, workload.warmup, workload, cost, "")
 
 
-def _samples(workload: Workload, counts: Mapping[str, float], cost: Cost) -> Iterator[Sample]:
-    for metric in workload.metrics:
-        if metric.source in counts:
-            yield sample(metric, counts[metric.source], workload.warmup, workload, cost, "")
-
-
-def _asked(instance: Instance, deadline: Deadline) -> dict[str, Any]:
-    """What the instance sees of itself. Raises TareError where it cannot say."""
+def _inspected(instance: Instance, deadline: Deadline) -> dict[str, Any]:
+    """What the instance sees of itself. Raises TareError for an output that is not JSON."""
     output = instance.start(Command(argv=("/usr/bin/python3", "-I", "-c", INSIDE.read_text())), deadline).wait(deadline)
     try:
         found: dict[str, Any] = json.loads(output.stdout)
         return found
     except ValueError:
         details = output.stderr[-500:]
-        raise TareError("an instance could not say how it is confined", details=details) from None
+        raise TareError("the inspection inside an instance failed", details=details) from None
 
 
 def _outside(serving: int | None) -> tuple[Mapping[str, str], str]:
-    """How the host confines what runs inside, and why that is not known ("" where it is)."""
+    """How the host confines the processes that serve the instance, and why that is unknown ("" where it is known)."""
     if serving is None:
-        return {}, "unknown: the host cannot see which process serves it"
+        return {}, UNKNOWN
     try:
         return confinement.confinement(confinement.innermost(serving)), ""
     except TareError as error:
@@ -99,9 +99,9 @@ def _reached(
     environment: Environment,
     deadline: Deadline,
 ) -> tuple[float | None, str]:
-    """How many different ones the job reaches in the host's kernel, by all that serve it; None with the reason."""
+    """How many different calls or functions of the host's kernel the job reaches, and words; None with the reason."""
     if serving is None:
-        return None, "unknown: the host cannot see which process serves it"
+        return None, UNKNOWN
     values = values_of(workload, environment)
     try:
         with traced(kind, [serving]) as reached:
@@ -115,8 +115,9 @@ def _reached(
 def _summary(
     seen: Mapping[str, Any], gated: str, outside: Mapping[str, str], *, shared: bool
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """The counts that become samples, and everything in words."""
+    """The counts that become samples, and all findings in words."""
     status = confinement.fields(seen["status"])
+    gate = Gate()
     calls, answers = gate.read(gated, {}), gate.answers(gated)
     held = confinement.capabilities(status["CapEff"])
     apart = outside.get("namespaces", "").split() if shared else list(seen["namespaces"])
@@ -129,8 +130,8 @@ def _summary(
         "devices": float(len(seen["devices"])),
         **({"own-namespaces": float(len(apart))} if known else {}),
     }
-    refusals = ", ".join(f"{calls[word]:.0f} {word}" for word in gate.WORDS[1:])
-    told = {
+    refusals = ", ".join(f"{calls[word]:.0f} {word}" for word in gate.fields[1:])
+    shown = {
         "kernel": "the host's" if shared else f"its own: {seen['release']}",
         "another kernel version than the host's": "yes" if seen["version"] != VERSION.read_text().strip() else "no",
         "kernel module": _module(answers.get(INIT_MODULE, ""), seen["modules"], shared=shared),
@@ -144,17 +145,17 @@ def _summary(
         "root": "read-only" if "ro" in seen["root"].split(",") else "writable",
         "devices": _devices(seen["devices"]),
     }
-    return counts, told | {f"on the host: {name}": value for name, value in outside.items()}
+    return counts, shown | {f"on the host: {name}": value for name, value in outside.items()}
 
 
 def _module(answer: str, loaded: int, *, shared: bool) -> str:
     if shared:
         if answer == NOT_PERMITTED:
             return "refused (EPERM)"
-        return "not tried: it would be the host's kernel that takes it"
+        return "not tried: the host's kernel would load it"
     if loaded:
         return f"yes: {loaded} are loaded, by its own init"
-    return "would be taken (asked with an empty one)" if answer == NO_EXEC else "its kernel has none"
+    return "possible (tried with an empty module)" if answer == NO_EXEC else "not supported by its kernel"
 
 
 def _devices(names: list[str]) -> str:

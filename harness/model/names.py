@@ -1,6 +1,7 @@
-"""What may be a name, and the closed sets of words."""
+"""The patterns of names, and the closed sets of words."""
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal, get_args
 
@@ -34,7 +35,7 @@ Direction = Literal["higher", "lower"]
 Scale = Literal["log", "linear"]
 Summary = Literal["median", "mean", "min", "max"]
 Phase = Literal["warmup", "measured"]
-Resource = Literal[
+RESOURCES = (
     "cpu",
     "memory",
     "network",
@@ -48,35 +49,32 @@ Resource = Literal[
     "lifecycle",
     "interference",
     "isolation",
-]
-MeasureName = Literal[
-    "command",
-    "boot",
-    "chain",
-    "footprint",
-    "image",
-    "density",
-    "churn",
-    "lifecycle",
-    "interference",
-    "isolation",
-]
+)
+"""The resources of tare's own workloads, in the order in which reports show them; any other name comes after them."""
 DaemonName = Literal["", "docker", "libvirt"]
 """The daemon that a runtime needs; "" for none."""
 DAEMONS: tuple[DaemonName, ...] = tuple(name for name in get_args(DaemonName) if name)
 HOST_COSTS = ("host-cpu", "host-energy")
-"""How the names of metrics begin that are the host's cost of a workload and not its result."""
+"""The prefixes of metrics that are the host's cost of a workload and not its result."""
+HOST_COST_UNITS: Mapping[str, str] = {
+    "host-cpu": "s",
+    "host-cpu-per-op": "s",
+    "host-energy": "J",
+    "host-energy-per-op": "J",
+}
+"""The host costs that a command has beside its own metrics; the unit of a cost per operation is its numerator's.
+Energy exists only where the host counts it."""
 SOFTWARE = frozenset({"tcg", "qemu", "emulated"})
-"""What a host runs on when it is itself emulated."""
+"""The accelerators of a host that is itself emulated."""
 
 
 class Milestone(StrEnum):
     """A named moment of an instance on the host's monotonic clock, in the order in which they come.
 
     Only a full system has `loader` (its firmware has started the boot loader), `loaded` (kernel and initramfs are in
-    memory) and `service` (all that it starts at boot is there). Only a container has those that its daemons tell:
-    `network` (it is connected), `container` (containerd has its record), `task` (`runc create` is done: namespaces,
-    cgroup, root and a waiting process) and `started` (`runc start` has returned; that may come after `ready`).
+    memory) and `service` (its boot services have started). Only a container has daemon events: `network` (it is
+    connected), `container` (containerd has its record), `task` (`runc create` has returned: namespaces, cgroup, root
+    and a waiting process exist) and `started` (`runc start` has returned, possibly after `ready`).
     """
 
     REQUESTED = "requested"

@@ -1,4 +1,4 @@
-"""What is asked for: workloads, variants, suites, and when a run has enough blocks."""
+"""What a user requests: workloads, variants, suites, and the rule that ends a run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,9 +11,7 @@ from harness.model.names import (
     Argument,
     Argv,
     Direction,
-    MeasureName,
     Name,
-    Resource,
     Scale,
     Summary,
     VariantName,
@@ -36,11 +34,11 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """What the instance serves: its command, and the port and protocol that it listens on.
+    """The server in an instance: its command, and the port and protocol that it listens on.
 
-    `prepare` runs before it (a database's files are made), untimed; the workload's own `prepare` runs once it listens,
-    beside it in the instance (of a chain at the peer). One that is `one_off` ends after one client, and is started anew
-    for each iteration.
+    `prepare` runs before it, untimed: it makes a database's files, for example. The workload's own `prepare` runs in
+    the same instance once the server listens; a chain's runs at the peer. A `one_off` server ends after one client;
+    each iteration starts it again.
     """
 
     argv: Argv
@@ -52,9 +50,9 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aggressor:
-    """What the aggressor in an interference workload does until it is ended.
+    """The load of the aggressor in an interference workload; it runs until the measure ends it.
 
-    `argv` runs in it, or with a `server` in it at the peer; `prepare` runs in it beforehand.
+    `argv` runs in the aggressor, or at the peer where the aggressor has a `server`. `prepare` runs in it beforehand.
     """
 
     argv: Argv
@@ -66,18 +64,17 @@ class Aggressor:
 class Workload:
     """One measured job, as data in `workloads/*.toml`.
 
-    `argv`, `prepare` and `server` may hold `{parameter}`, and besides `{threads}`, `{memory_mib}`, `{scratch}`,
-    `{address}` and `{port}`; a chain's server may hold `{upstream}`, which is `address:port` of the next. `threads` is
-    `one` or `all` (every vCPU of the shape). `timeout` bounds one iteration and `prepare`, in seconds. `scratch_mib` is
-    the disk space that the workload writes. `cache` says whether a launch finds its files in the host's page cache
-    (`warm`: as the launch before left it; only boot workloads may be `cold`).
-    With an `aggressor` the command is the victim's, and the metrics say what of it is compared (see aggressor).
-    Of a measure that runs no `argv`, the `parameters` are the measure's own (see harness.definitions.demands.MEASURES).
+    `argv`, `prepare` and `server` may hold placeholders (see harness.model.placeholders): `{parameter}`, `{threads}`,
+    `{memory_mib}`, `{scratch}`, `{address}` and `{port}`. `threads` is `one` or `all` (every vCPU of the shape).
+    `timeout` limits one iteration, and `prepare`, in seconds. `scratch_mib` is the disk space that the workload writes.
+    `cache` is `warm` or `cold`: whether a launch finds its files in the host's page cache. With an `aggressor` the
+    command is the victim's. `measure` and `reader` name plug-ins; the measure checks the fields, the `parameters` and
+    each metric's `source` (see harness.definitions.declaration).
     """
 
     name: Name
     title: Annotated[str, Len(1, 100)]
-    measure: MeasureName = "command"
+    measure: Name = "command"
     argv: Annotated[tuple[Argument, ...], Len(0, 64)] = ()
     prepare: Annotated[tuple[Argument, ...], Len(0, 64)] = ()
     server: Server | None = None
@@ -98,13 +95,18 @@ class Workload:
         """The resource that the name begins with (`cpu` of `cpu.sysbench`)."""
         return self.name.partition(".")[0]
 
+    @property
+    def all_iterations(self) -> int:
+        """Warm-up and measured iterations together."""
+        return self.warmup + self.iterations
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """One configured runtime; `options` are the runtime's own and each turns one knob.
 
-    `most_vcpus` is how many vCPUs it can have at most, None for as many as a shape has.
-    `form` says what of the root its instances start from: the root as it is, or the full system that was made of it.
+    `most_vcpus` is the largest number of vCPUs that it supports, None for no limit. `form` is what its instances start
+    from: the root as it is, or the full system that is built from it.
     """
 
     name: VariantName
@@ -130,18 +132,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """A list of workloads, the variants for each resource, and the stopping rule (blocks).
+    """A list of workloads, the variants for each resource, and the number of blocks.
 
-    In `variants`, `{accelerator}` stands for what guests run on here (`kvm` or `tcg`). `parameters` overrides
-    workload parameters by name,
-    `iterations` and `warmup` every workload's own. `limits` are the rules that discard a block.
-    The `ladder` is of variants that differ from the one before by one knob; they run every workload, beside `variants`.
+    In `variants`, `{accelerator}` becomes `kvm` where guests have KVM here, else `tcg`. `parameters` overrides workload
+    parameters by name; `iterations` and `warmup` override every workload's own. `limits` are the rules that discard a
+    block. In `ladder`, each variant differs from the one before it by one knob. These variants run every workload, in
+    addition to `variants`.
     """
 
     name: Name
     summary: Annotated[str, Len(1, 200)]
     workloads: Annotated[tuple[Name, ...], Len(1, 200)]
-    variants: Mapping[Resource, tuple[str, ...]]
+    variants: Mapping[Name, tuple[str, ...]]
     blocks: Annotated[int, Gt(0), Le(10000)]
     iterations: Annotated[int, Gt(0), Le(1000)] | None = None
     warmup: Annotated[int, Ge(0), Le(100)] | None = None
@@ -158,10 +160,10 @@ class Suite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopping:
-    """When a run has enough blocks, declared before it begins: one of four rules.
+    """The rule that ends a run, declared before it begins: one of four.
 
-    `blocks` are the fixed number (None: the suite's own); `precision` half an interval's width, as a fraction;
-    `looks` the numbers of blocks at which a workload may end; `seconds` the whole run's time.
+    `blocks` is a fixed number (None: the suite's own). `precision` is half the width of an interval, as a fraction.
+    `looks` are the interim-analysis points, in blocks. `seconds` is the time of the whole run.
     """
 
     rule: Literal["blocks", "precision", "looks", "time"] = "blocks"
@@ -172,7 +174,7 @@ class Stopping:
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """The part of the error that each look spends: in proportion to the blocks since the look before."""
+        """The part of the error that each look spends, in proportion to the blocks since the previous look."""
         return tuple((after - before) / self.looks[-1] for before, after in pairwise((0, *self.looks)))
 
 

@@ -1,47 +1,24 @@
-"""Readers: what a tool printed → named figures in base units; pure, found by name.
+"""Readers: the output of a tool → named figures in base units.
 
-Each module documents its fields; a metric's `source` in a workload names one of them.
+Each is an entry point of the group `tare.readers`, which names a class derived from BaseReader.
 """
 
-from harness.errors import bad_input
-from harness.readers import (
-    fio,
-    gate,
-    hyperfine,
-    iperf3,
-    openssl,
-    pairs,
-    pgbench,
-    redis_benchmark,
-    sockperf,
-    stress_ng,
-    sysbench,
-    wrk,
-    zstd,
-)
-from harness.readers.output import Fields, Reader
+from functools import cache
 
-__all__ = ["READERS", "Fields", "Reader", "reader"]
+from harness.plugins import Plugins, derived_from, load
+from harness.readers.base import BaseReader, FieldNames, Fields
 
-READERS: dict[str, Reader] = {
-    "fio": fio.read,
-    "gate": gate.read,
-    "hyperfine": hyperfine.read,
-    "iperf3": iperf3.read,
-    "openssl": openssl.read,
-    "pairs": pairs.read,
-    "pgbench": pgbench.read,
-    "redis-benchmark": redis_benchmark.read,
-    "sockperf": sockperf.read,
-    "stress-ng": stress_ng.read,
-    "sysbench": sysbench.read,
-    "wrk": wrk.read,
-    "zstd": zstd.read,
-}
+__all__ = ["BaseReader", "FieldNames", "Fields", "reader", "readers"]
+
+GROUP = "tare.readers"
 
 
-def reader(name: str) -> Reader:
-    """The reader of that name. Raises TareError (bad input) that names those there are."""
-    if name not in READERS:
-        raise bad_input("reader", f"there is no reader {name[:40]!r}", f"use one of: {', '.join(sorted(READERS))}")
-    return READERS[name]
+@cache
+def readers() -> Plugins[BaseReader]:
+    """The readers by name, and those that cannot be used, each with the reason."""
+    return load(GROUP, derived_from(BaseReader))  # type: ignore[type-abstract]
+
+
+def reader(name: str) -> BaseReader:
+    """The reader of that name. Raises TareError for one that cannot be used, and (bad input) for an unknown one."""
+    return readers().pick(name, "reader")

@@ -4,34 +4,41 @@ Fields, after the omitted seconds: `received_bytes_per_second` and `sent_bytes_p
 `retransmits` (count by the sender, may be 0), `elapsed` (s), `client_cpu` and `server_cpu` (CPU seconds per second).
 """
 
-from collections.abc import Mapping
+from harness.readers.base import BaseReader, Parameters
 
-from harness.readers.output import Fields, figure, json_object, member, unreadable
-
-TOOL = "iperf3"
 BITS = 8
 
 
-def read(stdout: str, parameters: Mapping[str, str | int | float]) -> Fields:
-    """See the module. Raises TareError with iperf3's own error, or for what is missing or impossible."""
-    report = json_object(TOOL, stdout)
-    if "error" in report:
-        raise unreadable(TOOL, "is an error", str(report["error"]))
-    streams = member(TOOL, report, "end", "streams")
-    if not isinstance(streams, list) or len(streams) != 1:
-        raise unreadable(TOOL, "is not of one stream")
+class Iperf3(BaseReader):
+    """Throughput of one stream."""
 
-    def number(*path: str, positive: bool = True) -> float:
-        return figure(TOOL, member(TOOL, report, "end", *path), ".".join(path), positive=positive)
+    tool = "iperf3"
+    fields = (
+        "received_bytes_per_second",
+        "sent_bytes_per_second",
+        "retransmits",
+        "elapsed",
+        "client_cpu",
+        "server_cpu",
+    )
 
-    return Fields(
-        TOOL,
-        {
+    def parse(self, stdout: str, parameters: Parameters) -> dict[str, float]:
+        """Raises TareError with iperf3's own error, and for a figure that is missing or impossible."""
+        report = self.json_object(stdout)
+        if "error" in report:
+            raise self.unreadable("is an error", str(report["error"]))
+        streams = self.member(report, "end", "streams")
+        if not isinstance(streams, list) or len(streams) != 1:
+            raise self.unreadable("is not of one stream")
+
+        def number(*path: str, positive: bool = True) -> float:
+            return self.figure(self.member(report, "end", *path), ".".join(path), positive=positive)
+
+        return {
             "received_bytes_per_second": number("sum_received", "bits_per_second") / BITS,
             "sent_bytes_per_second": number("sum_sent", "bits_per_second") / BITS,
             "retransmits": number("sum_sent", "retransmits", positive=False),
             "elapsed": number("sum_received", "seconds"),
             "client_cpu": number("cpu_utilization_percent", "host_total", positive=False) / 100,
             "server_cpu": number("cpu_utilization_percent", "remote_total", positive=False) / 100,
-        },
-    )
+        }

@@ -1,53 +1,58 @@
 """stress-ng 0.15 `--STRESSOR 1 … --metrics --yaml /proc/self/fd/1` (YAML; one stressor).
 
-Fields: `operations` (count; what one is, the stressor's manual says), `elapsed` (s), `operations_per_second` (1/s, by
-the wall clock), `user` and `system` (CPU s), and each figure of the stressor's own that is in nanoseconds as seconds
+Fields: `operations` (count; the stressor's manual defines one), `elapsed` (s), `operations_per_second` (1/s, by the
+wall clock), `user` and `system` (CPU s). Each figure of the stressor's own that is in nanoseconds becomes seconds
 (`nanosecs-per-page-fault` → `seconds-per-page-fault`).
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
-from harness.readers.output import NSEC, Fields, figure, lines_of, member, unreadable
+from harness.readers.base import NSEC, BaseReader, Parameters
 
-TOOL = "stress-ng"
-_LARGEST = 64 * 1024
 _END = "\n...\n"
 _OWN = "nanosecs-per-"
 
 
-def read(stdout: str, parameters: Mapping[str, str | int | float]) -> Fields:
-    """See the module. Raises TareError for YAML that is cut or wrong, several stressors, or none that ran."""
-    entry = _entry(lines_of(TOOL, stdout, largest=_LARGEST))
+class StressNg(BaseReader):
+    """The rate of one stressor."""
 
-    def number(key: str, positive: bool = True) -> float:
-        return figure(TOOL, member(TOOL, entry, key), key, positive=positive)
+    tool = "stress-ng"
+    fields = ("operations", "elapsed", "operations_per_second", "user", "system")
+    pattern = "seconds-per-.+"
+    form = "seconds-per-NAME"
+    largest = 64 * 1024
 
-    figures = {
-        "operations": number("bogo-ops"),
-        "elapsed": number("wall-clock-time"),
-        "operations_per_second": number("bogo-ops-per-second-real-time"),
-        "user": number("user-time", positive=False),
-        "system": number("system-time", positive=False),
-    }
-    for key in entry:
-        if isinstance(key, str) and key.startswith(_OWN):
-            figures["seconds-per-" + key.removeprefix(_OWN)] = number(key) * NSEC
-    return Fields(TOOL, figures)
+    def parse(self, stdout: str, parameters: Parameters) -> dict[str, float]:
+        """Raises TareError for YAML that is cut or wrong, several stressors, or none that ran."""
+        entry = self._entry(self.text(stdout))
 
+        def number(key: str, positive: bool = True) -> float:
+            return self.figure(self.member(entry, key), key, positive=positive)
 
-def _entry(text: str) -> dict[Any, Any]:
-    if not text.endswith(_END):
-        raise unreadable(TOOL, "is not whole: its YAML has no end", text)
-    if text.count("\nmetrics:") != 1:
-        raise unreadable(TOOL, "has not one metrics section (was --metrics given?)", text)
-    try:
-        metrics = member(TOOL, yaml.safe_load(text), "metrics")
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise unreadable(TOOL, "is not the YAML expected", str(error)) from None
-    if not isinstance(metrics, list) or len(metrics) != 1 or not isinstance(metrics[0], dict):
-        raise unreadable(TOOL, "is not of one stressor", text)
-    entry: dict[Any, Any] = metrics[0]
-    return entry
+        figures = {
+            "operations": number("bogo-ops"),
+            "elapsed": number("wall-clock-time"),
+            "operations_per_second": number("bogo-ops-per-second-real-time"),
+            "user": number("user-time", positive=False),
+            "system": number("system-time", positive=False),
+        }
+        for key in entry:
+            if isinstance(key, str) and key.startswith(_OWN):
+                figures["seconds-per-" + key.removeprefix(_OWN)] = number(key) * NSEC
+        return figures
+
+    def _entry(self, text: str) -> dict[Any, Any]:
+        if not text.endswith(_END):
+            raise self.unreadable("is not whole: its YAML has no end", text)
+        if text.count("\nmetrics:") != 1:
+            raise self.unreadable("does not have one metrics section (was --metrics given?)", text)
+        try:
+            metrics = self.member(yaml.safe_load(text), "metrics")
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise self.unreadable("is not the YAML expected", str(error)) from None
+        if not isinstance(metrics, list) or len(metrics) != 1 or not isinstance(metrics[0], dict):
+            raise self.unreadable("is not of one stressor", text)
+        entry: dict[Any, Any] = metrics[0]
+        return entry

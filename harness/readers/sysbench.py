@@ -4,12 +4,8 @@ Fields: `events_per_second` (1/s), `events` (count), `elapsed` (s), `latency_mea
 per event), `threads`.
 """
 
-from collections.abc import Mapping
+from harness.readers.base import MSEC, NUMBER, BaseReader, Parameters
 
-from harness.readers.output import NUMBER, Fields, figure, lines_of, only
-
-TOOL = "sysbench"
-MSEC = 1e-3
 _LINES = {
     "threads": (r"Number of threads: " + NUMBER, 1.0),
     "events_per_second": (r" {4}events per second: +" + NUMBER, 1.0),
@@ -22,14 +18,20 @@ _LINES = {
 _LAST = rf" {{4}}execution time \(avg/stddev\): +{NUMBER}/{NUMBER}"
 
 
-def read(stdout: str, parameters: Mapping[str, str | int | float]) -> Fields:
-    """See the module. Raises TareError for a line that is missing, cut or there twice."""
-    text = lines_of(TOOL, stdout)
-    only(TOOL, _LAST, text, "execution time")
-    figures = {}
-    for name, (pattern, unit) in _LINES.items():
-        what = name.replace("_", " ")
-        value = float(only(TOOL, pattern, text, what)[1]) * unit
-        # Latencies have two decimals of a millisecond, so that a short one is 0.00.
-        figures[name] = figure(TOOL, value, what, positive=not name.startswith("latency"))
-    return Fields(TOOL, figures)
+class Sysbench(BaseReader):
+    """Events: their rate and latency."""
+
+    tool = "sysbench"
+    fields = tuple(_LINES)
+
+    def parse(self, stdout: str, parameters: Parameters) -> dict[str, float]:
+        """Raises TareError for a line that is missing, cut or duplicated."""
+        text = self.text(stdout)
+        self.only(_LAST, text, "execution time")
+        figures = {}
+        for name, (pattern, unit) in _LINES.items():
+            what = name.replace("_", " ")
+            value = float(self.only(pattern, text, what)[1]) * unit
+            # Latencies have two decimals of a millisecond: a short one is 0.00.
+            figures[name] = self.figure(value, what, positive=not name.startswith("latency"))
+        return figures

@@ -4,28 +4,35 @@ Fields: `compress_bytes_per_second` and `decompress_bytes_per_second` (bytes/s o
 bytes), `ratio` (uncompressed over compressed size), `level`, `input_bytes`, `compressed_bytes`.
 """
 
-from collections.abc import Mapping
+from harness.readers.base import MEGA, NUMBER, BaseReader, Parameters
 
-from harness.readers.output import MEGA, NUMBER, Fields, figure, lines_of, only
-
-TOOL = "zstd"
 _HEADER = r"bench [0-9.]+ *: input ([0-9]{1,15}) bytes, [0-9]+ seconds, [0-9]+ KB blocks *"
 _RESULT = rf"-([0-9]{{1,2}}) +([0-9]{{1,15}}) +\({NUMBER}\) +{NUMBER} MB/s +{NUMBER} MB/s +\S+ *"
 
 
-def read(stdout: str, parameters: Mapping[str, str | int | float]) -> Fields:
-    """See the module. Raises TareError for a line that is missing, cut or there twice."""
-    text = lines_of(TOOL, stdout)
-    header = only(TOOL, _HEADER, text, "input size")
-    level, size, ratio, compress, decompress = only(TOOL, _RESULT, text, "result").groups()
-    return Fields(
-        TOOL,
-        {
-            "compress_bytes_per_second": figure(TOOL, float(compress) * MEGA, "compression rate"),
-            "decompress_bytes_per_second": figure(TOOL, float(decompress) * MEGA, "decompression rate"),
-            "ratio": figure(TOOL, float(ratio), "ratio"),
-            "level": figure(TOOL, int(level), "level"),
-            "input_bytes": figure(TOOL, int(header[1]), "input size"),
-            "compressed_bytes": figure(TOOL, int(size), "compressed size"),
-        },
+class Zstd(BaseReader):
+    """Rates and ratio of one level."""
+
+    tool = "zstd"
+    fields = (
+        "compress_bytes_per_second",
+        "decompress_bytes_per_second",
+        "ratio",
+        "level",
+        "input_bytes",
+        "compressed_bytes",
     )
+
+    def parse(self, stdout: str, parameters: Parameters) -> dict[str, float]:
+        """Raises TareError for a line that is missing, cut or duplicated."""
+        text = self.text(stdout)
+        header = self.only(_HEADER, text, "input size")
+        level, size, ratio, compress, decompress = self.only(_RESULT, text, "result").groups()
+        return {
+            "compress_bytes_per_second": self.figure(float(compress) * MEGA, "compression rate"),
+            "decompress_bytes_per_second": self.figure(float(decompress) * MEGA, "decompression rate"),
+            "ratio": self.figure(float(ratio), "ratio"),
+            "level": self.figure(int(level), "level"),
+            "input_bytes": self.figure(int(header[1]), "input size"),
+            "compressed_bytes": self.figure(int(size), "compressed size"),
+        }

@@ -11,7 +11,7 @@ from harness.analysis.overhead import Overhead
 from harness.compare.comparison import Comparison, Gate
 from harness.compare.contrast import Difference, View
 from harness.durable import atomic_write
-from harness.model import Resource
+from harness.model import RESOURCES
 from harness.report import formatting, plain_text
 from harness.report.stored_run import safe
 from harness.report.table import Group, Section, Table
@@ -221,7 +221,6 @@ def _row(row: Difference) -> tuple[str, ...]:
 
 
 def _place(row: Difference) -> tuple[int, str, str, tuple[int, str]]:
-    resources = get_args(Resource)
     resource = row.workload.partition(".")[0]
-    rank = resources.index(resource) if resource in resources else len(resources)
+    rank = RESOURCES.index(resource) if resource in RESOURCES else len(RESOURCES)
     return rank, row.workload, row.metric, formatting.order(row.variant, row.accelerator, "")

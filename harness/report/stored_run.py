@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 
 from harness.analysis.blocks import block_values
 from harness.analysis.overhead import Declared, Overhead, overheads
 from harness.errors import bad_input
-from harness.model import Resource
+from harness.model import RESOURCES
 from harness.record.columnar import read_samples
 from harness.record.row import frame
 from harness.report import formatting
@@ -131,11 +131,10 @@ def stored(directory: Path, samples: pd.DataFrame, manifest: Any, confidence: fl
 
 def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
     """By resource in the model's order, then workload; within them as measured: tables and plots follow the rows."""
-    resources = [*get_args(Resource)]
 
     def rank(name: str) -> tuple[int, str]:
         resource = name.partition(".")[0]
-        return (resources.index(resource) if resource in resources else len(resources), name)
+        return (RESOURCES.index(resource) if resource in RESOURCES else len(RESOURCES), name)
 
     ranks = {name: number for number, name in enumerate(sorted(samples["workload"].unique(), key=rank))}
     return samples.sort_values("workload", key=lambda names: names.map(ranks), kind="stable", ignore_index=True)

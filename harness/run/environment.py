@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness import images, paths
 from harness.deadline import Deadline
+from harness.definitions.declaration import declaration
 from harness.durable import atomic_write
 from harness.errors import ExitCode, TareError
 from harness.host.cost import HostMeter
@@ -39,10 +40,6 @@ NO_ROOT = RootForms(
 """The placeholder for the root if no chosen runtime needs one."""
 ROOT = "root"
 """The name of the recipe of the run's own root."""
-AT_ONCE = {"churn": "together", "image": "instances"}
-"""By measure, the parameter that holds the number of concurrent instances."""
-COPIES_MIB = 3072
-"""The disk space that the image measure needs at most, in MiB."""
 OPEN_SECONDS = 900.0
 PREPARE_SECONDS = 300.0
 FACTS_SECONDS = 30.0
@@ -134,19 +131,17 @@ class Environment:
     def obstacle(self, workload: Workload) -> Skip | None:
         """Why a workload cannot run here; None if it can.
 
-        Checks the network, the root of its recipe, memory for its concurrent instances, and disk space for two files
-        of each instance.
+        Checks the network, the root of its recipe, memory for its concurrent instances, and disk space.
         """
         if workload.server and self.no_network:
             return dataclasses.replace(self.no_network, what=workload.name)
         if missing := self.no_roots.get(str(workload.parameters.get("recipe", ROOT))):
             return dataclasses.replace(missing, what=workload.name)
-        together = int(workload.parameters.get(AT_ONCE.get(workload.measure, ""), 1))
+        declared = declaration(workload)
+        together = declared.at_once(workload)
         if together > 1 and (crowded := missing_memory(together, self.shape.memory_mib, workload.name)):
             return crowded
-        copies = COPIES_MIB if workload.measure == "image" else 0
-        files = 2 * (2 if workload.aggressor else 1)
-        return missing_space(self.scratch.directory, files * workload.scratch_mib + copies, workload.name)
+        return missing_space(self.scratch.directory, declared.disk_mib(workload), workload.name)
 
     def versions(self) -> dict[str, str]:
         """The installed versions of the packages in the root's recipe."""
@@ -204,7 +199,7 @@ class Environment:
                 port=_port(workload, role, self.serving[case.id]),
                 scratch_mib=0 if role is Role.PEER else workload.scratch_mib,
                 scratch_directory=self.scratch.directory,
-                lasting=role is Role.SUBJECT and workload.measure == "lifecycle",
+                lasting=role is Role.SUBJECT and declaration(workload).lasting,
             )
             runtime = self.catalog.runtimes[prepared.variant.runtime]
             instance = stack.enter_context(runtime.launch(prepared, place, self.labels, deadline))

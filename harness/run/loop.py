@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +16,7 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.cost import idle_rate
 from harness.host.facts import HostFacts, gather
-from harness.measures.base import Measure
+from harness.measures.base import load_measures
 from harness.measures.validity import frequency_moved, overloaded
 from harness.model import SOFTWARE, Block, Case, Role, Sample, Workload
 from harness.record import derive
@@ -119,7 +118,7 @@ class _Loop:
         self._progress = progress
         self._setup_seconds = setup_seconds
         self._patience = _patience(facts)
-        self._measures: dict[str, Measure] = {e.name: e.load()() for e in entry_points(group="tare.measures")}
+        self._measures = load_measures()
         self._done = 0
         self._mhz: list[float] = []
         self._spent = 0.0

@@ -1,39 +1,32 @@
-"""Workloads × variants → seeded blocks; what cannot run is skipped with a reason."""
+"""Workloads × variants → seeded blocks; a workload or variant that cannot run is skipped with a reason."""
 
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from harness.definitions.demands import MEASURES
+from harness.definitions.declaration import declaration, unusable
 from harness.definitions.toml_file import short, suggest
 from harness.errors import bad_input
 from harness.model import Available, Block, Shape, Skip, Suite, Variant, Workload, aggressor_of
 
 LAUNCH_SECONDS = {"native": 0.3, "docker": 1.5, "libvirt": 5.0, "uml": 4.0, "fake": 0.01}
-"""Launch, settle and end of one instance by runtime, for the estimate only: pictures of size seen on one small host."""
+"""Seconds to launch and remove one instance, by runtime: rough values of one small host, for the estimate only."""
 LAUNCH_SECONDS_ELSE = 2.0
 TCG_FACTOR = 3.0
-"""How much longer an emulated guest's launch takes than an accelerated one's."""
+"""The ratio of an emulated guest's launch time to an accelerated one's."""
 SYSTEM_FACTOR = 2.5
-"""How much longer a full system's launch takes than that of the root alone."""
-SECTION_SECONDS = 1.0
-"""One iteration of a workload without a `seconds` parameter."""
-IMAGE_SECONDS = 8.0
-"""One of an image that is made, packed, unpacked and started."""
-PREPARE_SECONDS = 1.0
-AGGRESSOR_SECONDS = 4.0
-"""Launch and end of an aggressor, of whatever variant."""
-ALL_THREADS = "on a shape of one vCPU, all threads are one thread: it would measure its one-thread twin again"
-ALL_THREADS_FIX = "a host with more CPUs gets a larger shape"
+"""The ratio of a full system's launch time to that of the root alone."""
+ALL_THREADS = "identical to the single-thread workload on one vCPU"
+ALL_THREADS_FIX = "use a host with more CPUs, which gives each instance more vCPUs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What will run, in order, and what will not.
+    """The blocks that will run, in order, and what is skipped.
 
-    `workloads` are those of the blocks with the suite's overrides applied, by name; `estimate_seconds` is a guess of
-    the whole run's length.
+    `workloads` are those of the blocks with the suite's overrides applied, by name; `estimate_seconds` is the
+    estimated length of the whole run.
     """
 
     blocks: tuple[Block, ...]
@@ -44,7 +37,7 @@ class Plan:
 
     @property
     def cases(self) -> int:
-        """How many cases the blocks hold."""
+        """The number of cases in all blocks."""
         return sum(len(block.variants) for block in self.blocks)
 
 
@@ -65,8 +58,8 @@ def make_plan(
     """Plan `blocks` rounds (the suite's own number by default).
 
     Each round holds every workload once, in a shuffled order; each block its variants in a shuffled order. The same
-    arguments give the same plan. `accelerator` is what guests run on here (`kvm`, `tcg`); `obstacle` says why the host
-    cannot carry a workload at all.
+    arguments give the same plan. `accelerator` is what guests run on here (`kvm`, `tcg`); `obstacle` returns why
+    the host cannot run a workload at all.
     Raises TareError (bad input) for names that do not exist and when nothing at all was asked for.
     """
     chosen = choose_workloads(suite, by_name(workloads), only_workloads)
@@ -74,11 +67,11 @@ def make_plan(
     met: dict[str, Workload] = {}
     variants: dict[str, tuple[str, ...]] = {}
     for workload in chosen:
-        # What meets its aggressor on every CPU of the shape has no one-thread twin.
+        # An interference workload has no single-thread counterpart.
         if workload.threads == "all" and shape.vcpus == 1 and not workload.aggressor:
             skips.append(Skip(what=workload.name, reason=ALL_THREADS, fix=ALL_THREADS_FIX))
             continue
-        if blocked := obstacle(workload):
+        if blocked := unusable(workload) or obstacle(workload):
             skips.append(blocked)
             continue
         names = choose_variants(suite, workload, variants_by_name, accelerator, only_variants)
@@ -91,7 +84,9 @@ def make_plan(
             met[workload.name] = _beside(workload, variants[workload.name])
         if not names:
             skips.append(
-                Skip(what=workload.name, reason="none of the chosen variants runs it", fix="choose others by --variant")
+                Skip(
+                    what=workload.name, reason="none of the chosen variants runs it", fix="choose others with --variant"
+                )
             )
         elif not variants[workload.name]:
             skips.append(Skip(what=workload.name, reason="none of its variants can run here", fix="tare doctor"))
@@ -133,6 +128,12 @@ def choose_workloads(
     for name in suite.workloads:
         if name not in known:
             raise bad_input(f"suite {suite.name}: workloads", f"there is no workload {name}", suggest(name, known))
+    have = {workload.resource for workload in known.values()}
+    for name in suite.variants:
+        if name not in have:
+            raise bad_input(
+                f"suite {suite.name}: variants", f"no workload has the resource {name}", suggest(name, have)
+            )
     names: list[str] = list(suite.workloads)
     if only is not None:
         names = []
@@ -195,36 +196,14 @@ def choose_variants(
 
 
 def case_seconds(workload: Workload, variant: str, known: Mapping[str, Variant]) -> float:
-    """A guess of one case's length in seconds: its launch, its prepare and its iterations."""
+    """The estimated length of one case in seconds: its launches, its preparation and its iterations."""
     runtime = known[variant].runtime
     launch = LAUNCH_SECONDS.get(runtime, LAUNCH_SECONDS_ELSE)
     if "tcg" in variant:
         launch *= TCG_FACTOR
     if known[variant].form == "system":
         launch *= SYSTEM_FACTOR
-    if workload.aggressor:
-        return _interference_seconds(workload, launch)
-    if workload.measure == "boot":
-        return (workload.warmup + workload.iterations) * launch
-    if workload.measure == "density":
-        return (workload.warmup + workload.iterations) * int(workload.parameters["most"]) * launch
-    if workload.measure == "footprint":
-        counts = {name: float(value) for name, value in workload.parameters.items() if not isinstance(value, str)}
-        pauses = 3 * counts.get("settle_seconds", 0) + counts.get("watch_seconds", 0) + counts.get("free_seconds", 0)
-        return (workload.warmup + workload.iterations) * (counts.get("instances", 1) * launch + pauses)
-    usual = IMAGE_SECONDS if workload.measure == "image" else SECTION_SECONDS
-    section = workload.parameters.get("seconds", workload.parameters.get("most_s", usual))
-    seconds = float(section) if isinstance(section, int | float) else SECTION_SECONDS
-    return launch + (PREPARE_SECONDS if workload.prepare else 0.0) + (workload.warmup + workload.iterations) * seconds
-
-
-def _interference_seconds(workload: Workload, launch: float) -> float:
-    """A launch and a prepare of the victim and of each aggressor, and windows alone and beside each."""
-    aggressors = sum(bool(aggressor_of(metric.source)) for metric in workload.metrics)
-    prepare = PREPARE_SECONDS if workload.prepare else 0.0
-    seconds, settle = (float(workload.parameters.get(name, SECTION_SECONDS)) for name in ("seconds", "settle"))
-    windows = (workload.warmup + 2 * workload.iterations) * seconds
-    return launch + prepare + aggressors * (AGGRESSOR_SECONDS + settle + prepare + windows)
+    return declaration(workload).case_seconds(workload, launch)
 
 
 def _of_runtime(runtime: str, *choices: Iterable[str]) -> list[str]:
@@ -237,32 +216,34 @@ def _unavailable(
 ) -> Iterable[Skip]:
     for name in names:
         if name not in known or name not in availability:
-            yield Skip(what=name, reason=f"the runtime {name.partition('/')[0]} is not there", fix="tare list")
+            yield Skip(what=name, reason=f"there is no runtime {name.partition('/')[0]}", fix="tare list")
         elif not availability[name].ok:
             yield Skip(what=name, reason=availability[name].reason, fix=availability[name].fix)
 
 
 def _beside(workload: Workload, names: tuple[str, ...]) -> Workload:
-    """An interference workload with those aggressors only that run here themselves."""
+    """The interference workload without the aggressors that cannot run here."""
     kept = tuple(one for one in workload.metrics if aggressor_of(one.source) in ("", *names))
     return replace(workload, metrics=kept)
 
 
 def _narrow(workload: Workload, names: Iterable[str], known: Mapping[str, Variant], shape: Shape) -> dict[str, Skip]:
-    """The variants that cannot have all the vCPUs which a workload of all threads would use in the others."""
+    """The variants with too few vCPUs for a workload that uses all of the shape's, each with its skip."""
     found: dict[str, Skip] = {}
     for name in names:
         most = known[name].most_vcpus
         if workload.threads == "all" and most is not None and most < shape.vcpus:
-            reason = f"it has {most} vCPU at most, the others have {shape.vcpus}: it would measure the number of CPUs"
-            found[name] = Skip(what=f"{workload.name} on {name}", reason=reason, fix="compare its one-thread twin")
+            reason = f"it supports {most} vCPU at most, and the other variants use {shape.vcpus}"
+            found[name] = Skip(
+                what=f"{workload.name} on {name}", reason=reason, fix="compare the single-thread workload"
+            )
     return found
 
 
 def _rounds(
     casts: Mapping[str, tuple[str, ...]], missing: Mapping[str, int], first: int, generator: random.Random
 ) -> tuple[Block, ...]:
-    """Rounds of every workload that still misses blocks, in shuffled order; each block its variants likewise."""
+    """Rounds of every workload that lacks blocks, in shuffled order; the variants of a block are shuffled too."""
     blocks: list[Block] = []
     for turn in range(max([0, *missing.values()])):
         order = [name for name in casts if missing[name] > turn]
@@ -284,9 +265,10 @@ def _check_overrides(suite: Suite, workloads: Iterable[Workload]) -> None:
 
 
 def _check_ranges(suite: Suite, workloads: Iterable[Workload]) -> None:
-    """What a suite puts in the place of a measure's own parameter is held to what the workload's file is held to."""
+    """A suite's value for a measure's own parameter is checked like that of a workload's file."""
     for workload in workloads:
-        for name, kind in MEASURES[workload.measure].parameters.items():
-            if name in suite.parameters and name in workload.parameters and not kind.holds(suite.parameters[name]):
-                problem = f"{short(suite.parameters[name])} is no {kind}, which {workload.name} needs"
-                raise bad_input(f"suite {suite.name}: parameters.{name}", problem, kind.fix(suite.parameters[name]))
+        for parameter in declaration(workload).parameters:
+            value = suite.parameters.get(parameter.name)
+            if value is not None and parameter.name in workload.parameters and not parameter.accepts(value):
+                problem = f"{short(value)} is not a {parameter}, which {workload.name} needs"
+                raise bad_input(f"suite {suite.name}: parameters.{parameter.name}", problem, parameter.fix(value))

@@ -37,7 +37,8 @@ def from_arguments(arguments: argparse.Namespace) -> Request:
     The baseline is always one of the variants. Raises TareError (bad input). Creates nothing.
     """
     from harness.definitions.options import parse_count
-    from harness.definitions.workloads import load_suite, load_workloads
+    from harness.definitions.suites import load_suite
+    from harness.definitions.workloads import load_workloads
 
     folder = workloads_folder(arguments).absolute()
     seed = arguments.seed
@@ -62,7 +63,8 @@ def resumed(arguments: argparse.Namespace) -> Request:
 
     Raises TareError (bad input) if there is no such run, or if its workloads no longer exist.
     """
-    from harness.definitions.workloads import load_suite, load_workloads
+    from harness.definitions.suites import load_suite
+    from harness.definitions.workloads import load_workloads
     from harness.record import derive
     from harness.record.results import find
 

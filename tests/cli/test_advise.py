@@ -131,7 +131,7 @@ def test_the_names_are_listed(tare: Tare) -> None:
     [
         ([], "there is no need"),
         (["--need", "own-kernl"], "did you mean own-kernel?"),
-        (["no.toml"], "no such file"),
+        (["no.toml"], "does not exist"),
         (["no.toml", "--need", "start"], "and --need too"),
     ],
 )

@@ -59,7 +59,7 @@ def test_a_bad_word(tare: Tare, words: list[str], says: str) -> None:
         ("{seconds}", "{secnds}", "did you mean seconds?"),
         ("iterations = 3", "iterations = 0", "cpu.steady.toml:6: iterations"),
         ("timeout = 5", 'cache = "icy"', "cpu.steady.toml:7: cache"),
-        ("timeout = 5", 'cache = "cold"', "cpu.steady.toml:7: cache: only a boot workload"),
+        ("timeout = 5", 'cache = "cold"', "cpu.steady.toml:7: cache: the measure command does not use it"),
     ],
 )
 def test_a_bad_workload_file(tare: Tare, old: str, new: str, says: str) -> None:

@@ -20,7 +20,7 @@ from harness.host.cgroups import own_memory
 from harness.host.daemons import Daemons, open_daemons
 from harness.images import ensure
 from harness.model import Leftover, Milestone, NetworkPlace, RootForms, Shape
-from harness.readers import gate
+from harness.readers.gate import Gate
 from harness.rig.network import Network, open_network
 from harness.runtimes.archive import allocated, packing, unpacking
 from harness.runtimes.base import Command, Entry, Place, Prepared, RawOutput
@@ -154,7 +154,7 @@ def test_the_hardened_container_is_confined_and_what_it_reaches_is_seen(bench: B
         assert (found["capabilities"], found["seccomp"], found["no_new_privs"]) == ("0", "filter", "yes")
         assert found["user"] != "0" and found["memory limit"] == str(256 * 2**20) and found["CPUs"] == "0"
         assert {"mnt", "net", "pid", "ipc", "uts"} <= set(found["namespaces"].split())
-        counts = gate.read(run(container, "/opt/tare/gate").stdout, {})
+        counts = Gate().read(run(container, "/opt/tare/gate").stdout, {})
         assert counts["refused"] + counts["killed"] > 50 < counts["allowed"]
         try:
             with tracing.traced("syscalls", [pid]) as reached:

@@ -135,7 +135,7 @@ def test_a_paused_container_is_silent_and_goes_on(environment: Environment) -> N
 
 
 def test_a_committed_container_comes_back_with_its_files_and_without_its_processes(environment: Environment) -> None:
-    back = {"process": False, "its memory": False, "file as it was then": True}
+    back = {"process": False, "its memory": False, "file as in the snapshot": True}
     assert environment.steps("lifecycle.snapshot", "docker/bridge") == {"snapshot and return": back}
     assert environment.left() == []
 
@@ -144,13 +144,13 @@ def test_a_volume_outlives_the_container_and_its_layer_does_not(environment: Env
     steps = environment.steps("lifecycle.persist", "docker/volume")
     kept = {"file: volume": True, "file: container layer": True, "file: tmpfs": False}
     assert steps["stop and start"] == steps["kill and start"] == kept
-    assert steps["made anew"] == {**kept, "file: container layer": False}
+    assert steps["recreation"] == {**kept, "file: container layer": False}
     assert environment.left() == []
 
 
 def test_a_guest_goes_back_to_a_snapshot_with_all_that_it_held(environment: Environment) -> None:
     steps = environment.steps("lifecycle.snapshot", "libvirt/tcg")
-    assert steps == {"snapshot and return": {**ALL_THERE, "file as it was then": True}}
+    assert steps == {"snapshot and return": {**ALL_THERE, "file as in the snapshot": True}}
     assert environment.left() == []
 
 

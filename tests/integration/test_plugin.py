@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.definitions.workloads import load_suite
+from harness.definitions.suites import load_suite
 from harness.model import HOST_COSTS
 from harness.paths import data
 from harness.record.columnar import read_samples

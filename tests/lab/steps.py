@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness import report
-from harness.definitions.workloads import load_suite
+from harness.definitions.suites import load_suite
 from harness.paths import data
 from harness.report.formatting import difference
 from harness.report.stored_run import load

@@ -10,10 +10,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.definitions.workloads import load_workloads, render
+from harness.definitions.workloads import load_workloads
 from harness.errors import TareError
 from harness.measures.command import CommandMeasure
 from harness.model import Case, Limits, Role, Shape, Workload
+from harness.model.placeholders import render
 from harness.paths import data
 from harness.process import kill_group, run, spawn
 from harness.readers import reader
@@ -142,7 +143,7 @@ def _by_hand(trial: Trial, variant: str) -> Times:
         if workload.prepare:
             run(_client(trial, render(workload.prepare, workload.parameters, there)), deadline)
         output = run(_client(trial, render(workload.argv, workload.parameters, there)), deadline).stdout
-        fields = reader(workload.reader)(output, workload.parameters)
+        fields = reader(workload.reader).read(output, workload.parameters)
         return {metric.name: fields[metric.source] for metric in workload.metrics}
 
 

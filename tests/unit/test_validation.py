@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.definitions.workloads import load_suite, load_workloads
+from harness.definitions.suites import load_suite
+from harness.definitions.workloads import load_workloads
 from tests.validation import engine, injected, live
 from tests.validation.checks import Absent, bad, judged, seed_of
 from tests.validation.page import Part, lines

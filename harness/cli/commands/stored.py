@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import paths
@@ -107,25 +108,24 @@ def compare(arguments: argparse.Namespace) -> int:
 
 
 def export(arguments: argparse.Namespace) -> int:
-    """Write a stored run's samples as CSV, Parquet or both, derived from its journal."""
-    from harness.record import csv_file, derive, journal
+    """Write a stored run's samples to files, each in the format of an exporter; they derive from its journal."""
+    from harness.record import derive, journal
+    from harness.record.exporters import exporter
     from harness.record.results import find
 
-    asked = {"--csv": arguments.csv, "--parquet": arguments.parquet}
-    files = {flag: file for flag, file in asked.items() if file is not None}
+    usual = ((name, getattr(arguments, name)) for name in ("csv", "parquet"))
+    files = [(name, file) for name, file in usual if file is not None]
+    files += [(name, Path(file)) for name, file in arguments.to]
     if not files:
-        raise bad_input("export", "there is no file to write", "add --csv FILE, --parquet FILE or both")
-    for flag, file in files.items():
+        raise bad_input("export", "there is no file to write", "add --csv FILE, --parquet FILE or --to FORMAT FILE")
+    for name, file in files:
         if not file.absolute().parent.is_dir():
-            raise bad_input(flag, f"there is no folder {file.absolute().parent}", "name a file in a folder")
+            raise bad_input(name, f"there is no folder {file.absolute().parent}", "name a file in a folder")
+    writers = [(exporter(name), file) for name, file in files]
     rows = derive.rows(journal.read(find(request.results(arguments), arguments.run).directory))
-    if arguments.csv is not None:
-        csv_file.write_csv(rows, arguments.csv)
-    if arguments.parquet is not None:
-        from harness.record.columnar import write_parquet
-
-        write_parquet(rows, arguments.parquet)
-    print_lines(f"{len(rows)} samples written to {file}" for file in files.values())
+    for writer, file in writers:
+        writer.write(rows, file)
+        print(f"{len(rows)} samples written to {file}")
     return ExitCode.FINE
 
 

@@ -1,37 +1,50 @@
-"""The lifecycle measure: what an instance can be put through, how long that takes, who notices, and what survives."""
+"""The lifecycle measure: the time of lifecycle operations, the downtime that a client sees, and what survives."""
 
 import dataclasses
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 from harness.deadline import Deadline
-from harness.measures.base import Environment
-from harness.measures.command import READY_SECONDS, sample
+from harness.definitions.declaration import Choice, Number
+from harness.measures.base import BaseMeasure, Environment
+from harness.measures.command import launched, sample
 from harness.measures.lifecycle.scenarios import SCENARIOS
 from harness.measures.lifecycle.scene import Lacking, Scene
 from harness.measures.validity import stolen
-from harness.model import Case, Milestone, Role, Sample
+from harness.model import Case, Role, Sample, Workload
+from harness.readers import FieldNames
 
 __all__ = ["LifecycleMeasure"]
 
 
-class LifecycleMeasure:
-    """Puts one instance through a scenario, again and again."""
+class LifecycleMeasure(BaseMeasure):
+    """Runs one scenario of lifecycle operations on one instance, in every iteration again."""
+
+    needs = ("argv", "server")
+    parameters = (
+        Choice("scenario", lambda: SCENARIOS),
+        Number("pause_ms", 0, 600_000),
+        Number("settle_ms", 0, 600_000),
+        Number("file_mib", 1, 65_536),
+    )
+    lasting = True
+
+    def sources(self, workload: Workload, fields: FieldNames) -> FieldNames:
+        """The figures of the workload's scenario."""
+        return FieldNames(SCENARIOS[str(workload.parameters["scenario"])].figures)
 
     def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
-        """A scenario's figures; none, but its reason as `observed`, where the instance has no such capability.
+        """A scenario's figures; where the instance lacks the capability, none, and the reason as `observed`.
 
-        Raises TareError when an operation fails, or when what must survive it did not.
+        Raises TareError when an operation fails, or when something did not survive that must.
         """
         workload = environment.workload(case.workload)
-        scenario = SCENARIOS[str(workload.parameters["scenario"])]
+        scenario = SCENARIOS[str(workload.parameters["scenario"])].run
         with ExitStack() as stack:
-            subject = stack.enter_context(environment.launch(case, Role.SUBJECT, "agent", deadline))
-            subject.wait(Milestone.READY, deadline.within(READY_SECONDS))
-            subject.wait(subject.last, deadline.within(READY_SECONDS))
+            subject = launched(stack, environment, case, Role.SUBJECT, deadline)
             environment.record(case, "facts", facts=dict(subject.facts(deadline)))
             scene = Scene(case, environment, stack, subject, deadline)
-            for number in range(workload.warmup + workload.iterations):
+            for number in range(workload.all_iterations):
                 scene.begin(deadline.within(workload.timeout))
                 meter = environment.meter()
                 try:

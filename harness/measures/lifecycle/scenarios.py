@@ -1,7 +1,13 @@
-"""What an instance is put through: each scenario leaves it running and returns its figures."""
+"""Scenarios of lifecycle operations: each leaves the instance running and returns its figures.
+
+Figures are seconds, except `size`, which is bytes. A `start` ends at `ready`, of a full system at `service`. A
+`downtime` is the longest time in which a client outside got no answer around an operation, less the time that the
+harness itself waited in it.
+"""
 
 import time
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from harness.errors import TareError
 from harness.measures.lifecycle.scene import MS, Scene
@@ -11,7 +17,7 @@ Figures = Mapping[str, float]
 
 
 def pause(scene: Scene) -> Figures:
-    """Stopped where it is for a while: nobody may get an answer meanwhile, and nothing is lost."""
+    """Pause and resume: no client may get an answer meanwhile, and nothing may be lost."""
     able = scene.able(Pausable)
     before = scene.hold()
     with scene.watched() as seen:
@@ -23,12 +29,13 @@ def pause(scene: Scene) -> Figures:
     scene.release()
     gap, held = seen.gap(paused.begin, resumed.end), resumed.begin - paused.end
     if gap <= held:
-        raise TareError("it answered while it was paused", details=f"longest silence {gap:.3f} s, paused {held:.3f} s")
+        details = f"longest silence {gap:.3f} s, paused for {held:.3f} s"
+        raise TareError("the instance answered while it was paused", details=details)
     return {"pause": paused.seconds, "resume": resumed.seconds, "downtime": gap - held}
 
 
 def stop(scene: Scene) -> Figures:
-    """Stopped in good order and started, killed and started."""
+    """Stop and start, then kill and start."""
     able = scene.able(Stoppable)
     before = scene.hold()
     with scene.watched() as seen:
@@ -49,7 +56,7 @@ def stop(scene: Scene) -> Figures:
 
 
 def snapshot(scene: Scene) -> Figures:
-    """A snapshot while it runs; then its file is overwritten, and the snapshot gone back to."""
+    """Take a snapshot of the running instance, overwrite a file, and restore the snapshot."""
     able = scene.able(Snapshottable)
     before, (kept, _) = scene.hold(), scene.write()
     with scene.watched() as seen:
@@ -64,9 +71,10 @@ def snapshot(scene: Scene) -> Figures:
         scene.settle()
     scene.compare("snapshot and return", before, must=not able.fresh)
     found, _ = scene.read()
-    scene.survived["snapshot and return"]["file as it was then"] = found == kept
+    scene.survived["snapshot and return"]["file as in the snapshot"] = found == kept
     if found != kept:
-        raise TareError("after the return to a snapshot a file is not what it was then", details=f"{kept}, now {found}")
+        details = f"{kept} before, {found} after"
+        raise TareError("a file does not match the snapshot after restore", details=details)
     scene.release()
     able.drop(scene.deadline)
     return {
@@ -79,7 +87,7 @@ def snapshot(scene: Scene) -> Figures:
 
 
 def save(scene: Scene) -> Figures:
-    """Its whole state put on the host's disk, and brought back."""
+    """Save instance state to disk and restore it."""
     able = scene.able(Savable)
     before, (kept, _) = scene.hold(), scene.write()
     with scene.watched() as seen:
@@ -96,21 +104,21 @@ def save(scene: Scene) -> Figures:
 
 
 class Kept:
-    """Files in every kind of storage that an instance has; the first kind is the one that is timed."""
+    """Files in every kind of storage that an instance has; only the first kind is timed."""
 
     def __init__(self, scene: Scene, folders: Mapping[str, str]) -> None:
         self._scene, self._folders = scene, folders
         self._digests: dict[str, str] = {}
 
     def write(self) -> float:
-        """Write the files that are not there; returns the seconds that the first kind's took."""
+        """Write the missing files. Returns the seconds for that of the first kind."""
         missing = [name for name in self._folders if name not in self._digests]
         written = {name: self._scene.write(self._folders[name]) for name in missing}
         self._digests |= {name: digest for name, (digest, _) in written.items()}
         return written.get(next(iter(self._folders)), ("", 0.0))[1]
 
     def check(self, step: str) -> float:
-        """Note which files are there as they were; returns the seconds that reading the first kind's took."""
+        """Record which files are intact. Returns the seconds to read that of the first kind."""
         found = {name: self._scene.read(folder) for name, folder in self._folders.items()}
         intact = {name: digest == self._digests[name] for name, (digest, _) in found.items()}
         self._scene.survived[step] = {f"file: {name}": same for name, same in intact.items()}
@@ -119,7 +127,7 @@ class Kept:
 
 
 def persist(scene: Scene) -> Figures:
-    """Files in every kind of storage that it has, through a stop, a kill, and being made anew."""
+    """Stop, kill and recreate an instance with files in every kind of storage that it has."""
     able, persistent = scene.able(Stoppable), scene.able(Persistent)
     kept = Kept(scene, persistent.storages)
     writing = kept.write()
@@ -133,7 +141,7 @@ def persist(scene: Scene) -> Figures:
     kept.write()
     scene.timed(able.stop)
     anew = scene.started(persistent.recreate)
-    kept.check("made anew")
+    kept.check("recreation")
     return {
         "write": writing,
         "read": reading,
@@ -146,7 +154,7 @@ def persist(scene: Scene) -> Figures:
 
 
 def clone(scene: Scene) -> Figures:
-    """A template, and new instances from it in each way: from requested to ready."""
+    """Make a template, and clone it in each way that the runtime has; seconds from the request to ready."""
     able, ends = scene.able(Clonable), scene.able(Stoppable)
     kept, _ = scene.write()
     scene.timed(ends.stop)
@@ -159,12 +167,13 @@ def clone(scene: Scene) -> Figures:
         found, _ = scene.read()
         scene.survived[f"{way} clone"] = {"file of the template": found == kept}
         if found != kept:
-            raise TareError(f"a {way} clone has not its template's file", details=f"{kept}, found {found}")
+            details = f"{kept} in the template, {found} in the clone"
+            raise TareError(f"template file missing or changed in the {way} clone", details=details)
     return figures
 
 
 def migrate(scene: Scene) -> Figures:
-    """Moved to another daemon on this host while it runs."""
+    """Migrate the running instance to another daemon on this host."""
     able = scene.able(Migratable)
     able.ready(scene.deadline)
     before, (kept, _) = scene.hold(), scene.write()
@@ -177,12 +186,19 @@ def migrate(scene: Scene) -> Figures:
     return {"migrate": moved.seconds, "downtime": seen.gap(moved.begin, moved.end)}
 
 
-SCENARIOS: Mapping[str, Callable[[Scene], Figures]] = {
-    "pause": pause,
-    "stop": stop,
-    "snapshot": snapshot,
-    "save": save,
-    "persist": persist,
-    "clone": clone,
-    "migrate": migrate,
+class Scenario(NamedTuple):
+    """A scenario and the names of the figures that it can return."""
+
+    run: Callable[[Scene], Figures]
+    figures: tuple[str, ...]
+
+
+SCENARIOS: Mapping[str, Scenario] = {
+    "pause": Scenario(pause, ("pause", "resume", "downtime")),
+    "stop": Scenario(stop, ("stop", "start", "kill", "start-after-kill", "downtime")),
+    "snapshot": Scenario(snapshot, ("take", "take-downtime", "restore", "restore-downtime", "size")),
+    "save": Scenario(save, ("save", "restore", "downtime", "size")),
+    "persist": Scenario(persist, ("write", "stop", "start", "read", "kill", "start-after-kill", "recreate")),
+    "clone": Scenario(clone, ("linked", "full")),
+    "migrate": Scenario(migrate, ("migrate", "downtime")),
 }

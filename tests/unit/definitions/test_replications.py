@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from harness.definitions.replications import load_replications
-from harness.definitions.workloads import load_suite, load_workloads
+from harness.definitions.suites import load_suite
+from harness.definitions.workloads import load_workloads
 from harness.errors import ExitCode, TareError
 from harness.paths import data
 
@@ -64,7 +65,7 @@ def test_a_ratio_is_taken_to_the_one_it_is_against(tmp_path: Path) -> None:
         ('unit = "event/s"\nagainst = "native"', 'unit = "share"', "rows[0].against: is missing"),
         ("100.0", "0.0", "greater than 0"),
         ("100.0", "nan", "rows[0].published.native"),
-        ('why = "needs', 'unit = "s"\nwhy = "needs', "rows[1].unit: stands in a row that cannot be repeated"),
+        ('why = "needs', 'unit = "s"\nwhy = "needs', "rows[1].unit: is given for a row that cannot be repeated"),
         ('why = "needs two sockets"', "", "rows[1].workload: is missing"),
         ('name = "made-up"', 'name = "other"', "other is not the file's name"),
         ("title", "titel", "titel: unknown key"),

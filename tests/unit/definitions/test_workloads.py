@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.definitions.suites import load_suite
 from harness.definitions.toml_file import read_document
-from harness.definitions.workloads import load_suite, load_workload, load_workloads, render
+from harness.definitions.workloads import load_workload, load_workloads
 from harness.errors import ExitCode, TareError
+from harness.model.placeholders import render
 from harness.paths import data
 
 GOOD = """\
@@ -102,9 +104,9 @@ def test_definition_follows_content_and_not_layout(tmp_path: Path) -> None:
         ('title = "A title"', 'title = "A \\u001b[31mtitle"', ":2: title", "control character"),
         ('"sysbench"', '"sys\\u0000bench"', ":3: argv[0]", "control character"),
         ("{threads}", "{thread}", ":3: argv[2]", "not a parameter"),
-        ("{threads}", "{scratch}", ":3: argv[2]", "no scratch space"),
-        ("{threads}", "{port}", ":3: argv[2]", "no server"),
-        ("{threads}", "{", ":3: argv[2]", "lone {"),
+        ("{threads}", "{scratch}", ":3: argv[2]", "without scratch space"),
+        ("{threads}", "{port}", ":3: argv[2]", "without a server"),
+        ("{threads}", "{", ":3: argv[2]", "single {"),
         ("seconds = 1", "seconds = 1\nextra = 2", ":8: parameters.extra", "no command uses it"),
         ("seconds = 1", "seconds = -1", ":7: parameters.seconds", "negative"),
         ("seconds = 1", 'seconds = "1; reboot"', ":7: parameters.seconds", "plain word"),
@@ -149,11 +151,11 @@ def test_a_boot_may_be_cold(tmp_path: Path) -> None:
     [
         ('cache = "cold"', 'cache = "hot"', ":4: cache", "'warm' or 'cold'"),
         ('cache = "cold"', "cache = true", ":4: cache", "'warm' or 'cold'"),
-        ("ready-requested", "ready", ":7: metrics[0].source", "no span between two milestones"),
-        ("ready-requested", "ready-requested-created", ":7: metrics[0].source", "no span between two milestones"),
-        ("ready-requested", "redy-requested", ":7: metrics[0].source", "redy is no milestone"),
-        ('measure = "boot"', 'argv = ["x"]\nreader = "fio"', ":5: cache", "only a boot workload"),
-        ("[[metrics]]", f"{SERVER}[[metrics]]", ":5: server", "nothing is served"),
+        ("ready-requested", "ready", ":7: metrics[0].source", "the measure boot has no"),
+        ("ready-requested", "ready-requested-created", ":7: metrics[0].source", "the measure boot has no"),
+        ("ready-requested", "redy-requested", ":7: metrics[0].source", "redy is not a milestone"),
+        ('measure = "boot"', 'argv = ["x"]\nreader = "fio"', ":5: cache", "the measure command does not use it"),
+        ("[[metrics]]", f"{SERVER}[[metrics]]", ":5: server", "the measure boot does not use it"),
     ],
 )
 def test_a_bad_boot_is_refused_with_line_and_field(tmp_path: Path, old: str, new: str, where: str, says: str) -> None:
@@ -165,10 +167,15 @@ def test_a_bad_boot_is_refused_with_line_and_field(tmp_path: Path, old: str, new
 @pytest.mark.parametrize(
     ("old", "new", "where", "says"),
     [
-        ("instances = 3", "instances = 0", "parameters.instances", "no whole number from 1 to 100"),
-        ("instances = 3", "instances = 2.5", "parameters.instances", "no whole number"),
+        ("instances = 3", "instances = 0", "parameters.instances", "not a whole number from 1 to 100"),
+        ("instances = 3", "instances = 2.5", "parameters.instances", "not a whole number"),
         ("instances = 3\n", "", "parameters.instances", "is missing"),
-        ("instances = 3", "instances = 3\ncount = 1", "parameters.count", "the measure footprint does not know it"),
+        (
+            "instances = 3",
+            "instances = 3\ncount = 1",
+            "parameters.count",
+            "the measure footprint has no such parameter",
+        ),
         ('source = "vmm"', 'source = "rss"', "metrics[3].source", "the measure footprint has no 'rss'"),
     ],
 )
@@ -179,6 +186,20 @@ def test_a_measures_own_parameters_and_sources_are_checked(
     assert old in text
     brief = refusal(workload(tmp_path, text.replace(old, new, 1), "footprint.idle.toml")).brief
     assert where in brief and says in brief
+
+
+def test_a_resource_of_its_own_needs_no_change_of_tare(tmp_path: Path) -> None:
+    found = load_workload(workload(tmp_path, GOOD.replace("cpu.x", "gpu.x"), "gpu.x.toml"))
+    assert found.resource == "gpu"
+    for name in ("gpu", "gpu."):
+        text = GOOD.replace("cpu.x", name)
+        assert "does not begin with a resource" in refusal(workload(tmp_path, text, f"{name}.toml")).brief
+
+
+def test_an_unknown_measure_suggests_the_right_one(tmp_path: Path) -> None:
+    error = refusal(workload(tmp_path, GOOD.replace("timeout = 60", 'measure = "comand"')))
+    assert ":5: measure: there is no measure comand" in error.brief
+    assert error.hint == "did you mean command?"
 
 
 def test_an_unknown_key_suggests_the_right_one(tmp_path: Path) -> None:
@@ -215,7 +236,7 @@ def test_symlinks_and_special_files_are_refused(tmp_path: Path) -> None:
 def test_root_refuses_what_anyone_may_write(tmp_path: Path) -> None:
     path = workload(tmp_path, GOOD)
     path.chmod(0o666)
-    assert "may be written by anyone" in refusal(path).brief
+    assert "may be written by any user" in refusal(path).brief
 
 
 def test_server_gives_address_and_port(tmp_path: Path) -> None:
@@ -239,8 +260,8 @@ def test_a_chains_server_is_told_of_the_next_one(tmp_path: Path) -> None:
     ("old", "new", "says"),
     [
         ("length = 3\n", "", "parameters.length: is missing"),
-        ("mib = 512", "mib = 0.5", "0.5 is no whole number from 1 to 1,000,000"),
-        ("mib = 512", "mib = 512\nlenght = 3", "the measure chain does not know it"),
+        ("mib = 512", "mib = 0.5", "0.5 is not a whole number from 1 to 1,000,000"),
+        ("mib = 512", "mib = 512\nlenght = 3", "the measure chain has no such parameter"),
         (SERVER.replace("{port}", "{upstream}"), "", "is missing"),
         ('measure = "chain"\n', "", "{upstream} is not a parameter"),
         ('reader = "sysbench"\n', "", "is missing"),
@@ -279,9 +300,9 @@ def test_a_suite_and_its_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('["cpu.x"]', '["cpu.x", "cpu.x"]', "workloads: cpu.x is there twice"),
+        ('["cpu.x"]', '["cpu.x", "cpu.x"]', "workloads: cpu.x is listed twice"),
         ('["cpu.x"]', '["cpu.x", "disk.x"]', "no variants for disk.x"),
-        ("cpu =", "cpus =", "variants.cpus"),
+        ("cpu =", "cpus =", "variants: has no variants for cpu.x"),
         ("blocks = 2", "blocks = 0", ":4: blocks"),
         ("blocks = 2", "blocks = 1_0.5", ":4: blocks"),
     ],
@@ -311,7 +332,7 @@ def test_a_lifecycle_workload_names_a_scenario_and_its_figures(tmp_path: Path) -
     assert load_workload(workload(tmp_path, good, name)).parameters["scenario"] == "pause"
     for old, new, complaint in (
         ('scenario = "pause"', 'scenario = "paus"', "did you mean pause"),
-        ('source = "resume"', 'source = "restore"', "pause has no 'restore'"),
+        ('source = "resume"', 'source = "restore"', "the measure lifecycle has no 'restore'"),
         ("settle_ms = 1000\n", "", "add settle_ms"),
     ):
         assert old in good
@@ -338,21 +359,21 @@ argv = ["sysbench"]
     ("old", "new", "where", "says"),
     [
         ('[aggressor]\nargv = ["sysbench"]\n', "", ": aggressor", "is missing"),
-        ('placement = "apart"', 'placement = "aparte"', ": parameters.placement", "no placement"),
+        ('placement = "apart"', 'placement = "aparte"', ": parameters.placement", "not a placement"),
         ('placement = "apart"\n', "", ": parameters.placement", "is missing"),
-        ("settle = 1", 'settle = "1"', ": parameters.settle", "'1' is no number from 0 to 3,600"),
-        ('"beside native"', '"events"', ": metrics", "victim's own figure"),
-        ('"beside native"', '"beside NATIVE"', ": metrics", "victim's own figure"),
-        ('source = "events"', 'source = "beside native"', ": metrics", "victim's own figure"),
+        ("settle = 1", 'settle = "1"', ": parameters.settle", "'1' is not a number from 0 to 3,600"),
+        ('"beside native"', '"events"', ": metrics", "the victim has"),
+        ('"beside native"', '"beside NATIVE"', ": metrics", "the victim has"),
+        ('source = "events"', 'source = "beside native"', ": metrics", "the victim has"),
         ('argv = ["sysbench"]', 'argv = ["sysbench"]\nargs = 1', ": aggressor.args", "unknown key"),
         ('argv = ["sysbench"]', 'argv = ["{x}"]', ": aggressor.argv[0]", "not a parameter"),
         (
             'argv = ["sysbench"]',
             'argv = ["x"]\n[aggressor.server]\nargv = ["y"]\nport = 5202',
             ": aggressor.server",
-            "only one of victim and aggressor serves",
+            "only one of victim and aggressor has a server",
         ),
-        ('measure = "interference"', "", ": aggressor", "only an interference workload"),
+        ('measure = "interference"', "", ": aggressor", "the measure command does not use it"),
     ],
 )
 def test_a_wrong_interference_workload_says_where_and_what(

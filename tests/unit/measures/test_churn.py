@@ -88,7 +88,7 @@ def test_an_error_ends_the_round_and_leaves_no_instance() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("together = 4", "together = 0", "0 is no whole number from 1 to 64"),
+        ("together = 4", "together = 0", "0 is not a whole number from 1 to 64"),
         ("together = 4", "togther = 4", "parameters.together: is missing"),
         ('source = "rate"', 'source = "rates"', "the measure churn has no 'rates'"),
     ],
@@ -101,7 +101,7 @@ def test_a_workload_that_it_cannot_measure_is_refused(tmp_path: Path, old: str, 
 
 
 def test_figures_of_jobs_that_overlap() -> None:
-    jobs = [Job(asked=number, gone=number + 2.0) for number in range(10)] + [Job(asked=1.0, gone=12.0)]
+    jobs = [Job(requested=number, gone=number + 2.0) for number in range(10)] + [Job(requested=1.0, gone=12.0)]
     found = figures(jobs, 3)
     assert found["elapsed"] == 12.0
     assert found["rate"] == pytest.approx(60 * 3 / (31 / 11)), "by the mean of a job's time"

@@ -150,7 +150,7 @@ def test_any_other_failure_fails_the_case_and_keeps_the_curve() -> None:
             raise TareError("its image is gone")
 
     environment = Environment(refuse)
-    with pytest.raises(TareError, match="beside 10 others failed: its image is gone"):
+    with pytest.raises(TareError, match="failed beside 10 other instances: its image is gone"):
         run(environment)
     assert not environment.living
     assert [point[0] for point in environment.told()["points"]] == [0, 5, 10]

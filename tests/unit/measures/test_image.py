@@ -98,7 +98,7 @@ def test_without_copies_an_image_is_weighed_all_the_same(tmp_path: Path) -> None
 def test_a_recipe_that_there_is_not_is_refused(tmp_path: Path, recipe: str) -> None:
     text = (data("workloads") / "image.size-slim.toml").read_text()
     (tmp_path / "image.size-slim.toml").write_text(text.replace('recipe = "slim"', f'recipe = "{recipe}"'))
-    with pytest.raises(TareError, match=f"'{recipe}' is no recipe"):
+    with pytest.raises(TareError, match=f"'{recipe}' is not a recipe"):
         load_workload(tmp_path / "image.size-slim.toml")
 
 

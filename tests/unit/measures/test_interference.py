@@ -143,7 +143,7 @@ def test_a_neighbour_that_was_not_at_work_voids_its_windows_and_no_other() -> No
 
     for environment, reason in (
         (Environment(job=Failed), "aggressor: its command ended by itself"),
-        (Environment(busy=1e-9), "aggressor: it used 0.0% of a CPU in the window (least 2%)"),
+        (Environment(busy=1e-9), "aggressor: it used 0.0% of a CPU in the window (at least 2% is needed)"),
     ):
         samples = measured(environment)
         assert {one.reason for one in samples if one.metric != "alone"} == {reason}

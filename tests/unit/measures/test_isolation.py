@@ -51,11 +51,11 @@ def test_what_the_host_may_not_look_at_is_not_known_and_no_zero() -> None:
     ("answer", "loaded", "shared", "words"),
     [
         ("E1", 0, True, "refused (EPERM)"),
-        ("E8", 9, True, "not tried: it would be the host's kernel that takes it"),
-        ("E38", 0, True, "not tried: it would be the host's kernel that takes it"),
+        ("E8", 9, True, "not tried: the host's kernel would load it"),
+        ("E38", 0, True, "not tried: the host's kernel would load it"),
         ("E8", 12, False, "yes: 12 are loaded, by its own init"),
-        ("E8", 0, False, "would be taken (asked with an empty one)"),
-        ("E38", 0, False, "its kernel has none"),
+        ("E8", 0, False, "possible (tried with an empty module)"),
+        ("E38", 0, False, "not supported by its kernel"),
     ],
 )
 def test_a_module_is_only_told_of(answer: str, loaded: int, shared: bool, words: str) -> None:

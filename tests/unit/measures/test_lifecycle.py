@@ -150,7 +150,7 @@ def test_what_a_recreation_loses_is_noted(environment: Environment, tmp_path: Pa
     assert {"write", "read", "recreate"} <= set(values)
     (found,) = environment.said()
     layer = {step: things["file: layer"] for step, things in found["steps"].items()}
-    assert layer == {"stop and start": True, "kill and start": True, "made anew": False}
+    assert layer == {"stop and start": True, "kill and start": True, "recreation": False}
 
 
 def test_a_gap_needs_answers_on_both_sides() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ExitCode, TareError
-from harness.readers import READERS, reader
+from harness.readers import reader, readers
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -150,16 +150,17 @@ EXPECTED = [
 
 @pytest.mark.parametrize(("name", "golden", "expected"), EXPECTED, ids=[case[1] for case in EXPECTED])
 def test_reads_real_output(name: str, golden: str, expected: dict[str, float]) -> None:
-    fields = reader(name)((GOLDEN / f"{golden}.txt").read_text(), {})
+    fields = reader(name).read((GOLDEN / f"{golden}.txt").read_text(), {})
+    assert [key for key in fields if key not in reader(name).names({})] == []
     assert {key: fields[key] for key in expected} == pytest.approx(expected, rel=1e-12)
 
 
 def test_every_reader_has_a_golden_file() -> None:
-    assert {case[0] for case in EXPECTED} == set(READERS)
+    assert {case[0] for case in EXPECTED} == set(readers().found)
 
 
 def test_read_only_job_has_no_write_figures() -> None:
-    fields = reader("fio")((GOLDEN / "disk.rand-read-qd1.txt").read_text(), {})
+    fields = reader("fio").read((GOLDEN / "disk.rand-read-qd1.txt").read_text(), {})
     assert not [key for key in fields if key.startswith(("write", "sync"))]
     with pytest.raises(TareError, match=r"has no write\.iops"):
         fields["write.iops"]
@@ -170,3 +171,11 @@ def test_unknown_reader_names_those_there_are() -> None:
         reader("fioo")
     assert caught.value.code == ExitCode.BAD_INPUT
     assert "fio" in caught.value.hint
+
+
+def test_names_of_a_reader_are_what_it_declares() -> None:
+    known = reader("stress-ng").names({})
+    assert "operations" in known and "seconds-per-page-fault" in known
+    assert "operation" not in known and "" not in known
+    assert "operations_per_second" not in reader("hyperfine").names({})
+    assert "operations_per_second" in reader("hyperfine").names({"operations": 5})

@@ -3,12 +3,12 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
-from harness.definitions.workloads import load_suite, load_workloads
-from harness.model import Resource
+from harness.definitions.suites import load_suite
+from harness.definitions.workloads import load_workloads
+from harness.model import RESOURCES
 from harness.paths import data
 from harness.readers import reader
 
@@ -40,7 +40,7 @@ def test_file_says_what_every_workload_must(path: Path) -> None:
 @pytest.mark.parametrize("name", [name for name, one in WORKLOADS.items() if one.measure == "command"])
 def test_metrics_are_in_the_tools_real_output(name: str) -> None:
     workload = WORKLOADS[name]
-    fields = reader(workload.reader)((GOLDEN / f"{name}.txt").read_text(), workload.parameters)
+    fields = reader(workload.reader).read((GOLDEN / f"{name}.txt").read_text(), workload.parameters)
     for metric in workload.metrics:
         assert fields[metric.source] >= 0
         assert fields[metric.source] > 0 or metric.scale == "linear"
@@ -70,7 +70,7 @@ def test_servers_have_ports_of_their_own_protocol() -> None:
 def test_suite_names_workloads_that_there_are(name: str) -> None:
     suite = load_suite(name, FOLDER)
     assert set(suite.workloads) <= set(WORKLOADS)
-    assert {*BASIC} <= {WORKLOADS[one].resource for one in suite.workloads} <= set(get_args(Resource))
+    assert {*BASIC} <= {WORKLOADS[one].resource for one in suite.workloads} <= set(RESOURCES)
     assert all(variants[0] == "native" for variants in suite.variants.values())
     known = {parameter for one in suite.workloads for parameter in WORKLOADS[one].parameters}
     assert set(suite.parameters) <= known

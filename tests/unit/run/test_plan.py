@@ -179,7 +179,7 @@ def test_a_suite_overrides_its_workloads_once() -> None:
 def test_what_a_suite_puts_in_the_place_of_a_measures_parameter_is_held_to_its_range(wrong: int | float | str) -> None:
     idle_instances = workload("density.limit", measure="density", parameters={"most": 10, "batch": 5})
     suite = replace(SUITE, workloads=("density.limit",), variants={"density": ("native",)}, parameters={"most": wrong})
-    with pytest.raises(TareError, match="no whole number from 1 to 100,000") as caught:
+    with pytest.raises(TareError, match="not a whole number from 1 to 100,000") as caught:
         plan(suite=suite, workloads=[idle_instances])
     assert caught.value.code is ExitCode.BAD_INPUT
     assert "suite s: parameters.most" in caught.value.brief
@@ -229,3 +229,13 @@ def test_neighbours_are_those_variants_that_run_here_themselves() -> None:
     alone = plan(suite=suite, workloads=[beside], only_variants=("native",), shape=ONE)
     assert [one.name for one in alone.workloads[beside.name].metrics] == ["rate", "slowdown.native"]
     assert alone.estimate_seconds < made.estimate_seconds
+
+
+def test_a_suites_resource_that_no_workload_has_suggests_the_right_one() -> None:
+    with pytest.raises(TareError) as caught:
+        plan(suite=replace(SUITE, variants={**SUITE.variants, "netwrok": ("native",)}))
+    assert caught.value.code is ExitCode.BAD_INPUT
+    assert (caught.value.brief, caught.value.hint) == (
+        "suite s: variants: no workload has the resource netwrok",
+        "did you mean network?",
+    )

@@ -12,7 +12,7 @@ from harness import paths
 from harness.analysis.evidence import matches
 from harness.deadline import Deadline
 from harness.definitions.claims import load_claims
-from harness.definitions.workloads import load_suite
+from harness.definitions.suites import load_suite
 from harness.errors import TareError
 from harness.model import Accelerator, Leftover, Milestone, NetworkPlace, Shape
 from harness.runtimes.guests.boot_arguments import first_milestones

@@ -1,0 +1,44 @@
+"""Exporters: the samples of a stored run → a file in another format.
+
+Each is an entry point of the group `tare.exporters`, which names a class derived from BaseExporter.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.plugins import derived_from, load
+from harness.record.row import Row
+
+GROUP = "tare.exporters"
+
+
+class BaseExporter(ABC):
+    """A file format; a new one gives `write`."""
+
+    @abstractmethod
+    def write(self, rows: Sequence[Row], path: Path) -> None:
+        """Write the samples to a file, whole or not at all. Raises TareError when that fails."""
+
+
+class Csv(BaseExporter):
+    """The CSV of docs/csv.md."""
+
+    def write(self, rows: Sequence[Row], path: Path) -> None:
+        from harness.record.csv_file import write_csv
+
+        write_csv(rows, path)
+
+
+class Parquet(BaseExporter):
+    """The CSV's columns as Parquet."""
+
+    def write(self, rows: Sequence[Row], path: Path) -> None:
+        from harness.record.columnar import write_parquet
+
+        write_parquet(rows, path)
+
+
+def exporter(name: str) -> BaseExporter:
+    """The exporter of that name. Raises TareError for one that cannot be used, and (bad input) for an unknown one."""
+    return load(GROUP, derived_from(BaseExporter)).pick(name, "exporter")  # type: ignore[type-abstract]
