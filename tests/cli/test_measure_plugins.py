@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.record.csv_file import read_csv
+from harness.record.columnar import read_samples
 from tests.cli.conftest import Tare
 
-DOCS = Path(__file__).parents[2] / "docs/plugins-measures.md"
-MODULE, ENTRY_POINTS, EXAMPLE = re.findall(r"```(?:python|toml)\n(.*?)```", DOCS.read_text(), re.DOTALL)
+DOCS = (Path(__file__).parents[2] / "docs/plugins.md").read_text().partition("## Measures, readers and exporters")[2]
+MODULE, ENTRY_POINTS, EXAMPLE = re.findall(r"```(?:python|toml)\n(.*?)```", DOCS, re.DOTALL)
 POINTS = re.sub(r'\[project\.entry-points\."(.*?)"\]', r"[\1]", ENTRY_POINTS).replace('"', "")
 FAKE = 'argv = ["fake", "rate=1000", "noise=0.01", "sleep=0.01"]'
 WORKLOAD = EXAMPLE.replace('argv = ["gpu-bench"]', FAKE)
@@ -51,7 +51,7 @@ def test_a_measure_and_a_reader_of_another_distribution_measure_a_resource_of_th
     planned = json.loads(gpu(*plan_words(gpu), "--json").stdout)
     assert planned["cases"] == 8 and 4 <= planned["estimate_seconds"] < 30
     done = gpu.run("--suite", "smoke", "--blocks", "2")
-    rows = [row for row in read_csv(gpu.only_run() / "samples.csv") if row.workload == "gpu.burst"]
+    rows = [row for row in read_samples(gpu.only_run() / "samples.csv") if row.workload == "gpu.burst"]
     assert {row.metric for row in rows} == {"total"} and len(rows) == 8
     assert {1500 < row.value < 2500 for row in rows if row.variant == "fake/baseline" and row.value} == {True}
     sections = [line.strip() for line in done.stdout.splitlines()]
@@ -131,7 +131,7 @@ def test_an_exporter_of_another_distribution_writes_its_own_format(tare: Tare) -
     run, lines, copy = tare.only_run().name, tare.home / "x.txt", tare.home / "x.csv"
     out = ("--out", str(tare.results))
     done = tare("export", run, "--to", "lines", str(lines), "--to", "csv", str(copy), *out)
-    count = len(read_csv(tare.only_run() / "samples.csv"))
+    count = len(read_samples(tare.only_run() / "samples.csv"))
     assert f"{count} samples written to {lines}" in done.stdout and len(lines.read_text().splitlines()) == count > 0
     assert copy.read_bytes() == (tare.only_run() / "samples.csv").read_bytes()
     wrong = tare("export", run, "--to", "line", str(lines), *out, code=2).stderr
