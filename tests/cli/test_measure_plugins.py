@@ -9,8 +9,8 @@ import pytest
 from harness.record.columnar import read_samples
 from tests.cli.conftest import Tare
 
-DOCS = Path(__file__).parents[2] / "docs/plugins-measures.md"
-MODULE, ENTRY_POINTS, EXAMPLE = re.findall(r"```(?:python|toml)\n(.*?)```", DOCS.read_text(), re.DOTALL)
+DOCS = (Path(__file__).parents[2] / "docs/plugins.md").read_text().partition("## Measures, readers and exporters")[2]
+MODULE, ENTRY_POINTS, EXAMPLE = re.findall(r"```(?:python|toml)\n(.*?)```", DOCS, re.DOTALL)
 POINTS = re.sub(r'\[project\.entry-points\."(.*?)"\]', r"[\1]", ENTRY_POINTS).replace('"', "")
 FAKE = 'argv = ["fake", "rate=1000", "noise=0.01", "sleep=0.01"]'
 WORKLOAD = EXAMPLE.replace('argv = ["gpu-bench"]', FAKE)
