@@ -4,7 +4,7 @@ Where instance and host share one clock (native, containers: the same boot of th
 stamp minus the clock just before its write. Lines are sent one by one, with a pause, as the beacon sends them.
 
 A guest has a clock of its own, so that one-way delay cannot be observed. There lines are sent back to back. In the long
-run they arrive at the rate of the slowest part of the way, so their mean interval is at most the delay of each. The
+run they arrive at the rate of the slowest part of the way. So their mean interval is at most the delay of each. The
 sender's time between its writes is subtracted, because the beacon has none. The figure is a lower bound: delays outside
 the slowest part are not in it.
 """

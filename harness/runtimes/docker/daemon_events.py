@@ -1,7 +1,7 @@
 """Milestones of a container's start from the daemons' own events, of Docker and of containerd.
 
 Docker keeps its last 256 events, which are read afterwards. containerd keeps none: one `ctr events` for all launches of
-a connection runs from the first boot on and writes to memory, which is read only once a container is ready.
+a connection runs from the first boot on. It writes to memory, which is read once a container is ready.
 """
 
 import contextlib

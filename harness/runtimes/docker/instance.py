@@ -125,16 +125,16 @@ class Container(AgentInstance):
 
     def counters(self) -> Counters:
         """CPU seconds: `workload` is the container's cgroup; `dockerd`, `containerd`, `shim`, `proxy` are details."""
-        cgroup, servants = self._accounts()
+        cgroup, daemons = self._accounts()
         try:
-            return {"workload": cgroup.cpu_seconds(), **servants.cpu_seconds()}
+            return {"workload": cgroup.cpu_seconds(), **daemons.cpu_seconds()}
         except OSError as error:
             raise TareError(f"the cgroup of {self.name} is gone", details=self._dead() or str(error)) from error
 
     def processes(self) -> Processes:
         """`workload` are the container's own; `shim` and `proxy` serve it alone, the daemons serve others too."""
-        cgroup, servants = self._accounts()
-        return {"workload": cgroup.pids(), **servants.pids()}
+        cgroup, daemons = self._accounts()
+        return {"workload": cgroup.pids(), **daemons.pids()}
 
     def files(self, deadline: Deadline) -> Iterable[Path]:
         """Its directory, its writable layer, and the daemon's files about it."""

@@ -136,5 +136,5 @@ def _unreachable(error: TareError, url: str | None) -> Available:
         fix = "usermod -aG docker $USER, then log in again"
         return unavailable("no permission to open the Docker daemon's socket", fix)
     where = url or os.environ.get("DOCKER_HOST") or "the default socket"
-    fix = "make doctor (installs and starts Docker), or set DOCKER_HOST"
+    fix = "make bench (installs and starts Docker), or set DOCKER_HOST"
     return unavailable(f"no Docker daemon answers at {where}: {error.brief}", fix)
