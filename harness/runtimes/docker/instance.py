@@ -21,8 +21,8 @@ from harness.runtimes.base import Counters, Endpoint, Place, Prepared, Processes
 from harness.runtimes.docker import inspection, leftovers, specification
 from harness.runtimes.docker.copies import own_files
 from harness.runtimes.docker.daemon import Daemon, Refused
-from harness.runtimes.docker.daemon_cpu import DaemonProcesses
 from harness.runtimes.docker.daemon_events import ContainerdEvents, DaemonEvents, containerd_socket, obstacle
+from harness.runtimes.docker.daemon_processes import DaemonProcesses
 from harness.runtimes.docker.lifecycle import Lifecycle
 
 log = logging.getLogger(__name__)

@@ -229,7 +229,7 @@ def _lacking(knobs: Knobs, memory_mib: int) -> Available | None:
     if knobs.firmware == "uefi" and uefi() is None:
         return unavailable("UEFI firmware (OVMF) is not installed", "apt-get install ovmf")
     if knobs.memory == "huge" and _huge_mib() < memory_mib:
-        reason = f"the host's pool of huge pages has {_huge_mib()} MiB free; a guest needs {memory_mib} MiB from it"
+        reason = f"the host's pool of huge pages has {_huge_mib()} MiB free; a guest takes all its memory from it"
         return unavailable(reason, "sysctl vm.nr_hugepages=600 (of 2 MiB, for a guest of 1 GiB)")
     return None
 

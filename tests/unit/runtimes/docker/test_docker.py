@@ -16,7 +16,7 @@ from harness.model import Accelerator, NetworkPlace, RootForms, Shape, Variant
 from harness.runtimes.base import Place, Prepared
 from harness.runtimes.docker import runtime as docker
 from harness.runtimes.docker.daemon import Daemon, chosen_url
-from harness.runtimes.docker.daemon_cpu import DaemonProcesses
+from harness.runtimes.docker.daemon_processes import DaemonProcesses
 from harness.runtimes.docker.inspection import died, facts
 from harness.runtimes.docker.instance import process_start
 from harness.runtimes.docker.root_image import tag
