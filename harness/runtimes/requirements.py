@@ -7,15 +7,15 @@ from harness.model import Available, Variant
 from harness.process import have
 
 
-def unavailable(reason: str, fix: str) -> Available:
+def unavailable(reason: str, *, fix: str) -> Available:
     """The answer that a variant cannot run."""
     return Available(ok=False, reason=reason, fix=fix)
 
 
-def missing(programs: Iterable[str], fix: str) -> Available | None:
+def missing(programs: Iterable[str], *, fix: str) -> Available | None:
     """Which of the programs are not installed; None when all are."""
     absent = have(*programs)
-    return unavailable(f"not installed: {', '.join(absent)}", fix) if absent else None
+    return unavailable(f"not installed: {', '.join(absent)}", fix=fix) if absent else None
 
 
 def require(variant: Variant, answer: Available | None) -> None:

@@ -121,20 +121,20 @@ def unfit(url: str, about: Mapping[str, Any]) -> Available | None:
     """Why containers of this daemon cannot be measured here, from its URL and `docker info`; None when they can."""
     if not url.startswith(UNIX):
         fix = "unset DOCKER_HOST; docker context use default; or run tare on that host"
-        return unavailable(f"the daemon at {url} is reached over a network", fix)
+        return unavailable(f"the daemon at {url} is reached over a network", fix=fix)
     if about.get("OSType") != "linux" or about.get("KernelVersion") != platform.release():
         reason = f"the daemon runs in a virtual machine, on another kernel ({about.get('KernelVersion')})"
-        return unavailable(reason, "install Docker Engine on this host (Docker Desktop uses a virtual machine)")
+        return unavailable(reason, fix="install Docker Engine on this host (Docker Desktop uses a virtual machine)")
     if lacking := [words for key, words in NEEDED.items() if not about.get(key)]:
         reason = f"the daemon cannot set {' and '.join(lacking)} limits"
-        return unavailable(reason, "run dockerd as root, or delegate these cgroup controllers to it")
+        return unavailable(reason, fix="run dockerd as root, or delegate these cgroup controllers to it")
     return None
 
 
 def _unreachable(error: TareError, url: str | None) -> Available:
     if os.geteuid() != 0 and "Permission denied" in str(error):
         fix = "usermod -aG docker $USER, then log in again"
-        return unavailable("no permission to open the Docker daemon's socket", fix)
+        return unavailable("no permission to open the Docker daemon's socket", fix=fix)
     where = url or os.environ.get("DOCKER_HOST") or "the default socket"
     fix = "make bench (installs and starts Docker), or set DOCKER_HOST"
-    return unavailable(f"no Docker daemon answers at {where}: {error.brief}", fix)
+    return unavailable(f"no Docker daemon answers at {where}: {error.brief}", fix=fix)

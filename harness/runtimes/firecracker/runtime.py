@@ -47,14 +47,14 @@ class Firecracker(ChildRuntime):
 
     def available(self, variant: Variant) -> Available:
         """Whether guests can run here; for KVM `prove` decides."""
-        if refusal := missing([PROGRAM], RELEASES) or missing(HELPERS, HELPER_PACKAGES):
+        if refusal := missing([PROGRAM], fix=RELEASES) or missing(HELPERS, fix=HELPER_PACKAGES):
             return refusal
         text = run([PROGRAM, "--version"], Deadline.after(ASK_SECONDS), check=False).stdout
         found = re.search(r"v(\d+)\.(\d+)", text)
         if found is None or (int(found[1]), int(found[2])) < LEAST:
             installed = text.strip()[:60] or "of unknown version"
             reason = f"Firecracker {'.'.join(map(str, LEAST))} or later is needed, installed is {installed}"
-            return unavailable(reason, RELEASES)
+            return unavailable(reason, fix=RELEASES)
         return self._kvm.lacking() or Available(ok=True)
 
     def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:

@@ -36,9 +36,9 @@ def refused() -> Available | None:
     """Why KVM cannot even be tried; None when a boot must decide."""
     if not DEVICE.exists():
         fix = "enable virtualization in the firmware, or nested virtualization in the hypervisor; then modprobe kvm"
-        return unavailable("/dev/kvm is missing", fix)
+        return unavailable("/dev/kvm is missing", fix=fix)
     if not stat.S_ISCHR(DEVICE.stat().st_mode) or not os.access(DEVICE, os.R_OK | os.W_OK):
-        return unavailable("no permission to open /dev/kvm", 'usermod -aG kvm "$USER", then log in again')
+        return unavailable("no permission to open /dev/kvm", fix='usermod -aG kvm "$USER", then log in again')
     return None
 
 
@@ -106,7 +106,7 @@ class Kvm:
 
     def lacking(self) -> Available | None:
         """Why no guest can have KVM; None once one has booted on it."""
-        proof = refused() or self._proof or unavailable("no guest has booted on KVM on this host yet", "make bench")
+        proof = refused() or self._proof or unavailable("no guest has booted on KVM on this host yet", fix="make bench")
         return None if proof.ok else proof
 
 
@@ -140,7 +140,7 @@ def _boot(kernel: Path, initramfs: Path, deadline: Deadline, accelerator: str = 
     how = f"QEMU ended: {printed.splitlines()[-1] if printed else 'no error message'}" if ended else "it hung"
     return unavailable(
         f"a guest started on /dev/kvm did not reach userspace in time ({how})",
-        "use bare metal, or a hypervisor with nested virtualization; here, emulated: --variant libvirt/tcg",
+        fix="use bare metal, or a hypervisor with nested virtualization; here, emulated: --variant libvirt/tcg",
     )
 
 

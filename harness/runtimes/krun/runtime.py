@@ -38,8 +38,8 @@ class Krun(ChildRuntime):
         """Whether guests can run here; for KVM `prove` decides."""
         if specification.libraries() is None:
             reason = f"libkrun is not installed (the wheel {specification.WHEEL})"
-            return unavailable(reason, "make krun")
-        return missing(HELPERS, HELPER_PACKAGES) or self._kvm.lacking() or Available(ok=True)
+            return unavailable(reason, fix="make krun")
+        return missing(HELPERS, fix=HELPER_PACKAGES) or self._kvm.lacking() or Available(ok=True)
 
     def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
         """Check that the variant can run. Raises TareError."""

@@ -65,11 +65,11 @@ def obstacle(kind: Network) -> Available | None:
     try:
         done = run(argv, Deadline.after(PROBE_SECONDS), stdin=text, check=False)
     except TareError as error:
-        return unavailable(f"{error.brief}: {error.details}", fix)
+        return unavailable(f"{error.brief}: {error.details}", fix=fix)
     if done.status == 0:
         return None
     printed = " ".join((done.stderr or done.stdout).split())[:200]
-    return unavailable(f"a trial of network={kind} failed: {printed}", fix)
+    return unavailable(f"a trial of network={kind} failed: {printed}", fix=fix)
 
 
 def inner(kind: Network, network: NetworkPlace | None) -> NetworkPlace | None:

@@ -77,7 +77,7 @@ class Libvirt(BaseRuntime):
         if knobs.accelerator == "kvm" and (refusal := self._kvm.lacking()):
             return refusal
         if self.uri is None:
-            return unavailable("no libvirtd answers", START)
+            return unavailable("no libvirtd answers", fix=START)
         return obstacle(knobs.network) or Available(ok=True)
 
     def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
@@ -209,28 +209,28 @@ class Libvirt(BaseRuntime):
 def _unreached(uri: str | None, knobs: Knobs) -> Available | None:
     """Why the libvirt in use cannot have guests of this hypervisor; None when it may."""
     if knobs.accelerator in UNTRIED:
-        return unavailable(f"untried: {UNTRIED[knobs.accelerator][1]}", TRY)
+        return unavailable(f"untried: {UNTRIED[knobs.accelerator][1]}", fix=TRY)
     xen = knobs.accelerator in XEN
-    if refusal := missing([*([] if xen else [accel.EMULATOR]), "qemu-img"], PACKAGES):
+    if refusal := missing([*([] if xen else [accel.EMULATOR]), "qemu-img"], fix=PACKAGES):
         return refusal
     if uri is None or driver_of(uri) == DRIVERS[knobs.accelerator]:
         return None
     fix = f"in Xen's dom0: export {LIBVIRT_NAMED}=xen:///system" if xen else f"unset {LIBVIRT_NAMED}"
-    return unavailable(f"the libvirt in use is {uri}, of another hypervisor", fix)
+    return unavailable(f"the libvirt in use is {uri}, of another hypervisor", fix=fix)
 
 
 def _lacking(knobs: Knobs, memory_mib: int) -> Available | None:
     """What the host lacks for a guest of these knobs and memory; None when nothing."""
     if knobs.vhost == "on" and not VHOST_NET.exists():
-        return unavailable(f"{VHOST_NET} is missing", "modprobe vhost_net")
+        return unavailable(f"{VHOST_NET} is missing", fix="modprobe vhost_net")
     if knobs.paging == "shadow" and accel.nested_paging() is not False:
         fix = "stop all guests, then modprobe -r kvm_amd; modprobe kvm_amd npt=0 (kvm_intel: ept=0)"
-        return unavailable("this host's KVM uses nested paging", fix)
+        return unavailable("this host's KVM uses nested paging", fix=fix)
     if knobs.firmware == "uefi" and uefi() is None:
-        return unavailable("UEFI firmware (OVMF) is not installed", "apt-get install ovmf")
+        return unavailable("UEFI firmware (OVMF) is not installed", fix="apt-get install ovmf")
     if knobs.memory == "huge" and _huge_mib() < memory_mib:
         reason = f"the host's pool of huge pages has {_huge_mib()} MiB free; a guest takes all its memory from it"
-        return unavailable(reason, "sysctl vm.nr_hugepages=600 (of 2 MiB, for a guest of 1 GiB)")
+        return unavailable(reason, fix="sysctl vm.nr_hugepages=600 (of 2 MiB, for a guest of 1 GiB)")
     return None
 
 

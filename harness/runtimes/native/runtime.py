@@ -31,7 +31,7 @@ class Native(BaseRuntime):
 
     def available(self, variant: Variant) -> Available:
         """Whether bubblewrap and util-linux are installed."""
-        return missing(PROGRAMS, "apt-get install bubblewrap util-linux") or Available(ok=True)
+        return missing(PROGRAMS, fix="apt-get install bubblewrap util-linux") or Available(ok=True)
 
     def copies(self, prepared: Prepared, folder: Path, labels: Mapping[str, str], deadline: Deadline) -> TreeCopies:
         """Copies of the root's directory."""

@@ -49,13 +49,13 @@ class Microvm(ChildRuntime):
 
     def available(self, variant: Variant) -> Available:
         """Whether `variant` can run here; for KVM `prove` decides."""
-        if refusal := missing(PROGRAMS, PACKAGES):
+        if refusal := missing(PROGRAMS, fix=PACKAGES):
             return refusal
         if self._machines is None:
             self._machines = run([accel.EMULATOR, "-machine", "help"], Deadline.after(ASK_SECONDS), check=False).stdout
         if not any(line.startswith("microvm ") for line in self._machines.splitlines()):
             reason = f"this {accel.EMULATOR} has no machine microvm"
-            return unavailable(reason, f"{PACKAGES} (QEMU 4.2 or later, built with microvm)")
+            return unavailable(reason, fix=f"{PACKAGES} (QEMU 4.2 or later, built with microvm)")
         if variant.options["accelerator"] == "kvm" and (refusal := self._kvm.lacking()):
             return refusal
         return Available(ok=True)

@@ -46,15 +46,15 @@ class Uml(ChildRuntime):
     def available(self, variant: Variant) -> Available:
         """Whether its programs and the tun device are there, and room for some guest's memory."""
         if find_kernel() is None:
-            return unavailable("User Mode Linux (linux.uml) is not installed", PACKAGES)
-        if refusal := missing(PROGRAMS, PACKAGES):
+            return unavailable("User Mode Linux (linux.uml) is not installed", fix=PACKAGES)
+        if refusal := missing(PROGRAMS, fix=PACKAGES):
             return refusal
         if not TUN.exists():
-            return unavailable(f"{TUN}, for a guest's network, is missing", "modprobe tun")
+            return unavailable(f"{TUN}, for a guest's network, is missing", fix="modprobe tun")
         try:
             memory_room(1)
         except TareError as error:
-            return unavailable(f"{error.brief}: {error.details}", error.hint)
+            return unavailable(f"{error.brief}: {error.details}", fix=error.hint)
         return Available(ok=True)
 
     def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
