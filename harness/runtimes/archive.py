@@ -1,4 +1,4 @@
-"""What copies of images are made with: tar and zstd as streams, sizes on a disk; and copies of the root's directory."""
+"""Copies of images: tar and zstd as streams, sizes on a disk, and copies of the root's directory."""
 
 import dataclasses
 import os
@@ -15,11 +15,11 @@ from harness.process import kill_group, run, spawn
 from harness.runtimes.base import Prepared, Stream
 
 SECTOR = 512
-"""What st_blocks counts in, whatever the file system's own blocks are (stat(2))."""
+"""The unit of st_blocks, in bytes, on every file system (stat(2))."""
 
 
 def allocated(paths: Iterable[Path]) -> int:
-    """Bytes that files, and folders with all below them, take on a disk: holes are not counted, hard links once."""
+    """Bytes that files and whole folders take on a disk: without holes, hard links once."""
     seen: set[tuple[int, int]] = set()
     total = 0
     for path in paths:
@@ -34,7 +34,7 @@ def _statuses(path: Path) -> Iterator[os.stat_result]:
     try:
         yield path.lstat()
         entries = sorted(path.iterdir()) if path.is_dir() and not path.is_symlink() else []
-    except FileNotFoundError:  # what runs may remove its files
+    except FileNotFoundError:  # a running instance may remove its files
         return
     for entry in entries:
         yield from _statuses(entry)
@@ -42,7 +42,7 @@ def _statuses(path: Path) -> Iterator[os.stat_result]:
 
 @contextmanager
 def packing(target: Path, level: int, deadline: Deadline) -> Iterator[Stream]:
-    """What is written to the stream, compressed into `target` by zstd in one thread: alike on hosts of any size."""
+    """A stream that zstd compresses into `target`, in one thread: comparable between hosts of any size."""
     argv = ["zstd", "-q", "-f", f"-{level}", "-T1", "-o", str(target)]
     with _child(argv, deadline, stdin=subprocess.PIPE) as child:
         assert child.stdin is not None
@@ -50,7 +50,7 @@ def packing(target: Path, level: int, deadline: Deadline) -> Iterator[Stream]:
             yield child.stdin
             child.stdin.close()
         except BrokenPipeError:
-            raise TareError("zstd ended too early", details=_said(child), hint="free some disk space") from None
+            raise TareError("zstd ended too early", details=_errors(child), hint="free some disk space") from None
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def unpacking(source: Path, deadline: Deadline) -> Iterator[Stream]:
 def _child(
     argv: list[str], deadline: Deadline, *, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.DEVNULL
 ) -> "Iterator[subprocess.Popen[bytes]]":
-    """A command beside what the context does; at the end it must have ended well. It never outlives the context."""
+    """A command that runs beside the context and never outlives it. Raises TareError when it fails."""
     with spawn(argv, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE) as child:
         try:
             yield child
@@ -79,30 +79,30 @@ def _child(
             if child.poll() is None:
                 kill_group(child)
         if child.returncode != 0:
-            raise TareError(f"{argv[0]} exited {child.returncode}", details=_said(child))
+            raise TareError(f"{argv[0]} exited {child.returncode}", details=_errors(child))
 
 
-def _said(child: "subprocess.Popen[bytes]") -> str:
+def _errors(child: "subprocess.Popen[bytes]") -> str:
     assert child.stderr is not None
     return child.stderr.read()[-500:].decode("utf-8", "replace")
 
 
 def write_tar(words: list[str], sink: Stream, deadline: Deadline) -> None:
-    """tar's archive of `words` (`-C folder name …`) into the stream; holes of files stay holes."""
+    """Write tar's archive of `words` (`-C folder name …`) to the stream; holes of files stay holes."""
     sink.flush()
     with _child(["tar", "-c", "--sparse", "--numeric-owner", *words], deadline, stdout=sink.fileno()):
         pass
 
 
 def read_tar(source: Stream, folder: Path, deadline: Deadline) -> None:
-    """Unpack the stream's archive into the folder, owners and modes as they were where this user may set them."""
+    """Unpack the stream's archive into the folder, with owners and modes where this user may set them."""
     owner = "--same-owner" if os.geteuid() == 0 else "--no-same-owner"
     with _child(["tar", "-x", "-p", "--numeric-owner", owner, "-C", str(folder)], deadline, stdin=source.fileno()):
         pass
 
 
 class TreeCopies:
-    """Of the root's directory."""
+    """Copies of the root's directory."""
 
     def __init__(self, image: Prepared, folder: Path) -> None:
         self.image, self.folder = image, folder
@@ -110,11 +110,10 @@ class TreeCopies:
     @contextmanager
     def built(self, deadline: Deadline) -> Iterator[Prepared]:
         """The root's tar, unpacked."""
-        with self._private() as folder:
-            root = folder / "root"
+        with self._private() as root:
             root.mkdir()
             forms.extract(self.image.root.tar, root, deadline)
-            yield dataclasses.replace(self.image, root=dataclasses.replace(self.image.root, directory=root))
+            yield self._copy(root)
 
     def save(self, copy: Prepared, sink: Stream, deadline: Deadline) -> None:
         """A tar of the directory."""
@@ -123,28 +122,30 @@ class TreeCopies:
     @contextmanager
     def loaded(self, source: Stream, deadline: Deadline) -> Iterator[Prepared]:
         """The directory from its tar."""
-        with self._private() as folder:
-            root = folder / "root"
+        with self._private() as root:
             root.mkdir()
             read_tar(source, root, deadline)
-            yield dataclasses.replace(self.image, root=dataclasses.replace(self.image.root, directory=root))
+            yield self._copy(root)
 
     def linked(self, deadline: Deadline) -> None:
-        """None: a process of the host starts from the directory itself, and cannot write to it."""
+        """None: a process of the host uses the directory itself, read-only."""
 
     @contextmanager
     def full(self, deadline: Deadline) -> Iterator[Collection[Path]]:
         """A second directory."""
-        with self._private() as folder:
-            run(["cp", "-a", "--reflink=never", self.image.root.directory, folder / "root"], deadline)
-            yield [folder / "root"]
+        with self._private() as root:
+            run(["cp", "-a", "--reflink=never", self.image.root.directory, root], deadline)
+            yield [root]
+
+    def _copy(self, root: Path) -> Prepared:
+        return dataclasses.replace(self.image, root=dataclasses.replace(self.image.root, directory=root))
 
     @contextmanager
     def _private(self) -> Iterator[Path]:
-        """A folder for root alone: the root's set-uid programs get no security updates."""
+        """A path in a folder that only root can enter: the root's set-uid programs get no security updates."""
         folder = self.folder / "tree"
         folder.mkdir(mode=0o700)
         try:
-            yield folder
+            yield folder / "root"
         finally:
             shutil.rmtree(folder)

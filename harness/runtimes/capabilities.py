@@ -1,7 +1,7 @@
-"""What some instances can do in their lives and others cannot: got by `instance.capability(kind)`, never by type.
+"""Lifecycle operations that only some instances have: get them by `instance.capability(kind)`.
 
-Each is a set of operations that a runtime fills in. They are plain classes and no protocols, so that `kind` can be a
-value whose type the answer has. Every operation takes a deadline, returns once it is done, and raises TareError.
+Each class is a set of operations that a runtime fills in. They are classes and not protocols, so that `kind` is a value
+and the result has its type. Every operation takes a deadline, returns once it is done, and raises TareError.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ class Unsupported:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pausable:
-    """Its processes can be stopped where they are, and let go on. `how` names what does it."""
+    """Its processes can be paused and resumed; `how` names the commands."""
 
     how: str
     pause: Operation
@@ -32,9 +32,10 @@ class Pausable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stoppable:
-    """It can be ended and begun again with its disk. `stop` is graceful, `kill` is not; both return once it is gone.
+    """It can be stopped and started again with its disk.
 
-    After `start`, which returns as a launch does, it is waited for as after a launch.
+    `stop` is graceful, `kill` is not; both return once it is gone. `start` returns as a launch does; callers then wait
+    as after a launch.
     """
 
     how: str
@@ -45,10 +46,10 @@ class Stoppable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshottable:
-    """A snapshot can be taken while it runs, gone back to, and dropped. One at a time.
+    """A snapshot can be taken while it runs, restored, and dropped. One at a time.
 
-    `fresh` says whether `restore` begins it anew from the disk, so that it must be waited for as after a launch; else
-    it goes on where it was. `size` is what the snapshot takes in bytes, None where that cannot be told.
+    After a `fresh` restore the instance starts again from its disk, and callers wait as after a launch; else it
+    continues where it was. `size` is the snapshot's size in bytes, None when unknown.
     """
 
     how: str
@@ -61,7 +62,7 @@ class Snapshottable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Savable:
-    """Its whole state, memory included, can be put on the host's disk, which ends it, and brought back to run on."""
+    """Its state, memory included, can be saved to the host's disk, which ends it, and restored; `size` is in bytes."""
 
     how: str
     save: Operation
@@ -71,10 +72,10 @@ class Savable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Persistent:
-    """Where data can be kept in it: by the name of the kind of storage, a folder inside.
+    """Where it can keep data: a folder inside, by kind of storage.
 
-    `recreate` removes a stopped one and makes another from the image, keeping of its storage what its user would keep,
-    and starts it; then it is waited for as after a launch.
+    `recreate` replaces a stopped one by a new one from the image, with the storage that users keep, and starts it;
+    callers then wait as after a launch.
     """
 
     storages: Mapping[str, str]
@@ -83,9 +84,10 @@ class Persistent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clonable:
-    """A stopped one can be a template: `freeze` makes it one, untimed; each way (`linked`: sharing the template's data,
-    `full`: a copy of all of it) makes a new one from it, starts that in its place, and it is waited for as after a
-    launch. Before another way the clone is stopped.
+    """A stopped one can be a template; `freeze` makes it one, untimed.
+
+    Each way makes a new one in its place and starts it: `linked` shares the template's data, `full` copies all of it.
+    Callers then wait as after a launch, and stop the clone before they use another way.
     """
 
     how: Mapping[str, str]
@@ -95,7 +97,7 @@ class Clonable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migratable:
-    """It can be moved to another daemon while it runs, and back; `ready` makes that daemon ready, untimed."""
+    """It can be migrated to another daemon while it runs, and back; `ready` starts that daemon, untimed."""
 
     how: str
     ready: Operation
@@ -103,8 +105,8 @@ class Migratable:
 
 
 def choose(offers: Mapping[type, object], kind: type[T], name: str) -> T | Unsupported:
-    """The offer of that kind: the operations, or why there are none."""
+    """The operations of that kind, or why there are none."""
     offered = offers.get(kind)
     if isinstance(offered, (kind, Unsupported)):
         return offered
-    return Unsupported(reason=f"not built for {name} yet")
+    return Unsupported(reason=f"the runtime of {name} does not offer it")

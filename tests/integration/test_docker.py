@@ -264,8 +264,8 @@ def test_its_daemons_tell_the_moments_of_a_boot_in_order(bench: Bench, flavour: 
             )
             assert container.milestones == milestones, "asked once"
         bench.network.release(container.name)
-        assert bench.runtime._listener is not None and not bench.runtime._listener.reason
-        listeners.add(bench.runtime._listener)
+        assert bench.runtime._containerd is not None and not bench.runtime._containerd.reason
+        listeners.add(bench.runtime._containerd)
     assert len(listeners) == 1, "one for all launches"
 
 

@@ -19,7 +19,7 @@ from harness.model import Accelerator, Leftover, Milestone, RootForms, Shape
 from harness.rig.leftovers import RigSweep
 from harness.rig.network import Network, open_network
 from harness.runtimes.base import Command, Entry, Place
-from harness.runtimes.guests.qemu_process import Qemu
+from harness.runtimes.guests.vmm_process import VmmProcess
 from harness.runtimes.qemu import Microvm
 from harness.runtimes.qemu.instance import Guest
 
@@ -166,8 +166,8 @@ def test_all_of_qemu_stays_on_the_shapes_cpus(bench: Bench) -> None:
     cpus = tuple(sorted(os.sched_getaffinity(0))[-2:])
     with bench.launch("pinned", "beacon", shape=Shape(cpus=cpus, memory_mib=512)) as guest:
         guest.wait(Milestone.READY, Deadline.after(BOOT_SECONDS))
-        process_of = guest._find()
-        assert isinstance(process_of, Qemu)
+        process_of = VmmProcess.find(guest._identity)
+        assert process_of is not None
         tasks = Path(f"/proc/{process_of.pid}/task")
         masks = {(task / "comm").read_text().strip(): os.sched_getaffinity(int(task.name)) for task in tasks.iterdir()}
         process_of.close()

@@ -3,6 +3,7 @@
 import base64
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -98,7 +99,7 @@ class Bench:
         found += [f"process {line}" for line in words if f"umid=tare-{NAME}" in line]
         if self.network:
             links = links_of(NAME, Deadline.after(10))
-            found += [f"tap {link.name}" for link in links if link.name.startswith("tare-u")]
+            found += [f"tap {link.name}" for link in links if re.fullmatch("tare-[0-9a-f]{8}", link.name)]
         found += [f"file {path}" for path in self.folder.rglob("*") if path.is_file() and path.name != "console"]
         found += [f"file {path}" for path in Path("/dev/shm").glob("vm_file*")]
         home = Path.home() / ".uml"

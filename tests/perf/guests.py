@@ -12,7 +12,7 @@ from harness.model import Accelerator, Milestone
 from harness.process import kill_group, run, spawn
 from harness.runtimes.agent.channel import Channel
 from harness.runtimes.base import Place, Prepared, Runtime
-from harness.runtimes.guests.instance import MOMENTS
+from harness.runtimes.guests.instance import MILESTONES
 from harness.runtimes.guests.tsc import counter_khz
 from harness.runtimes.libvirt.specification import describe
 from harness.runtimes.qemu import specification
@@ -73,7 +73,7 @@ def _by_hand(bench: Bench, subject: Subject) -> Times:
     deadline = Deadline.after(BOOT_SECONDS)
     with bench.place() as place, _tap(place) as tap:
         channel = Channel(place.directory)
-        channel.watch(MOMENTS)
+        channel.watch(MILESTONES)
         overlay, root = specification.root_disk(place), subject.prepared.root.disk
         argv = subject.by_hand(subject.prepared, place, tap)
         try:
@@ -120,7 +120,7 @@ def _libvirt_machine(prepared: Prepared, place: Place, tap: str) -> list[str]:
         *("-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no"),
         *("-device", f"virtio-net-pci,netdev=net,mac={domain.mac},romfile=,addr=7"),
         *("-chardev", f"file,id=console,path={domain.console}", "-device", "isa-serial,chardev=console,index=0"),
-        *("-chardev", f"socket,id=early,path={domain.moments}", "-device", "isa-serial,chardev=early,index=1"),
+        *("-chardev", f"socket,id=early,path={domain.milestones}", "-device", "isa-serial,chardev=early,index=1"),
         *("-device", "virtio-serial-pci,id=ports,addr=2", "-chardev", f"socket,id=tare,path={domain.channel}"),
         *("-device", "virtserialport,bus=ports.0,chardev=tare,name=tare"),
     ]

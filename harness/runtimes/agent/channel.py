@@ -1,4 +1,4 @@
-"""The host's end of an instance's channel: stamps its frames, and turns them into jobs."""
+"""The host's end of an instance's channel: it stamps frames and runs jobs through the agent."""
 
 import json
 import selectors
@@ -9,7 +9,7 @@ from typing import Any
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.runtimes.agent.line import Line
-from harness.runtimes.agent.signalling import Told
+from harness.runtimes.agent.signalling import SignalledLines
 from harness.runtimes.base import Command, RawOutput
 
 DEATH_POLL_SECONDS = 0.5
@@ -20,8 +20,8 @@ Dead = Callable[[], str | None]
 class Channel:
     """The byte channel of one instance: `<directory>/channel`, listening before the instance starts.
 
-    `watch` opens further sockets beside it, whose lines are stamped into `stamps` while the instance comes up. With
-    `dials` it is the instance's side that listens, and `dial` connects before the instance can have said anything.
+    `watch` opens further sockets beside it, whose lines are stamped into `stamps` while the instance boots. With
+    `dials` the instance's side listens, and `dial` connects before the instance writes anything.
     """
 
     def __init__(self, directory: Path, *, dials: bool = False) -> None:
@@ -40,15 +40,15 @@ class Channel:
 
     @property
     def stamps(self) -> dict[str, tuple[float, str]]:
-        """The lines of watched sockets by their first words, with the host's monotonic clock at their arrival.
+        """The lines of watched sockets by their first word, with the host's CLOCK_MONOTONIC at their arrival.
 
-        Of several that begin alike the first counts.
+        Of several with the same first word the first one counts.
         """
         came = [one for line in self._watched.values() for one in line.lines]
         return {text.split()[0]: (at, text) for at, text in reversed(came) if text.split()}
 
     def watch(self, name: str) -> Path:
-        """Have `<directory>/<name>` too."""
+        """Listen at `<directory>/<name>` too; returns that path."""
         self._watched[name] = Line(self._directory / name, dials=self._dials)
         return self._watched[name].path
 
@@ -71,7 +71,7 @@ class Channel:
         """Wait for a watched socket's line that begins with `word`; raises as `wait_ready` does."""
         self.dead = dead
         while word not in self.stamps:
-            self._turn(deadline, f"an instance did not say {word}", (self._main, *self._watched.values()))
+            self._turn(deadline, f"an instance did not signal {word}", (self._main, *self._watched.values()))
 
     def start(self, command: Command, deadline: Deadline) -> "AgentJob":
         """Start a command; returns at its START frame. Raises TareError when it cannot be started."""
@@ -85,15 +85,20 @@ class Channel:
         self._write({"op": "kill", "id": number}, deadline)
 
     def facts(self, deadline: Deadline) -> dict[str, str]:
-        """What the instance says about itself."""
+        """Facts that the agent reads inside the instance."""
         self._number += 1
         self._send(deadline, op="facts")
         _, frame = self.frame(self._number, "facts", deadline)
         return {str(key): str(value) for key, value in frame["facts"].items()}
 
-    def tell(self, lines: int, deadline: Deadline, *, pause: float = 0.0, device: str = "", watched: str = "") -> Told:
-        """Have the agent tell `lines` lines with a `pause` after each: over the channel, or over a `device` of the
-        instance that ends in the socket `watched`. Raises TareError when it cannot."""
+    def signal(
+        self, lines: int, deadline: Deadline, *, pause: float = 0.0, device: str = "", watched: str = ""
+    ) -> SignalledLines:
+        """Have the agent send `lines` lines with a `pause` of so many seconds after each.
+
+        They come over the channel, or over a `device` in the instance that ends in the socket `watched`. Raises
+        TareError when the agent cannot send them.
+        """
         self._number += 1
         line = self._watched[watched] if device else self._main
         seen = len(line.lines)
@@ -107,10 +112,10 @@ class Channel:
             stamps = [self.frame(self._number, "tell", deadline)[0] for _ in range(lines)]
             _, frame = self.frame(self._number, "told", deadline)
         begins, ends = map(float, frame["begins"]), map(float, frame["ends"])
-        return Told(stamps=tuple(stamps), begins=tuple(begins), ends=tuple(ends), boot=str(frame["boot"]))
+        return SignalledLines(stamps=tuple(stamps), begins=tuple(begins), ends=tuple(ends), boot=str(frame["boot"]))
 
     def frame(self, number: int, event: str, deadline: Deadline, *beside: Line) -> tuple[float, dict[str, Any]]:
-        """The `event` frame of a request, with its stamp; lines that come `beside` it are stamped meanwhile.
+        """The `event` frame of a request, with its stamp; lines on the sockets `beside` are stamped meanwhile.
 
         Raises TareError when the agent refused the request.
         """
@@ -119,26 +124,26 @@ class Channel:
                 if frame.get("id") != number:
                     continue
                 if frame.get("event") == "refused":
-                    raise TareError("something cannot be started in an instance", details=str(frame["reason"]))
+                    raise TareError("the agent in an instance refused a request", details=str(frame["reason"]))
                 if frame.get("event") == event:
                     del self._frames[index]
                     return stamp, frame
-            self._turn(deadline, f"no {event} came from an instance", (self._main, *beside))
+            self._turn(deadline, f"an instance sent no {event} frame", (self._main, *beside))
             self._frames += [(stamp, _decode(line)) for stamp, line in self._main.lines]
             self._main.lines.clear()
 
     def listen_anew(self) -> None:
-        """Listen at every path again, before what runs the instance is replaced while the instance itself goes on."""
+        """Listen at every path again, before another process takes over the running instance."""
         for line in (self._main, *self._watched.values()):
             line.listen_anew()
 
     def switch(self, deadline: Deadline) -> None:
-        """Go on with what has replaced it. Raises DeadlineExceeded when it does not connect."""
+        """Continue with the connections of the new process. Raises DeadlineExceeded when it does not connect."""
         for line in (self._main, *self._watched.values()):
             line.switch(deadline)
 
     def begin(self) -> None:
-        """Listen at every path again, for an instance that begins anew: all that came before is forgotten."""
+        """Listen at every path again, for an instance that starts again: forget everything that came before."""
         self._frames.clear()
         for line in (self._main, *self._watched.values()):
             line.begin()
@@ -155,7 +160,7 @@ class Channel:
         self._main.send(json.dumps(request).encode() + b"\n", deadline)
 
     def _turn(self, deadline: Deadline, late: str, lines: tuple[Line, ...]) -> None:
-        """Wait for one of `lines` to move, looking now and then whether the instance still lives."""
+        """Wait until one of `lines` has input; check every 0.5 s whether the instance still runs."""
         if self._main.closed:
             raise TareError("an instance closed its channel", details=self.dead() or "it is still running")
         with selectors.DefaultSelector() as selector:
@@ -182,7 +187,7 @@ class AgentJob:
         self._begin = begin
 
     def wait(self, deadline: Deadline) -> RawOutput:
-        """Its output, once it has ended; on DeadlineExceeded it has been killed."""
+        """Its output, once it has ended. Kills it and raises DeadlineExceeded when time is up."""
         try:
             end, _ = self._channel.frame(self._number, "end", deadline)
         except DeadlineExceeded as late:
@@ -203,7 +208,7 @@ def _decode(line: str) -> dict[str, Any]:
     except ValueError:
         frame = None
     if not isinstance(frame, dict):
-        raise TareError("an instance sent something that is no frame", details=line[:200])
+        raise TareError("an instance sent a line that is not a frame", details=line[:200])
     return frame
 
 

@@ -12,9 +12,9 @@ LINE_CAP = 32 * 2**20
 
 
 class Line:
-    """One unix socket and the lines that come over it, each stamped on arrival.
+    """One unix socket and the lines that arrive on it, each with the host's CLOCK_MONOTONIC in seconds.
 
-    It listens and its first connection sends them; with `dials` it is `dial` that connects, to one that listens.
+    It listens, and its first connection sends them. With `dials`, `dial` connects to a socket that listens.
     """
 
     def __init__(self, path: Path, *, dials: bool = False) -> None:
@@ -27,13 +27,13 @@ class Line:
         self._next: socket.socket | None = None
 
     def listen_anew(self) -> None:
-        """Listen at the path again beside the connection, for what comes in its place: see `switch` and `begin`."""
+        """Listen at the path again beside the connection, for the next one: see `switch` and `begin`."""
         self._forget_next()
         self.path.unlink(missing_ok=True)
         self._next = _listening(self.path)
 
     def switch(self, deadline: Deadline) -> None:
-        """Go on with the next connection: what the old one still brings comes first. Raises DeadlineExceeded."""
+        """Read the old connection to its end, then continue with the next one. Raises DeadlineExceeded."""
         listener, self._next = self._next, None
         assert listener is not None
         listener.settimeout(max(deadline.left, 0.001))
@@ -53,7 +53,7 @@ class Line:
         self._connection, self.closed = connection, False
 
     def begin(self) -> None:
-        """Forget the connection and what came over it: the instance begins anew, and connects to the path."""
+        """Forget the connection and its lines, and listen again: the instance starts anew."""
         self.listen_anew()
         for one in (self._connection, self._listener):
             if one is not None:
@@ -76,13 +76,13 @@ class Line:
         self._connection = connection
 
     def socket(self) -> socket.socket:
-        """What to select on: the connection, or until there is one the listener."""
+        """The socket to select on: the connection, before that the listener."""
         chosen = self._connection or self._listener
         assert chosen is not None
         return chosen
 
     def take(self) -> None:
-        """Accept the one connection, or read and stamp what has come."""
+        """Accept the one connection, or read and stamp its new lines."""
         if self._connection is None:
             assert self._listener is not None
             self._connection, _ = self._listener.accept()
@@ -103,7 +103,7 @@ class Line:
             self.lines += [(now, line.decode("utf-8", "replace").strip("\r")) for line in whole]
             self._pending = bytearray(rest)
         if len(self._pending) > LINE_CAP:
-            raise TareError("an instance sent a line without an end", details=str(self.path))
+            raise TareError(f"an instance sent a line longer than {LINE_CAP} bytes", details=str(self.path))
 
     def send(self, data: bytes, deadline: Deadline) -> None:
         """Send all of `data`; raises TareError when the other end is gone."""

@@ -72,11 +72,16 @@ class ProcessTree(AgentInstance):
         self._child.stderr.close()
 
     def _tree(self) -> list[psutil.Process]:
-        found = []
-        for pid in (self._child.pid, *_below(self._child.pid)):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                found.append(psutil.Process(pid))
-        return found
+        return tree(self._child.pid)
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    """A process and all processes below it; empty once it is gone."""
+    found = []
+    for one in (pid, *_below(pid)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.append(psutil.Process(one))
+    return found
 
 
 def send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:

@@ -1,12 +1,12 @@
-"""What it costs to tell a milestone: how much later the host stamps a line because of the way it travels.
+"""The signalling overhead: how much later the host stamps a milestone's line because of the way it travels.
 
-Where instance and host share one clock (native, containers: the same boot of the same kernel), a line's stamp less the
-clock read just before its write is the cost itself; lines are told one by one, with a pause, as the beacon's are.
+Where instance and host share one clock (native, containers: the same boot of the same kernel), the overhead is a line's
+stamp minus the clock just before its write. Lines are sent one by one, with a pause, as the beacon sends them.
 
-A guest has a clock of its own, so that no single line shows its way. There lines are told one after another without a
-pause. In the long run they come as fast as the slowest part of the way lets them, so that their mean interval is no
-more than what each spends on the way. What the teller did between its writes is taken off: the beacon does not do it.
-That is a low figure: what a line waits for besides the slowest part is not in it.
+A guest has a clock of its own, so that one-way delay cannot be observed. There lines are sent back to back. In the long
+run they arrive at the rate of the slowest part of the way. So their mean interval is at most the delay of each. The
+sender's time between its writes is subtracted, because the beacon has none. The figure is a lower bound: delays outside
+the slowest part are not in it.
 """
 
 import statistics
@@ -19,16 +19,19 @@ from harness.runtimes.base import SignallingOverhead
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 LINES = 20
-"""Told one by one, or in each round."""
+"""The number of lines sent one by one, or in each round."""
 PAUSE_SECONDS = 0.005
-"""Long enough for a line to be stamped and its reader to sleep again before the next."""
+"""Long enough that a line is stamped and its reader sleeps again before the next one."""
 ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """Lines that an instance told: the host's stamps, when each write began and ended on the instance's own clock, and
-    the id of the boot that this clock counts from."""
+class SignalledLines:
+    """Lines that an instance sent.
+
+    `stamps` are the host's, `begins` and `ends` of each write the instance's own, all CLOCK_MONOTONIC in seconds;
+    `boot` is the id of the boot from which the instance's clock counts.
+    """
 
     stamps: tuple[float, ...]
     begins: tuple[float, ...]
@@ -36,33 +39,34 @@ class Told:
     boot: str
 
 
-class Teller(Protocol):
+class Signaller(Protocol):
     """The host's end of an instance's channel."""
 
-    def tell(self, lines: int, deadline: Deadline, *, pause: float = 0.0, device: str = "", watched: str = "") -> Told:
-        """Have the instance tell so many lines."""
+    def signal(
+        self, lines: int, deadline: Deadline, *, pause: float = 0.0, device: str = "", watched: str = ""
+    ) -> SignalledLines:
+        """Have the instance send so many lines."""
         ...
 
 
 def signalling_overhead(
-    channel: Teller, deadline: Deadline, *, device: str = "", watched: str = ""
+    channel: Signaller, deadline: Deadline, *, device: str = "", watched: str = ""
 ) -> SignallingOverhead:
-    """What telling costs over an agent's channel, or over a `device` inside that ends in the socket `watched`.
+    """The overhead of an agent's channel, or of a `device` in the instance that ends in the socket `watched`.
 
-    Raises TareError when the agent cannot tell, DeadlineExceeded when its lines do not come.
+    Raises TareError when the agent cannot send lines, DeadlineExceeded when they do not arrive.
     """
-    alone = channel.tell(LINES, deadline, pause=PAUSE_SECONDS, device=device, watched=watched)
+    alone = channel.signal(LINES, deadline, pause=PAUSE_SECONDS, device=device, watched=watched)
     if alone.boot == BOOT_ID.read_text().strip():
         return _cost([stamp - begin for stamp, begin in zip(alone.stamps, alone.begins, strict=True)], "clock")
-    rounds = [channel.tell(LINES, deadline, device=device, watched=watched) for _ in range(ROUNDS)]
-    return _cost([interval(told) for told in rounds], "interval")
+    rounds = [channel.signal(LINES, deadline, device=device, watched=watched) for _ in range(ROUNDS)]
+    return _cost([interval(signalled) for signalled in rounds], "interval")
 
 
-def interval(told: Told) -> float:
-    """Mean seconds between the stamps of lines told one after another, less what the teller did between its writes."""
-    outside = [begin - end for end, begin in zip(told.ends, told.begins[1:], strict=False)]
-    gaps = len(told.stamps) - 1
-    return max(0.0, (told.stamps[-1] - told.stamps[0] - sum(outside)) / gaps)
+def interval(lines: SignalledLines) -> float:
+    """Mean seconds between the stamps of lines sent back to back, minus the sender's time between its writes."""
+    outside = [begin - end for end, begin in zip(lines.ends, lines.begins[1:], strict=False)]
+    return max(0.0, (lines.stamps[-1] - lines.stamps[0] - sum(outside)) / (len(lines.stamps) - 1))
 
 
 def _cost(readings: list[float], method: Literal["clock", "interval"]) -> SignallingOverhead:

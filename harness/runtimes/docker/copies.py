@@ -1,7 +1,7 @@
 """The root's image made, carried and cloned in a Docker daemon.
 
-A daemon keeps each layer once, by the digest of its content: to load an image whose layers are there does nothing. So a
-copy holds one more small file, with another content each time, and with it layers of its own.
+A daemon keeps each layer once, by the digest of its content: a load of an image whose layers it has does nothing. So a
+copy holds one more small file, with other content each time, and with it layers of its own.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import tarfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from harness.deadline import Deadline
@@ -18,8 +19,9 @@ from harness.errors import TareError
 from harness.runtimes.base import ENTRY_ARGV, Prepared, Stream
 from harness.runtimes.docker import leftovers, root_image
 from harness.runtimes.docker.daemon import Daemon, Refused
+from harness.runtimes.docker.root_image import COPIES, ROOT_LABEL, checked, chunks_of, import_tar
 
-MARK = "./.tare-copy"
+MARKER = "./.tare-copy"
 UNDO_SECONDS = 60.0
 
 
@@ -34,31 +36,30 @@ class ImageCopies:
     @contextmanager
     def built(self, deadline: Deadline) -> Iterator[Prepared]:
         """`docker import` of the root's tar, with the file that makes it another image."""
-        with self._named() as tag:
-            yield replace(self.image, image=self._import(_marked(self.image.root.tar, tag, deadline), tag, deadline))
+        with self._named() as tag, self.image.root.tar.open("rb") as tar:
+            yield replace(self.image, image=self._import(chunks_of(tar), tag, deadline))
 
     def save(self, copy: Prepared, sink: Stream, deadline: Deadline) -> None:
         """`docker save`, by name, so that the name travels too."""
-        with self._daemon.call("say an image's name", deadline) as api:
+        with self._daemon.call("inspect an image", deadline) as api:
             tag = api.inspect_image(copy.image)["RepoTags"][0]
         with self._daemon.call("save an image", deadline) as api:
-            for chunk in api.get_image(tag):
-                deadline.check("saving an image")
+            for chunk in checked(api.get_image(tag), deadline):
                 sink.write(chunk)
 
     @contextmanager
     def loaded(self, source: Stream, deadline: Deadline) -> Iterator[Prepared]:
-        """`docker load`; the daemon says what the archive's image is called."""
+        """`docker load`; the daemon's answer holds the image's name."""
         tag = ""
         try:
             with self._daemon.call("load an image", deadline) as api:
-                answer = list(api.load_image(_chunks(source, deadline)))
+                answer = list(api.load_image(checked(chunks_of(source), deadline)))
             root_image.refuse_errors("\n".join(map(json.dumps, answer)))
-            said = "".join(str(one.get("stream", "")) for one in answer)
-            tag = said.partition("Loaded image: ")[2].split()[0] if "Loaded image: " in said else ""
-            if not tag.startswith(f"{root_image.COPIES}:"):
-                raise TareError("Docker loaded something else than the copy", details=said[:500])
-            with self._daemon.call("look for a copy", deadline) as api:
+            text = "".join(str(one.get("stream", "")) for one in answer)
+            tag = text.partition("Loaded image: ")[2].split()[0] if "Loaded image: " in text else ""
+            if not tag.startswith(f"{COPIES}:"):
+                raise TareError("Docker loaded another image than the copy", details=text[:500])
+            with self._daemon.call("inspect a copy", deadline) as api:
                 found = str(api.inspect_image(tag)["Id"])
             yield replace(self.image, image=found)
         finally:
@@ -77,21 +78,17 @@ class ImageCopies:
         with self._named() as tag, self._container(deadline) as container:
             with self._daemon.call("export a container", deadline) as api:
                 chunks = api.export(container)
-            found = self._import(_prefixed(chunks, tag, deadline), tag, deadline)
-            yield root_image.folders(self._daemon, found, deadline)
+            yield root_image.folders(self._daemon, self._import(chunks, tag, deadline), deadline)
 
     def _import(self, chunks: Iterator[bytes], tag: str, deadline: Deadline) -> str:
-        repository, _, version = tag.partition(":")
-        changes = [f"LABEL {name}={value}" for name, value in {root_image.ROOT_LABEL: "copy", **self._labels}.items()]
-        with self._daemon.call("import a copy of the root", deadline) as api:
-            answer = api.import_image(src=chunks, stream_src=True, repository=repository, tag=version, changes=changes)
-            root_image.refuse_errors(answer)
-            return str(api.inspect_image(tag)["Id"])
+        """The id of an image of that tar and, before all its files, one whose content is the tag."""
+        marked = chain([marker(tag)], chunks)
+        return str(import_tar(self._daemon, marked, tag, {ROOT_LABEL: "copy", **self._labels}, deadline)["Id"])
 
     @contextmanager
     def _named(self) -> Iterator[str]:
-        """A name of an image to be; what has it at the end is removed."""
-        tag = f"{root_image.COPIES}:{secrets.token_hex(6)}"
+        """A name for an image; the end of the context removes the image that has it."""
+        tag = f"{COPIES}:{secrets.token_hex(6)}"
         try:
             yield tag
         finally:
@@ -110,40 +107,26 @@ class ImageCopies:
                 leftovers.remove_container(self._daemon, name, Deadline.after(UNDO_SECONDS))
 
     def _drop(self, tag: str) -> None:
-        with contextlib.suppress(Refused), self._daemon.call("drop a copy", Deadline.after(UNDO_SECONDS)) as api:
-            api.remove_image(tag)
+        with contextlib.suppress(Refused):
+            leftovers.remove_object(self._daemon, "image", tag, Deadline.after(UNDO_SECONDS))
 
 
 def own_files(daemon: Daemon, container: str, deadline: Deadline) -> tuple[Path, ...]:
-    """The folders of a container's own: its writable layer, and the daemon's notes of it (its log among them).
+    """A container's own folders: its writable layer, and the daemon's files about it (its log among them).
 
-    Raises TareError for a storage driver that keeps none.
+    Raises TareError for a storage driver without such a folder.
     """
-    with daemon.call("say where a container is", deadline) as api:
+    with daemon.call("locate a container", deadline) as api:
         found = api.inspect_container(container)
     upper = ((found.get("GraphDriver") or {}).get("Data") or {}).get("UpperDir")
     if not upper:
-        raise TareError("a container's own layer cannot be found", hint="that needs Docker's overlay2")
-    notes = Path(str(daemon.about(deadline).get("DockerRootDir") or "/var/lib/docker"), "containers", str(found["Id"]))
-    return Path(upper), notes
+        raise TareError("a container's own layer cannot be found", hint="use Docker's storage driver overlay2")
+    root = Path(str(daemon.about(deadline).get("DockerRootDir") or "/var/lib/docker"))
+    return Path(upper), root / "containers" / str(found["Id"])
 
 
-def _marked(tar: Path, milestone: str, deadline: Deadline) -> Iterator[bytes]:
-    with tar.open("rb") as stream:
-        yield from _prefixed(_chunks(stream, deadline), milestone, deadline)
-
-
-def _prefixed(chunks: Iterator[bytes], milestone: str, deadline: Deadline) -> Iterator[bytes]:
-    """A tar with one more file before all others, whose content is `milestone`."""
-    entry = tarfile.TarInfo(MARK)
-    entry.size = len(milestone)
-    yield entry.tobuf(tarfile.GNU_FORMAT) + milestone.encode().ljust(tarfile.BLOCKSIZE, b"\0")
-    for chunk in chunks:
-        deadline.check("the import of a copy into Docker")
-        yield chunk
-
-
-def _chunks(stream: Stream, deadline: Deadline) -> Iterator[bytes]:
-    while chunk := stream.read(root_image.CHUNK):
-        deadline.check("reading an image")
-        yield chunk
+def marker(tag: str) -> bytes:
+    """The beginning of a tar: one file whose content is the tag."""
+    entry = tarfile.TarInfo(MARKER)
+    entry.size = len(tag)
+    return entry.tobuf(tarfile.GNU_FORMAT) + tag.encode().ljust(tarfile.BLOCKSIZE, b"\0")

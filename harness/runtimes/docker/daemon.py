@@ -1,4 +1,4 @@
-"""The connection to one Docker daemon: every call has a deadline, every failure becomes one of our errors."""
+"""The connection to one Docker daemon: every call has a deadline, every failure becomes a TareError."""
 
 import logging
 import math
@@ -18,7 +18,7 @@ LEAST_SECONDS = 0.05
 
 
 class Refused(TareError):
-    """The daemon answered with an error; `status` is HTTP's (404: there is no such thing, 409: it is busy)."""
+    """The daemon answered with an error; `status` is HTTP's (404: no such object, 409: busy)."""
 
     def __init__(self, brief: str, details: str, status: int) -> None:
         super().__init__(brief, details=details)
@@ -31,14 +31,14 @@ class Daemon:
     def __init__(self, url: str, deadline: Deadline) -> None:
         self.url = url
         self._warned: set[str] = set()
-        # The SDK takes 0.2 s to import, which listing runtimes without a daemon need not pay.
+        # The import of the SDK takes 0.2 s, which a list of runtimes without a daemon must not take.
         import docker
 
         self._about: dict[str, Any] | None = None
         with _translated("connect", url, deadline):
-            # The version is asked for here, once, so that no later call pays for it.
+            # This requests the API version, once, so that no later call does.
             self._api: Any = docker.APIClient(base_url=url, version="auto", timeout=math.ceil(_seconds(deadline)))
-            # Else requests looks for proxies and a netrc at every call, within the time that is measured.
+            # Else requests looks for proxies and a netrc at every call, within measured time.
             self._api.trust_env = False
 
     @contextmanager
@@ -52,21 +52,21 @@ class Daemon:
             yield self._api
 
     def about(self, deadline: Deadline) -> Mapping[str, Any]:
-        """What the daemon says of itself (`docker info`), asked once."""
+        """The daemon's description of itself (`docker info`), requested once."""
         if self._about is None:
             with self.call("describe itself", deadline) as api:
                 self._about = dict(api.info())
         return self._about
 
     def warn(self, about: str, warnings: Iterable[str]) -> None:
-        """Log what the daemon warned of `about` something, each warning once for all containers."""
+        """Log the daemon's warnings about something, each warning once for all containers."""
         for warning in warnings:
             if warning not in self._warned:
                 self._warned.add(warning)
                 log.warning("docker, about %s: %s", about, warning)
 
     def pid(self) -> int | None:
-        """The process that opened the daemon's socket; under socket activation that is the service manager."""
+        """The process that opened the daemon's socket; under socket activation the service manager."""
         if not self.url.startswith(UNIX):
             return None
         return listener_of(Path(self.url.removeprefix(UNIX)))
@@ -101,8 +101,6 @@ def _translated(what: str, url: str, deadline: Deadline) -> Iterator[None]:
     except (DockerException, requests.RequestException) as error:
         if isinstance(error, requests.Timeout) or deadline.left == 0.0:
             raise DeadlineExceeded(
-                late, details=url, hint="docker info; restart the daemon if that hangs too"
+                late, details=url, hint="docker info; if that hangs too, systemctl restart docker"
             ) from error
-        raise TareError(
-            f"Docker could not be asked to {what}", details=f"{url}: {error}", hint="make doctor"
-        ) from error
+        raise TareError(f"Docker could not {what}", details=f"{url}: {error}", hint="make doctor") from error

@@ -1,4 +1,4 @@
-"""What the daemon's answers tell of a container: facts, and why it no longer runs."""
+"""Facts of a container from the daemon's answers, and why it no longer runs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ KILLED = 137
 
 
 def facts(about: Mapping[str, Any], container: Mapping[str, Any]) -> dict[str, str]:
-    """The daemon's own facts (`docker info`), and those of a running container (`docker inspect`)."""
+    """The facts in `docker info`, and in `docker inspect` of a running container."""
     security = [item.removeprefix("name=") for item in about.get("SecurityOptions") or ()]
     return {
         "runtime": "docker",
@@ -25,7 +25,7 @@ def facts(about: Mapping[str, Any], container: Mapping[str, Any]) -> dict[str, s
 
 
 def died(state: Mapping[str, Any], memory_mib: int) -> str:
-    """In words, why a container no longer runs, from the State that the daemon reports."""
+    """Why a container no longer runs, from the State that the daemon reports."""
     status = int(state.get("ExitCode") or 0)
     if state.get("OOMKilled"):
         return f"killed by the kernel: it needed more than its {memory_mib} MiB of memory (exit status {status})"

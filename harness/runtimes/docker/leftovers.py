@@ -1,8 +1,9 @@
-"""What carries our labels in a Docker daemon, and its removal."""
+"""Containers, volumes, networks and images that carry tare's labels, and their removal."""
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from harness.deadline import Deadline
 from harness.errors import TareError
@@ -12,17 +13,37 @@ from harness.runtimes.docker.root_image import COMMITS, COPIES, ROOT_LABEL
 
 BUSY_SECONDS = 0.05
 INSTALL, RUN = "tare.install", "tare.run"
-CONTAINER, VOLUME, NETWORK, IMAGE = "docker-container", "docker-volume", "docker-network", "docker-image"
+KIND = "docker-"
+"""The prefix of a leftover's kind, before Docker's own noun: `docker-container`."""
+Found = Mapping[str, Any]
+LISTS: tuple[tuple[str, Callable[[Any, Mapping[str, str]], list[Found]], Callable[[Found], str]], ...] = (
+    (
+        "container",
+        lambda api, labels: api.containers(all=True, filters=labels),
+        lambda one: one["Names"][0].lstrip("/"),
+    ),
+    ("volume", lambda api, labels: api.volumes(filters=labels)["Volumes"] or [], lambda one: one["Name"]),
+    ("network", lambda api, labels: api.networks(filters=labels), lambda one: one["Id"]),
+    # By name too: an image that a user has made of one of these inherits its labels.
+    ("image", lambda api, labels: api.images(COMMITS, filters=labels), lambda one: one["RepoTags"][0]),
+    ("image", lambda api, labels: api.images(COPIES, filters=labels), lambda one: one["RepoTags"][0]),
+)
+"""Docker's noun, how the daemon lists its labelled ones, and the name of one; in the order of removal."""
 
 
 def leftovers(daemon: Daemon, deadline: Deadline) -> Iterator[Leftover]:
-    """Containers, then what was made of them: volumes, networks, images; the order in which they can be removed."""
+    """Containers, then what was made of them: the order in which they can be removed."""
     seen: set[tuple[str, str]] = set()
     for label in (INSTALL, RUN):
-        for leftover in _labelled(daemon, label, deadline):
-            if (leftover.kind, leftover.name) not in seen:
-                seen.add((leftover.kind, leftover.name))
-                yield leftover
+        for noun, listed, name_of in LISTS:
+            with daemon.call(f"list {noun}s", deadline) as api:
+                found = listed(api, {"label": label})
+            for one in found:
+                if (key := (noun, name_of(one))) not in seen:
+                    seen.add(key)
+                    # A container can be removed beside others; an image may be made of another one.
+                    run = (one.get("Labels") or {}).get(RUN, "")
+                    yield Leftover(kind=KIND + noun, name=key[1], run=run, beside=noun == "container")
 
 
 def images(daemon: Daemon, deadline: Deadline) -> Iterator[Leftover]:
@@ -30,30 +51,31 @@ def images(daemon: Daemon, deadline: Deadline) -> Iterator[Leftover]:
     with daemon.call("list images", deadline) as api:
         found = api.images(filters={"label": ROOT_LABEL})
     for image in found:
-        yield Leftover(kind=IMAGE, name=(image.get("RepoTags") or [image["Id"]])[0])
+        yield Leftover(kind=f"{KIND}image", name=(image.get("RepoTags") or [image["Id"]])[0])
 
 
 def remove(daemon: Daemon, leftover: Leftover, deadline: Deadline) -> None:
-    """Remove one; gone already is fine. Raises TareError, also when it does not carry our label."""
-    with _gone_is_fine():
-        labels = _labels(daemon, leftover, deadline)
-        # Whatever a user makes of the root's image inherits the image's label: that one says nothing of a container.
-        proof = {INSTALL, RUN} | ({ROOT_LABEL} if leftover.kind == IMAGE else set())
-        if not proof & labels.keys():
-            raise TareError(f"{leftover.kind} {leftover.name} does not carry tare's label", hint="remove it by hand")
-        if leftover.kind == CONTAINER:
+    """Remove one; gone already is fine. Raises TareError, also when it does not carry tare's label."""
+    noun = leftover.kind.removeprefix(KIND)
+    if noun not in {noun for noun, *_ in LISTS}:
+        raise TareError(f"Docker has no {leftover.kind} to remove")
+    with gone_is_fine():
+        with daemon.call(f"inspect the {noun} {leftover.name}", deadline) as api:
+            found = getattr(api, f"inspect_{noun}")(leftover.name)
+        labels = found.get("Config", found).get("Labels") or {}
+        # A container inherits the label of the root's image, also one that a user made of it: it proves images only.
+        if not labels.keys() & ({INSTALL, RUN} | ({ROOT_LABEL} if noun == "image" else set())):
+            hint = f"docker {noun} rm {leftover.name}, if it is yours"
+            raise TareError(f"the {noun} {leftover.name} does not carry tare's label", hint=hint)
+        if noun == "container":
             remove_container(daemon, leftover.name, deadline)
-        elif leftover.kind == VOLUME:
-            remove_volume(daemon, leftover.name, deadline)
-        elif leftover.kind == IMAGE:
-            remove_image(daemon, leftover.name, deadline)
         else:
-            with daemon.call(f"remove {leftover.kind} {leftover.name}", deadline) as api:
-                api.remove_network(leftover.name)
+            remove_object(daemon, noun, leftover.name, deadline)
 
 
 @contextlib.contextmanager
-def _gone_is_fine() -> Iterator[None]:
+def gone_is_fine() -> Iterator[None]:
+    """Ignore the daemon's answer that there is no such object."""
     try:
         yield
     except Refused as error:
@@ -61,16 +83,10 @@ def _gone_is_fine() -> Iterator[None]:
             raise
 
 
-def remove_volume(daemon: Daemon, name: str, deadline: Deadline) -> None:
-    """Remove a volume that no container has any more; gone already is fine. Raises TareError."""
-    with _gone_is_fine(), daemon.call(f"remove the volume {name}", deadline) as api:
-        api.remove_volume(name)
-
-
-def remove_image(daemon: Daemon, name: str, deadline: Deadline) -> None:
-    """Remove an image, with the layers that nothing else has; gone already is fine. Raises TareError."""
-    with _gone_is_fine(), daemon.call(f"remove the image {name}", deadline) as api:
-        api.remove_image(name)
+def remove_object(daemon: Daemon, noun: str, name: str, deadline: Deadline) -> None:
+    """Remove an unused volume, network or image (Docker's noun); gone already is fine. Raises TareError."""
+    with gone_is_fine(), daemon.call(f"remove the {noun} {name}", deadline) as api:
+        getattr(api, f"remove_{noun}")(name)
 
 
 def remove_container(daemon: Daemon, name: str, deadline: Deadline) -> None:
@@ -95,64 +111,16 @@ def destroy(
 ) -> None:
     """Kill and remove the container `handle` (name or id) with its anonymous volumes; returns when it is gone.
 
-    With `labels`, one that does not carry them all is left alone: a name that was taken before is somebody else's.
+    With `labels`, one that does not carry them all is left alone: its name was taken by somebody else before.
     Raises TareError when it may remain.
     """
     try:
-        if labels is not None:
-            with daemon.call(f"inspect {name}", deadline) as api:
-                found = api.inspect_container(handle)["Config"]["Labels"] or {}
-            if not labels.items() <= found.items():
-                return
-        remove_container(daemon, handle, deadline)
-    except Refused as error:
-        if error.status != 404:
-            raise _may_remain(name, error) from error
+        with gone_is_fine():
+            if labels is not None:
+                with daemon.call(f"inspect {name}", deadline) as api:
+                    found = api.inspect_container(handle)["Config"]["Labels"] or {}
+                if not labels.items() <= found.items():
+                    return
+            remove_container(daemon, handle, deadline)
     except TareError as error:
-        raise _may_remain(name, error) from error
-
-
-def _may_remain(name: str, error: TareError) -> TareError:
-    return TareError(f"the container {name} may remain", details=str(error), hint="tare clean")
-
-
-def _labelled(daemon: Daemon, label: str, deadline: Deadline) -> Iterator[Leftover]:
-    wanted = {"label": label}
-    with daemon.call("list containers", deadline) as api:
-        containers = api.containers(all=True, filters=wanted)
-    for container in containers:
-        yield _leftover(CONTAINER, container["Names"][0].lstrip("/"), container.get("Labels"))
-    with daemon.call("list volumes", deadline) as api:
-        volumes = api.volumes(filters=wanted)["Volumes"] or []
-    for volume in volumes:
-        yield _leftover(VOLUME, volume["Name"], volume.get("Labels"))
-    with daemon.call("list networks", deadline) as api:
-        networks = api.networks(filters=wanted)
-    for network in networks:
-        yield _leftover(NETWORK, network["Id"], network.get("Labels"))
-    # By name too: an image that a user has made of one of these inherits its labels.
-    for repository in (COMMITS, COPIES):
-        with daemon.call("list images", deadline) as api:
-            made = api.images(repository, filters=wanted)
-        for image in made:
-            yield _leftover(IMAGE, image["RepoTags"][0], image.get("Labels"))
-
-
-def _leftover(kind: str, name: str, labels: Mapping[str, str] | None) -> Leftover:
-    # A container can be killed and removed whatever becomes of another; of images one may be made of another.
-    return Leftover(kind=kind, name=name, run=(labels or {}).get(RUN, ""), beside=kind == CONTAINER)
-
-
-def _labels(daemon: Daemon, leftover: Leftover, deadline: Deadline) -> Mapping[str, str]:
-    with daemon.call(f"inspect {leftover.kind} {leftover.name}", deadline) as api:
-        if leftover.kind == CONTAINER:
-            found = api.inspect_container(leftover.name)["Config"].get("Labels")
-        elif leftover.kind == VOLUME:
-            found = api.inspect_volume(leftover.name).get("Labels")
-        elif leftover.kind == NETWORK:
-            found = api.inspect_network(leftover.name).get("Labels")
-        elif leftover.kind == IMAGE:
-            found = api.inspect_image(leftover.name)["Config"].get("Labels")
-        else:
-            raise TareError(f"Docker has no {leftover.kind} to remove")
-    return dict(found or {})
+        raise TareError(f"the container {name} may remain", details=str(error), hint="tare clean") from error

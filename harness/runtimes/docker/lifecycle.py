@@ -1,7 +1,7 @@
-"""What a container can be put through: paused, stopped, committed, made anew, cloned."""
+"""Lifecycle operations on a container."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from harness.deadline import Deadline
@@ -17,36 +17,35 @@ from harness.runtimes.capabilities import (
 )
 from harness.runtimes.docker import leftovers
 from harness.runtimes.docker.daemon import Daemon
-from harness.runtimes.docker.root_image import COMMITS, refuse_errors
+from harness.runtimes.docker.root_image import CHUNK, COMMITS, import_tar
 
 STOP_SECONDS = 10
 """Docker's own default between SIGTERM and SIGKILL."""
-CHUNK = 2**20
 
 
 class Subject(Protocol):
-    """The container: Docker's id of it, and its beginnings."""
+    """The container: Docker's id of it, and its starts."""
 
     name: str
     handle: str
 
-    def create(self, labels: Mapping[str, str], deadline: Deadline) -> None:
+    def create(self, deadline: Deadline) -> None:
         """Create and start one from the image in use."""
         ...
 
     def start_again(self, deadline: Deadline) -> None:
-        """Start it once it has stopped."""
+        """Start it after it has stopped."""
         ...
 
     def begin_again(self) -> None:
-        """Forget what was known of the last start."""
+        """Forget the last start's milestones and processes."""
         ...
 
 
-class Life:
-    """The operations on one container; `image` is what the next one is made from, "" for the root's own.
+class Lifecycle:
+    """The operations on one container; `image` is the id of the next one's image, "" for the root's own.
 
-    Images that it makes have the container's labels, and are removed at the end.
+    Images that it makes have the container's labels, and `end` removes them.
     """
 
     def __init__(self, daemon: Daemon, subject: Subject, labels: Mapping[str, str]) -> None:
@@ -56,7 +55,7 @@ class Life:
         self._size: int | None = None
 
     def offers(self) -> Mapping[type, object]:
-        """By kind, what it can do or why not."""
+        """By capability, its operations or why there are none."""
         return {
             Pausable: Pausable(how="docker pause (the cgroup's freezer)", pause=self._pause, resume=self._resume),
             Stoppable: Stoppable(
@@ -68,46 +67,44 @@ class Life:
             Snapshottable: Snapshottable(
                 how="docker commit, then a new container from that image",
                 take=self._commit,
-                restore=self._anew,
+                restore=self._replace,
                 drop=self._drop,
                 size=lambda: self._size,
                 fresh=True,
             ),
             Savable: Unsupported(reason=self._no_checkpoint()),
-            Persistent: Persistent(storages=self._storages(), recreate=self._anew),
+            Persistent: Persistent(storages=self._storages(), recreate=self._replace),
             Clonable: Clonable(
                 how={
                     "linked": "a container from a committed image",
-                    "full": "docker export, import, and one of that",
+                    "full": "docker export, docker import, a container from that image",
                 },
                 freeze=self._commit,
-                ways={"linked": self._anew, "full": self._flattened},
+                ways={"linked": self._replace, "full": self._flatten},
             ),
-            Migratable: Unsupported(reason="Docker moves no running container: that takes a checkpoint by CRIU"),
+            Migratable: Unsupported(reason="Docker cannot migrate a running container"),
         }
 
     def end(self, deadline: Deadline) -> None:
-        """Remove what was made beside the container, once that is gone. Raises TareError."""
-        leftovers.remove_volume(self._daemon, f"{self._subject.name}-scratch", deadline)
+        """Remove the volume and images of the container, which is gone. Raises TareError."""
+        leftovers.remove_object(self._daemon, "volume", f"{self._subject.name}-scratch", deadline)
         for image in reversed(self._made):
-            leftovers.remove_image(self._daemon, image, deadline)
+            leftovers.remove_object(self._daemon, "image", image, deadline)
         self._made.clear()
 
     def _storages(self) -> dict[str, str]:
-        deadline = Deadline.after(STOP_SECONDS)
-        with self._call("inspect", deadline) as api:
+        with self._call("inspect", Deadline.after(STOP_SECONDS)) as api:
             mounts = api.inspect_container(self._subject.handle)["Mounts"]
         volume = {"volume": "/scratch"} if any(one["Type"] == "volume" for one in mounts) else {}
         return {**volume, "container layer": "/var/tmp", "tmpfs": "/tmp"}
 
     def _no_checkpoint(self) -> str:
-        """Why there is no checkpoint here; the daemon's own word where everything that it takes seems to be there."""
         about = self._daemon.about(Deadline.after(STOP_SECONDS))
         if not about.get("ExperimentalBuild"):
-            return "docker checkpoint takes a daemon with experimental features, and this one has them off"
+            return "docker checkpoint needs a daemon with experimental features"
         if shutil.which("criu") is None:
-            return "docker checkpoint takes CRIU, which is not installed"
-        return "docker checkpoint by CRIU is not built for docker yet"
+            return "docker checkpoint needs CRIU, which is not installed"
+        return "tare does not use docker checkpoint yet"
 
     def _call(self, what: str, deadline: Deadline) -> Any:
         return self._daemon.call(f"{what} {self._subject.name}", deadline)
@@ -130,40 +127,32 @@ class Life:
             api.wait(self._subject.handle, timeout=deadline.left)
 
     def _commit(self, deadline: Deadline) -> None:
-        """An image of its layer; Docker pauses a running container meanwhile."""
-        tag = f"{self._subject.name}-{len(self._made)}"
+        """Make an image of its layer; Docker pauses a running container meanwhile."""
+        tag = self._new_tag()
         with self._call("commit", deadline) as api:
-            image = str(api.commit(self._subject.handle, repository=COMMITS, tag=tag)["Id"])
+            self.image = str(api.commit(self._subject.handle, repository=COMMITS, tag=tag)["Id"])
         self._made.append(f"{COMMITS}:{tag}")
-        self.image = image
         with self._call("inspect the image of", deadline) as api:
-            # What the commit added: its topmost layer.
-            self._size = next((int(one["Size"]) for one in api.history(image)), None)
+            # The commit's own layer is the topmost.
+            self._size = next((int(one["Size"]) for one in api.history(self.image)), None)
 
     def _drop(self, deadline: Deadline) -> None:
-        """Forget the snapshot: its image goes with the container that was made from it."""
+        """Do nothing: `end` removes the image with the container that was made from it."""
 
-    def _anew(self, deadline: Deadline) -> None:
-        """Another container in its place, of the same name and volume."""
+    def _replace(self, deadline: Deadline) -> None:
+        """Remove the container and create another one of the same name and volume."""
         leftovers.remove_container(self._daemon, self._subject.handle, deadline)
         self._subject.begin_again()
-        self._subject.create(self._labels, deadline)
+        self._subject.create(deadline)
 
-    def _flattened(self, deadline: Deadline) -> None:
-        """A copy of all its files as an image of one layer, and a container of that."""
-        tag = f"{self._subject.name}-{len(self._made)}"
-        changes = [f"LABEL {name}={value}" for name, value in self._labels.items()]
-        with self._call("copy", deadline) as api:
-            files = _bytes(api.export(self._subject.handle, chunk_size=CHUNK), deadline)
-            answer = api.import_image(src=files, stream_src=True, repository=COMMITS, tag=tag, changes=changes)
-            refuse_errors(answer)
-        self._made.append(f"{COMMITS}:{tag}")
-        with self._call("find the copy of", deadline) as api:
-            self.image = str(api.inspect_image(f"{COMMITS}:{tag}")["Id"])
-        self._anew(deadline)
+    def _flatten(self, deadline: Deadline) -> None:
+        """Copy all its files to an image of one layer, and replace the container by one from that."""
+        name = f"{COMMITS}:{self._new_tag()}"
+        with self._call("export", deadline) as api:
+            chunks = api.export(self._subject.handle, chunk_size=CHUNK)
+        self._made.append(name)
+        self.image = str(import_tar(self._daemon, chunks, name, self._labels, deadline)["Id"])
+        self._replace(deadline)
 
-
-def _bytes(chunks: Iterator[bytes], deadline: Deadline) -> Iterator[bytes]:
-    for chunk in chunks:
-        deadline.check("the copy of a container")
-        yield chunk
+    def _new_tag(self) -> str:
+        return f"{self._subject.name}-{len(self._made)}"

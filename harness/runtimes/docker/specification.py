@@ -1,4 +1,4 @@
-"""What a variant's container is made of: pure, from a place and a variant to the Engine API's words."""
+"""The Engine API's description of a variant's container, and its network endpoint."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,10 +23,10 @@ def _variant(flavour: str, network: str, scratch: str, summary: str) -> Variant:
 
 
 HARDENED_USER = "65533:65533"
-"""A user that owns nothing on the host; 65534 is the one that stands for all unknown ones."""
+"""A user that owns nothing on the host; 65534 is `nobody`, to which all unknown users are mapped."""
 
 VARIANTS = (
-    _variant("bridge", BRIDGE, OVERLAY, "container on a bridge network, as docker run gives it"),
+    _variant("bridge", BRIDGE, OVERLAY, "container on a bridge network, the default of docker run"),
     _variant("host", HOST, OVERLAY, "container in the host's network namespace"),
     _variant("nat", NAT, OVERLAY, "container on a bridge network, reached by a published port"),
     _variant("overlay", BRIDGE, OVERLAY, "container whose scratch space is its writable layer"),
@@ -34,7 +34,7 @@ VARIANTS = (
     Variant(
         name="docker/hardened",
         runtime="docker",
-        summary="container without capabilities, of a user of its own, that gains no privileges; its root is read-only",
+        summary="container without capabilities or new privileges, with its own user and a read-only root",
         options={"network": BRIDGE, "scratch": TMPFS, "confined": "yes"},
     ),
 )
@@ -43,8 +43,8 @@ VARIANTS = (
 def container(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> dict[str, Any]:
     """The body of the Engine API's `POST /containers/create`.
 
-    Seccomp profile, capabilities and cgroup parent are left to the daemon: they are what its users get, but for a
-    confined container, which keeps the profile and gives up the rest. No CPU quota.
+    Seccomp profile, capabilities and cgroup parent are the daemon's defaults. A confined container keeps the profile
+    and drops all capabilities. No CPU quota.
     """
     options = prepared.variant.options
     published = _published(options["network"], place)
@@ -66,7 +66,7 @@ def container(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> di
             "Ulimits": [{"Name": "nofile", "Soft": OPEN_FILES, "Hard": OPEN_FILES}],
             "Init": False,
             "LogConfig": LOG,
-            # Docker's own default for a tmpfs is noexec, which no other variant has.
+            # Docker mounts a tmpfs noexec by default, which no other runtime does.
             "Tmpfs": {"/tmp": "rw,exec,mode=1777", **_scratch_in_memory(options["scratch"], place)},
             "Mounts": _mounts(options["scratch"], place, labels),
             "NetworkMode": network_mode(options["network"], place.network),
@@ -79,7 +79,7 @@ def container(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> di
 
 
 def _scratch_in_memory(scratch: str, place: Place) -> dict[str, str]:
-    """A read-only root has no writable layer, and a fresh volume belongs to root."""
+    """A tmpfs for /scratch: a read-only root has no writable layer, and a fresh volume belongs to root."""
     if scratch != TMPFS or place.scratch_mib == 0:
         return {}
     user, group = HARDENED_USER.split(":")
@@ -87,7 +87,7 @@ def _scratch_in_memory(scratch: str, place: Place) -> dict[str, str]:
 
 
 def network_mode(network: str, place: NetworkPlace | None) -> str:
-    """Docker's name for the network; a container without a place on the rig's bridge gets loopback only."""
+    """Docker's name of the network; a container without a place on the rig's bridge gets loopback only."""
     if network == HOST:
         return "host"
     return place.docker_network if place and place.docker_network else "none"
@@ -104,7 +104,7 @@ def endpoint(network: str, place: Place) -> Endpoint:
 
 
 def _mounts(scratch: str, place: Place, labels: Mapping[str, str]) -> list[dict[str, Any]]:
-    # A mount, unlike a bind of the older kind, is refused when its source is not there.
+    # Docker refuses a mount without a source; an older-style bind would create the source.
     mounts: list[dict[str, Any]] = [{"Type": "bind", "Source": str(place.directory), "Target": "/run/tare"}]
     if scratch == VOLUME and place.scratch_mib > 0:
         # Without a source the volume is anonymous: it is created and removed with the container.
@@ -115,7 +115,7 @@ def _mounts(scratch: str, place: Place, labels: Mapping[str, str]) -> list[dict[
 
 
 def volume_name(place: Place) -> str:
-    """The name of a lasting container's volume, which a container made in its place gets too."""
+    """The name of a lasting container's volume; a container that replaces it uses the same one."""
     return f"{place.name}-scratch"
 
 

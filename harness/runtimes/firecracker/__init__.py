@@ -1,4 +1,4 @@
-"""Guests of Firecracker, on KVM alone. Untried: no host with both KVM and Firecracker's binary has run it yet."""
+"""Guests of Firecracker, on KVM alone. Untried: it has not run on a host with both KVM and Firecracker's binary."""
 
 from harness.runtimes.firecracker.runtime import Firecracker
 

@@ -19,7 +19,7 @@ NO_CONTENT = 204
 
 
 def await_socket(path: Path, deadline: Deadline) -> None:
-    """Wait until something listens at `path`: Firecracker tells in no other way. Raises DeadlineExceeded."""
+    """Wait until something listens at `path`, Firecracker's only sign that it is ready. Raises DeadlineExceeded."""
     while True:
         with socket.socket(socket.AF_UNIX) as probe:
             try:
@@ -32,12 +32,12 @@ def await_socket(path: Path, deadline: Deadline) -> None:
 
 
 def put(path: Path, resource: str, body: Mapping[str, object], deadline: Deadline) -> None:
-    """PUT one resource; raises TareError with Firecracker's own words when it refuses or is gone."""
+    """PUT one resource; raises TareError with Firecracker's answer when it refuses or is gone."""
     connection = HttpConnection(path, deadline)
     try:
         connection.request("PUT", resource, json.dumps(body), {"Content-Type": "application/json"})
         answer = connection.getresponse()
-        said = answer.read().decode("utf-8", "replace")
+        text = answer.read().decode("utf-8", "replace")
     except TimeoutError as late:
         raise DeadlineExceeded(f"Firecracker did not answer PUT {resource} in time") from late
     except (OSError, http.client.HTTPException) as error:
@@ -45,4 +45,4 @@ def put(path: Path, resource: str, body: Mapping[str, object], deadline: Deadlin
     finally:
         connection.close()
     if answer.status != NO_CONTENT:
-        raise TareError(f"Firecracker refused PUT {resource}", details=f"status {answer.status}: {said[:1000]}")
+        raise TareError(f"Firecracker refused PUT {resource}", details=f"status {answer.status}: {text[:1000]}")

@@ -1,4 +1,4 @@
-"""From a place to Firecracker's command line and the resources of one guest, and what of that is a fact of it."""
+"""Firecracker's command line and API resources for one guest, and the facts that they settle."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,10 +8,11 @@ from harness.runtimes.guests.boot_arguments import command_line, mac_of
 from harness.runtimes.guests.child import LOG
 from harness.runtimes.guests.confined import confined
 from harness.runtimes.guests.disks import data_disk
+from harness.runtimes.guests.instance import guest_facts
 
 PROGRAM = "firecracker"
 SERIAL = "/dev/ttyS0"
-"""Its one serial port: the agent's channel, so that the guest has no console."""
+"""Its one serial port is the agent's channel, so the guest has no console."""
 API = "api"
 Resource = tuple[str, Mapping[str, object]]
 
@@ -24,10 +25,10 @@ def command(place: Place) -> list[str]:
 
 
 def resources(prepared: Prepared, place: Place, identity: str, tap: str) -> Iterator[Resource]:
-    """What to PUT, in order; the last starts the guest.
+    """The resources to PUT, in order; the last starts the guest.
 
-    The root is shared and read-only, since Firecracker has no overlays; the data disk goes through the host's page
-    cache, since Firecracker opens no disk past it. Flushes of the guest reach the disk (`Writeback`).
+    The root is shared and read-only, because Firecracker has no overlays. The data disk goes through the host's page
+    cache, because Firecracker opens no disk past it. Flushes of the guest reach the disk (`Writeback`).
     """
     boot = command_line(
         place.entry, bool(place.scratch_mib), place.network if tap else None, "reboot=k", channel=SERIAL
@@ -54,17 +55,8 @@ def resources(prepared: Prepared, place: Place, identity: str, tap: str) -> Iter
 
 def facts(prepared: Prepared, place: Place) -> dict[str, str]:
     """What the resources settle, for the parity table."""
-    known = {
-        "runtime": PROGRAM,
-        "machine": PROGRAM,
-        "vcpus_pinned": "no",
-        "memory_preallocated": "no",
-        "network_queues": "1",
-        "image": prepared.image,
-        "kernel_release": prepared.root.kernel_release,
-        "root_disk": "raw read-only, host's page cache",
-    }
-    return known | ({"data_disk": "raw, host's page cache, flushed when asked"} if place.scratch_mib else {})
+    root, data = "raw read-only, host's page cache", "raw, host's page cache, flushed when asked"
+    return guest_facts(PROGRAM, prepared, place, prepared.root.kernel_release, root, data)
 
 
 def _drive(name: str, path: Path, *, read_only: bool) -> Resource:

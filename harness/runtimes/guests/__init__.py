@@ -1,1 +1,1 @@
-"""What the runtimes with guests of their own kernel share: acceleration, disks, what init is told, QEMU's process."""
+"""Shared by the runtimes whose guests have their own kernel: acceleration, disks, init's arguments, processes."""

@@ -1,10 +1,8 @@
-"""Whether KVM is real here: a guest is booted on it to userspace, under a deadline, and the answer is kept.
+"""Whether KVM works here: a guest boots on it to userspace under a deadline, and the answer is stored.
 
-Opening /dev/kvm, or creating a VM on it, proves nothing: there are hosts where both succeed and no ordinary kernel ever
-boots.
+A test that opens /dev/kvm or creates a VM is not enough: on some hosts both succeed and no ordinary kernel ever boots.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -13,15 +11,17 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from harness import paths
 from harness.deadline import Deadline
+from harness.durable import atomic_write
 from harness.errors import TareError
-from harness.host.facts import gather
+from harness.host.facts import gather, read
 from harness.model import Accelerator, Available, RootForms
 from harness.process import kill_group, run, spawn
+from harness.runtimes.requirements import unavailable
 
 EMULATOR = "qemu-system-x86_64"
 DEVICE = Path("/dev/kvm")
@@ -32,54 +32,36 @@ MEMORY_MIB = 256
 CACHE = "kvm.json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
-    """What a boot on KVM showed; `reason` and `fix` say why it failed."""
-
-    ok: bool
-    reason: str = ""
-    fix: str = ""
-
-
-def refused() -> Proof | None:
-    """Why KVM cannot even be tried, or None when only a boot can tell."""
+def refused() -> Available | None:
+    """Why KVM cannot even be tried; None when a boot must decide."""
     if not DEVICE.exists():
-        return Proof(
-            ok=False,
-            reason="/dev/kvm is not there",
-            fix="switch on virtualization in the firmware (nested, in the hypervisor of a guest) and modprobe kvm",
-        )
+        fix = "enable virtualization in the firmware, or nested virtualization in the hypervisor; then modprobe kvm"
+        return unavailable("/dev/kvm is missing", fix=fix)
     if not stat.S_ISCHR(DEVICE.stat().st_mode) or not os.access(DEVICE, os.R_OK | os.W_OK):
-        return Proof(
-            ok=False, reason="/dev/kvm cannot be opened by this user", fix='usermod -aG kvm "$USER", log in anew'
-        )
+        return unavailable("no permission to open /dev/kvm", fix='usermod -aG kvm "$USER", then log in again')
     return None
 
 
-def kept(kernel: Path) -> Proof | None:
-    """The answer that an earlier boot gave on this host since it started, for the same kernels and QEMU."""
+def kept(kernel: Path) -> Available | None:
+    """The stored answer of a boot since this host started, with the same kernels and QEMU; else None."""
     try:
         stored = json.loads((paths.state() / CACHE).read_text())
         if stored["key"] == _key(kernel):
-            return Proof(**stored["proof"])
+            return Available(**stored["proof"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return None
 
 
-def keep(kernel: Path, proof: Proof) -> None:
-    """Write the answer, whole or not at all, for `kept`. Raises TareError when the state folder cannot be written."""
-    folder = paths.state()
-    answer = {"key": _key(kernel), "proof": asdict(proof)}
+def keep(kernel: Path, proof: Available) -> None:
+    """Store the answer for `kept`. Raises TareError when the state folder cannot be written."""
+    path = paths.state() / CACHE
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=CACHE, delete=False) as file:
-            json.dump(answer, file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).replace(folder / CACHE)
-    except OSError as error:
-        raise TareError(f"cannot write {folder / CACHE}", details=str(error), hint="set TARE_STATE") from error
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, json.dumps({"key": _key(kernel), "proof": asdict(proof)}).encode())
+    except (OSError, TareError) as error:
+        hint = "set TARE_STATE to a folder of your own"
+        raise TareError(f"cannot write {path}", details=str(error), hint=hint) from error
 
 
 def boots(kernel: Path, initramfs: Path, deadline: Deadline) -> bool:
@@ -89,8 +71,8 @@ def boots(kernel: Path, initramfs: Path, deadline: Deadline) -> bool:
     return _boot(kernel, initramfs, deadline.within(EMULATED_SECONDS), "tcg").ok
 
 
-def prove(kernel: Path, initramfs: Path, deadline: Deadline, *, again: bool = False) -> Proof:
-    """Boot `kernel` on KVM until its init speaks, unless the answer is known; `again` asks anew.
+def prove(kernel: Path, initramfs: Path, deadline: Deadline, *, again: bool = False) -> Available:
+    """Boot `kernel` on KVM until its init writes a line, unless the answer is stored; `again` boots in any case.
 
     Raises TareError when QEMU is missing.
     """
@@ -104,17 +86,17 @@ def prove(kernel: Path, initramfs: Path, deadline: Deadline, *, again: bool = Fa
 
 
 class Kvm:
-    """What one runtime may believe of KVM here: nothing before `prove`.
+    """What one runtime has found out about KVM here: nothing before `prove`.
 
-    Every runtime that has guests keeps one; the boot itself is done once for all of them, since its answer is kept.
+    Each runtime with guests has one. The boot itself happens once for all of them, because its answer is stored.
     """
 
     def __init__(self) -> None:
-        self._proof: Proof | None = None
+        self._proof: Available | None = None
 
     @property
     def accelerator(self) -> Accelerator:
-        """What guests run on here: `kvm` or `kvm-nested` once `prove` has shown it, else `tcg`."""
+        """What guests run on here: `kvm` or `kvm-nested` once `prove` has found that, else `tcg`."""
         return name_of_kvm() if self._proof is not None and self._proof.ok else Accelerator.TCG
 
     def prove(self, root: RootForms, deadline: Deadline, *, again: bool = False) -> Accelerator:
@@ -123,62 +105,57 @@ class Kvm:
         return self.accelerator
 
     def lacking(self) -> Available | None:
-        """Why no guest can have KVM, None where one was shown to boot on it."""
-        proof = refused() or self._proof
-        if proof is None:
-            return Available(ok=False, reason="KVM has not been shown to boot a guest here yet", fix="make bench")
-        return None if proof.ok else Available(ok=False, reason=proof.reason, fix=proof.fix)
+        """Why no guest can have KVM; None once one has booted on it."""
+        proof = refused() or self._proof or unavailable("no guest has booted on KVM on this host yet", fix="make bench")
+        return None if proof.ok else proof
 
 
 def name_of_kvm() -> Accelerator:
-    """What a guest on KVM is called here: `kvm-nested` on a host that is itself a guest."""
+    """The name of KVM on this host: `kvm-nested` on a host that is itself a guest."""
     words = Path("/proc/cpuinfo").read_text().split()
     return Accelerator.KVM_NESTED if "hypervisor" in words else Accelerator.KVM
 
 
 def nested_paging() -> bool | None:
-    """Whether KVM lets the processor walk guests' page tables (NPT, EPT), None where no KVM module says."""
-    for name in ("kvm_amd/parameters/npt", "kvm_intel/parameters/ept"):
-        with contextlib.suppress(OSError):
-            return (MODULES / name).read_text().strip() in ("Y", "1")
-    return None
+    """Whether KVM lets the processor walk guests' page tables (NPT, EPT); None without a KVM module."""
+    found = [text for name in ("kvm_amd/parameters/npt", "kvm_intel/parameters/ept") if (text := read(MODULES / name))]
+    return found[0] in ("Y", "1") if found else None
 
 
-def _boot(kernel: Path, initramfs: Path, deadline: Deadline, accelerator: str = "kvm") -> Proof:
-    """Start a small guest as `libvirt/kvm` does and read its second serial port, where init speaks first."""
+def _boot(kernel: Path, initramfs: Path, deadline: Deadline, accelerator: str = "kvm") -> Available:
+    """Start a small guest as `libvirt/kvm` does and read its second serial port, where init writes first."""
     with tempfile.TemporaryDirectory(prefix="tare-kvm-") as directory:
         errors = Path(directory) / "errors"
         with errors.open("wb") as sink:
             guest = spawn(_argv(kernel, initramfs, accelerator), stdout=subprocess.PIPE, stderr=sink.fileno())
             try:
-                spoke, ended = _listen(guest, deadline)
+                reached, ended = _reached_userspace(guest, deadline)
             finally:
                 kill_group(guest)
                 if guest.stdout is not None:
                     guest.stdout.close()
-        said = errors.read_text(errors="replace").strip()
-    if spoke:
-        return Proof(ok=True)
-    how = f"QEMU ended: {said.splitlines()[-1] if said else 'without a word'}" if ended else "it hung"
-    return Proof(
-        ok=False,
-        reason=f"a guest started on /dev/kvm did not reach userspace in time ({how})",
-        fix="run on bare metal or under a hypervisor with nested virtualization; libvirt/tcg runs here, emulated",
+        printed = errors.read_text(errors="replace").strip()
+    if reached:
+        return Available(ok=True)
+    how = f"QEMU ended: {printed.splitlines()[-1] if printed else 'no error message'}" if ended else "it hung"
+    return unavailable(
+        f"a guest started on /dev/kvm did not reach userspace in time ({how})",
+        fix="use bare metal, or a hypervisor with nested virtualization; here, emulated: --variant libvirt/tcg",
     )
 
 
-def _listen(guest: "subprocess.Popen[bytes]", deadline: Deadline) -> tuple[bool, bool]:
-    """Whether the guest's init spoke before the deadline, and whether QEMU ended before it did."""
+def _reached_userspace(guest: "subprocess.Popen[bytes]", deadline: Deadline) -> tuple[bool, bool]:
+    """Whether the guest's init wrote its line before the deadline, and whether QEMU ended before that."""
     assert guest.stdout is not None
-    heard = b""
+    output = b""
     while deadline.left:
         if not select.select([guest.stdout], [], [], deadline.left)[0]:
             return False, False
         data = os.read(guest.stdout.fileno(), 4096)
         if not data:
             return False, True
-        heard += data
-        if b"userspace " in heard:
+        output += data
+        if b"userspace " in output:
             return True, False
     return False, False
 
@@ -188,20 +165,14 @@ def _argv(kernel: Path, initramfs: Path, accelerator: str) -> list[str]:
     return [
         *(EMULATOR, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *("-machine", f"q35,accel={accelerator}", "-cpu", cpu, "-m", str(MEMORY_MIB), "-smp", "1"),
-        *(
-            "-kernel",
-            str(kernel),
-            "-initrd",
-            str(initramfs),
-            "-append",
-            "console=ttyS0 quiet panic=-1 tare.entry=beacon",
-        ),
+        *("-kernel", str(kernel), "-initrd", str(initramfs)),
+        *("-append", "console=ttyS0 quiet panic=-1 tare.entry=beacon"),
         *("-serial", "null", "-serial", "stdio"),
     ]
 
 
 def _key(kernel: Path) -> str:
-    """What the answer depends on: this boot of the host, its kernel, the guest's, QEMU, and the device's access."""
+    """A digest of what the answer depends on: the host's boot and kernel, the guest's kernel, QEMU, /dev/kvm's mode."""
     version = run([EMULATOR, "--version"], Deadline.after(10)).stdout if shutil.which(EMULATOR) else ""
     device = DEVICE.stat() if DEVICE.exists() else None
     guest = kernel.stat()

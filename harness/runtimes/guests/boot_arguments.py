@@ -1,4 +1,4 @@
-"""Arguments of a guest: on the kernel's command line, or for a full system by its firmware; its first milestones."""
+"""The arguments of a guest's init, on the kernel's command line or in firmware strings; its first milestones."""
 
 import re
 import uuid
@@ -10,18 +10,18 @@ from harness.runtimes.base import Entry, NetworkPlace
 CLEAN_ARGUMENT = re.compile(r"[\x21-\x7e]+")
 DATA_DEVICE = "/dev/vdb"
 EARLY_DEVICE = "/dev/ttyS1"
-"""The serial port into which the beacon speaks before there is a channel: an exit or more for each byte."""
+"""The serial port to which the beacon writes before there is a channel; each byte costs a VM exit or more."""
 POWER_OFF = (
     "/usr/bin/python3",
     "-I",
     "-c",
     "import ctypes, os; os.sync(); ctypes.CDLL(None).reboot(0x4321FEDC)",
 )
-"""Has a guest end itself once all is written (reboot(2), RB_POWER_OFF): its init, the agent, hears no power button."""
+"""Writes everything to disk and ends the guest (reboot(2), RB_POWER_OFF): the agent, as init, sees no power button."""
 BALLOON = "tare.balloon"
-"""The word at which init loads the balloon's module, for which other guests need not wait."""
+"""The argument at which init loads the balloon's module; other guests do not wait for it."""
 CREDENTIAL = "io.systemd.credential:tare.place="
-"""How systemd finds a credential among the firmware's strings (systemd.system-credentials(7), SMBIOS type 11)."""
+"""The prefix of a systemd credential in SMBIOS type 11 strings (systemd.system-credentials(7))."""
 
 
 def command_line(
@@ -33,25 +33,24 @@ def command_line(
     channel: str = "",
     console: bool = True,
 ) -> str:
-    """The kernel's arguments: a quiet serial console, an end instead of a hang after a panic, and what init is told.
+    """The kernel's arguments: a quiet serial console, a reboot after a panic, and init's arguments.
 
-    `further` are words for the kernel itself, such as `mitigations=off`. `channel` is the serial port that the agent
-    speaks over where there is no virtio-serial. Then, or without `console`, the kernel has no console but a terminal
-    that nobody sees.
+    `further` are arguments for the kernel itself, such as `mitigations=off`. `channel` is the agent's serial port where
+    there is no virtio-serial. With `channel`, or without `console`, the kernel's only console is an unused terminal.
     """
     where = "ttyS0" if console and not channel else "tty0"
-    words = told(entry, DATA_DEVICE if scratch else "", network)
+    words = init_arguments(entry, DATA_DEVICE if scratch else "", network)
     words += clean(f"tare.channel={channel}") if channel else []
     return " ".join((f"console={where}", "quiet", "panic=-1", "net.ifnames=0", *words, *clean(*further.split())))
 
 
 def credential(entry: Entry, scratch: bool, network: NetworkPlace | None) -> str:
-    """The same for a full system, whose command line is on its disk: a string that the firmware hands on."""
-    return CREDENTIAL + " ".join(told(entry, DATA_DEVICE if scratch else "", network))
+    """The firmware string with init's arguments, for a full system, whose command line is on its disk."""
+    return CREDENTIAL + " ".join(init_arguments(entry, DATA_DEVICE if scratch else "", network))
 
 
-def told(entry: Entry, data_device: str, network: NetworkPlace | None) -> list[str]:
-    """What init is told, as words of the kernel's command line; `data_device` is "" without a data disk."""
+def init_arguments(entry: Entry, data_device: str, network: NetworkPlace | None) -> list[str]:
+    """Init's arguments, as words of the kernel's command line; `data_device` is "" without a data disk."""
     words = [f"tare.entry={entry}"]
     if data_device:
         words.append(f"tare.scratch={data_device}")
@@ -61,7 +60,7 @@ def told(entry: Entry, data_device: str, network: NetworkPlace | None) -> list[s
 
 
 def clean(*words: str) -> list[str]:
-    """The words as they are; raises TareError for one that the kernel would read as two."""
+    """The words, unchanged; raises TareError for one that the kernel would read as two."""
     for word in words:
         if not CLEAN_ARGUMENT.fullmatch(word):
             raise TareError("a kernel argument holds a blank or a control character", details=repr(word))
@@ -69,8 +68,10 @@ def clean(*words: str) -> list[str]:
 
 
 def first_milestones(name: str, stamp: tuple[float, str]) -> dict[Milestone, float]:
-    """`userspace` as the host stamped the beacon's first line; `kernel` is that less the guest's clock, which began
-    with it. Raises TareError when the line tells no time."""
+    """`userspace`, when the host stamped the beacon's first line, and `kernel`: that minus the guest's uptime in it.
+
+    Raises TareError when the line holds no uptime.
+    """
     at, line = stamp
     try:
         age = float(line.split()[1])

@@ -1,44 +1,37 @@
-"""One guest whose machine is a child process of ours, with a log: Firecracker's, libkrun's."""
+"""One guest whose machine is a child process of the harness: of Firecracker, libkrun, User Mode Linux."""
 
+import contextlib
 import socket
 import subprocess
 import time
 import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.errors import TareError
-from harness.host.cgroups import cpu_weight
-from harness.model import Accelerator, Milestone
 from harness.process import kill_group, spawn
 from harness.runtimes.agent.channel import Channel
-from harness.runtimes.agent.instance import AgentInstance
-from harness.runtimes.base import VMM, Counters, Place, Processes
+from harness.runtimes.base import VMM, Counters, Place, Prepared, Processes
 from harness.runtimes.guests.disks import data_disk, make_data
+from harness.runtimes.guests.instance import DYING_SECONDS, GuestInstance, Launched, process_facts
 from harness.runtimes.guests.labelled_processes import labels_for
-from harness.runtimes.guests.qemu_process import Qemu
 from harness.runtimes.guests.tap import open_tap
+from harness.runtimes.guests.vmm_process import VmmProcess
 
 LOG = "log"
-"""The file, beside the channel, that the process writes."""
-LOG_BYTES = 1500
+"""The file, beside the channel, to which the process writes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """A guest before its process: its UUID, its channel, its tap ("" without a network), and when it was asked for."""
-
-    identity: str
-    channel: Channel
-    requested: float
-    tap: str
-
-
-def begin(place: Place, labels: Mapping[str, str], deadline: Deadline, undo: ExitStack) -> Begun:
-    """Make what the guest's process needs; `undo` takes it away again.
+def begin(
+    prepared: Prepared,
+    place: Place,
+    labels: Mapping[str, str],
+    kernel: str,
+    known: Mapping[str, str],
+    deadline: Deadline,
+    undo: ExitStack,
+) -> Launched:
+    """Make what the guest's process needs; `undo` removes it.
 
     The data disk is made before `requested`; the tap belongs to the launch. Raises TareError.
     """
@@ -49,83 +42,81 @@ def begin(place: Place, labels: Mapping[str, str], deadline: Deadline, undo: Exi
         undo.callback(data_disk(place).unlink, missing_ok=True)
         make_data(data_disk(place), place.scratch_mib, "raw", deadline)
     requested = time.monotonic()
-    return Begun(identity, channel, requested, undo.enter_context(open_tap(identity, place.network, labels, deadline)))
+    return Launched(
+        identity=identity,
+        place=place,
+        channel=channel,
+        accelerator=prepared.accelerator,
+        kernel=kernel,
+        requested=requested,
+        known=known,
+        tap=undo.enter_context(open_tap(identity, place.network, labels, deadline)),
+    )
 
 
-def start(
-    argv: list[str], begun: Begun, place: Place, labels: Mapping[str, str], undo: ExitStack
-) -> "subprocess.Popen[bytes]":
-    """The guest's process, labelled; `undo` kills it. Raises TareError when its program is not there.
+def start(argv: list[str], launched: Launched, labels: Mapping[str, str], undo: ExitStack) -> "subprocess.Popen[bytes]":
+    """The guest's process, labelled; `undo` kills it. Raises TareError when its program is missing.
 
     Its standard input and output are the guest's channel, its standard error the log.
     """
+    place = launched.place
     with socket.socket(socket.AF_UNIX) as line, (place.directory / LOG).open("ab") as log:
-        line.connect(str(begun.channel.path))
-        environment = labels_for(place.name, labels)
-        child = spawn(argv, stdin=line.fileno(), stdout=line.fileno(), stderr=log.fileno(), env=environment)
+        line.connect(str(launched.channel.path))
+        environment, channel = labels_for(place.name, labels), line.fileno()
+        child = spawn(argv, stdin=channel, stdout=channel, stderr=log.fileno(), env=environment)
     undo.callback(kill_group, child)
     return child
 
 
-class ChildGuest(AgentInstance):
-    """A running guest; leaving it closes `resources`, in which the process and all that it used are held.
-
-    `program` is its name in messages. It has no milestones `kernel` and `userspace`: init would need a second port
-    for them.
-    """
+class ChildGuest(GuestInstance):
+    """A guest of a child process; `program` is its name in messages."""
 
     def __init__(
-        self,
-        program: str,
-        place: Place,
-        begun: Begun,
-        child: "subprocess.Popen[bytes]",
-        accelerator: Accelerator,
-        kernel: str,
-        known: Mapping[str, str],
-        resources: ExitStack,
+        self, program: str, launched: Launched, child: "subprocess.Popen[bytes]", resources: ExitStack
     ) -> None:
-        super().__init__(place, begun.channel, begun.requested, accelerator, kernel)
-        self._milestones[Milestone.CREATED] = time.monotonic()
+        super().__init__(launched, resources)
         self._program = program
         self._child = child
-        self._known = known
-        self._process = Qemu(child.pid, ())
-        self._resources = resources
+
+    def _dead(self) -> str | None:
+        status = self._child.poll()
+        return None if status is None else f"{self._program} ended with status {status}\n{self._tail()}"
+
+    def _cause_of_death(self) -> str | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(DYING_SECONDS)
+        return self._dead()
+
+
+class VmmGuest(ChildGuest):
+    """A guest whose child process is a virtual machine monitor: its threads tell where CPU time goes.
+
+    It has no milestones `kernel` and `userspace`: init would need a second port for them.
+    """
+
+    output = LOG
+
+    def __init__(
+        self, program: str, launched: Launched, child: "subprocess.Popen[bytes]", resources: ExitStack
+    ) -> None:
+        super().__init__(program, launched, child, resources)
+        self._process = VmmProcess(child.pid)
 
     def counters(self) -> Counters:
         """CPU seconds of the process by its threads: `vcpu`, `emulator`."""
         if self._child.poll() is not None:
-            raise TareError(f"{self.name} is no longer running", details=said(self._place.directory))
+            raise self._no_longer_running()
         return self._process.counters()
 
     def processes(self) -> Processes:
-        """The machine's own."""
+        """The monitor's own process."""
         return {VMM: (self._child.pid,)}
 
-    def _dead(self) -> str | None:
-        return None if self._child.poll() is None else f"{self._program} ended\n{said(self._place.directory)}"
-
     def _host_facts(self) -> Mapping[str, str]:
-        huge = self._process.huge_mib()
-        return {
-            **self._known,
-            "vhost": "no",
-            "memory_huge_mib": "unknown" if huge is None else str(huge),
-            "cgroup_cpu_weight": cpu_weight(self._child.pid),
-        }
+        return {**self._known, **process_facts(self._process), "vhost": "no"}
 
     def _destroy(self) -> None:
         try:
-            self._resources.close()
+            super()._destroy()
         finally:
             self._process.close()
-
-
-def said(directory: Path) -> str:
-    """The end of the process's own log."""
-    try:
-        text = (directory / LOG).read_bytes()[-LOG_BYTES:].decode("utf-8", "replace").strip()
-    except OSError as error:
-        return f"its log cannot be read: {error}"
-    return f"its log ends with:\n{text}" if text else "its log is empty"

@@ -1,4 +1,4 @@
-"""A guest's image made, carried and cloned: the root's disk with what boots it, or a full system's disk."""
+"""Copies and clones of a guest's image: the root's disk with kernel and initramfs, or a full system's disk."""
 
 import dataclasses
 import shutil
@@ -15,23 +15,25 @@ from harness.runtimes.base import Prepared, Stream
 from harness.runtimes.guests.disks import make_overlay
 
 KEY, EPOCH = "copy", 1_735_689_600
-"""What a copy's file system takes its identity and times from."""
+"""The identity and the times of a copy's file system."""
 
 
 class DiskCopies:
-    """Of raw disks. `boots` are the fields of the root's forms that boot it beside its disk."""
+    """Copies of raw disks; `boots` are the fields of the root's forms that boot it, beside its disk."""
 
     def __init__(self, image: Prepared, folder: Path, boots: tuple[str, ...] = ("kernel", "initramfs")) -> None:
         self.image, self.folder = image, folder
         self._boots = boots
 
     def built(self, deadline: Deadline) -> AbstractContextManager[Prepared] | None:
-        """The root's disk, written from its tar; kernel and initramfs are taken as they are. None of a full system,
-        which packages are installed into."""
+        """The root's disk, made from its tar, with the same kernel and initramfs.
+
+        None for a full system, which is made by an installation of packages.
+        """
         return None if self.image.variant.form == "system" else self._built(deadline)
 
     def save(self, copy: Prepared, sink: Stream, deadline: Deadline) -> None:
-        """A tar of the disk, sparse, with what boots it."""
+        """A sparse tar of the disk and the files that boot it."""
         words = [word for path in self._parts(copy).values() for word in ("-C", str(path.parent), path.name)]
         write_tar(words, sink, deadline)
 
@@ -49,7 +51,7 @@ class DiskCopies:
 
     @contextmanager
     def linked(self, deadline: Deadline) -> Iterator[Collection[Path]]:
-        """A qcow2 overlay, which is what every instance starts from."""
+        """A qcow2 overlay, as every instance has one."""
         path = self.folder / "linked.qcow2"
         try:
             make_overlay(self._parts(self.image)["disk"], path, deadline)
@@ -89,7 +91,7 @@ class DiskCopies:
 
 
 def _with(prepared: Prepared, parts: Mapping[str, Path]) -> Prepared:
-    """The same variant, started from other files; readable for libvirt's own user."""
+    """The same variant with other files, which libvirt's own user can read."""
     for path in parts.values():
         path.chmod(0o444)
     root = prepared.root

@@ -1,4 +1,4 @@
-"""A guest's disks: the qcow2 overlay over the shared root, and the data disk, made and removed with the instance."""
+"""A guest's disks: the qcow2 overlay over the shared root, and the data disk."""
 
 import mmap
 import os
@@ -16,7 +16,7 @@ CHUNK = 8 * MIB
 
 
 def kernel_and_disk(root: RootForms) -> tuple[Path, ...]:
-    """What a guest whose kernel is loaded directly reads of the root: its disk, kernel and initramfs."""
+    """The files of the root that a guest with a directly loaded kernel reads: disk, kernel and initramfs."""
     return (root.disk, root.kernel, root.initramfs)
 
 
@@ -26,25 +26,28 @@ def data_disk(place: Place) -> Path:
 
 
 def make_overlay(base: Path, path: Path, deadline: Deadline, form: str = "raw") -> None:
-    """A qcow2 file at `path` that keeps what is written over the `base` of that form."""
+    """Make a qcow2 overlay at `path` over `base`, which has the format `form`."""
     run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", form, path], deadline)
 
 
 def make_copy(source: Path, path: Path, deadline: Deadline) -> None:
-    """A qcow2 file at `path` with all that the qcow2 file `source` and those below it hold."""
+    """Make a qcow2 file at `path` with all data of the qcow2 file `source` and its backing files."""
     run(["qemu-img", "convert", "-q", "-f", "qcow2", "-O", "qcow2", source, path], deadline)
 
 
 def make_data(path: Path, mib: int, form: str, deadline: Deadline) -> None:
-    """A data disk of `mib` MiB.
+    """Make a data disk of `mib` MiB.
 
-    `raw` is written in full with incompressible data, past the page cache where the file system allows, so that no
-    read or write of the guest meets an unallocated or unwritten extent. `qcow2` is thin, as qemu-img makes it.
+    `raw` is written in full with incompressible data, past the page cache where the file system allows. No read or
+    write of the guest then meets an unallocated or unwritten extent. `qcow2` is thin, as qemu-img makes it.
     Raises TareError without enough free space, DeadlineExceeded when the disk is too slow.
     """
     free = shutil.disk_usage(path.parent).free // MIB
     if free < mib + mib // 10:
-        raise TareError(f"{path.parent} has {free} MiB free, the data disk needs {mib}", hint="free some space there")
+        raise TareError(
+            f"{path.parent} has {free} MiB free, the data disk needs {mib}",
+            hint="free disk space there, or set TARE_STATE to another folder",
+        )
     if form == "qcow2":
         run(["qemu-img", "create", "-q", "-f", "qcow2", path, f"{mib}M"], deadline)
         return

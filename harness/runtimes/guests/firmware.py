@@ -1,4 +1,4 @@
-"""Where the host keeps UEFI firmware for guests (OVMF)."""
+"""The host's UEFI firmware for guests (OVMF)."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ UEFI: tuple[tuple[Path, Path], ...] = (
     # Fedora: package edk2-ovmf
     (Path("/usr/share/edk2/ovmf/OVMF_CODE.fd"), Path("/usr/share/edk2/ovmf/OVMF_VARS.fd")),
 )
-"""Code, and the template of an instance's variables; none of them enforces Secure Boot."""
+"""Code, and the template for an instance's variables; none of them enforces Secure Boot."""
 
 
 def uefi() -> tuple[Path, Path] | None:
-    """Code and the variables' template, or None where the host has no such firmware."""
+    """Code and the variables' template, None where the host has no such firmware."""
     return next((pair for pair in UEFI if all(path.is_file() for path in pair)), None)

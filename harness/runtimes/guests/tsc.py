@@ -1,7 +1,7 @@
-"""How fast this host's time stamp counter runs, which QEMU's emulation hands through to its guests as it is.
+"""The frequency of this host's time stamp counter, which QEMU's emulation passes through to its guests.
 
-A microvm has none of the timers by which a kernel finds that out (no PIT that Linux uses with ACPI, no HPET, no PM
-timer). On KVM it is told; emulated it must be told on its command line, or it waits for the first tick forever.
+A microvm has none of the timers that a kernel calibrates with (no PIT that Linux uses with ACPI, no HPET, no PM timer).
+KVM provides the frequency. An emulated guest needs it on its command line, or it waits for the first tick forever.
 """
 
 import ctypes
@@ -20,9 +20,9 @@ MOST_PPM = 20.0
 
 @cache
 def counter_khz() -> int:
-    """The counter's frequency in kHz against CLOCK_MONOTONIC, to some millionths; takes 0.2 s once.
+    """The counter's frequency in kHz by CLOCK_MONOTONIC, accurate to some millionths; takes 0.2 s once.
 
-    Raises TareError where this process may not run code that it made, or the host's clocks disagree.
+    Raises TareError where this process may not execute memory that it wrote, or the two readings are too uncertain.
     """
     try:
         page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
@@ -46,5 +46,5 @@ def counter_khz() -> int:
     last = both()
     elapsed = last[1] - first[1]
     if (first[0] + last[0]) / elapsed * 1e6 > MOST_PPM or last[2] <= first[2]:
-        raise TareError("the time stamp counter's speed cannot be told: this host is too busy", hint="try again")
+        raise TareError("the time stamp counter's frequency is too uncertain", hint="repeat it on a less busy host")
     return round((last[2] - first[2]) / elapsed * 1e6)

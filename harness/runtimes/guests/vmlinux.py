@@ -1,12 +1,11 @@
-"""The uncompressed kernel inside a bzImage, for machines without a boot loader's code to unpack it."""
+"""The uncompressed kernel inside a bzImage, for monitors that cannot unpack it."""
 
 import hashlib
-import os
 import subprocess
-import tempfile
 from pathlib import Path
 
 from harness.deadline import Deadline
+from harness.durable import atomic_write
 from harness.errors import DeadlineExceeded, TareError
 from harness.process import have
 
@@ -17,7 +16,7 @@ UNPACKERS = {
     bytes.fromhex("1f8b"): ("gzip", "-dc"),
     bytes.fromhex("28b52ffd"): ("zstd", "-dc"),
 }
-"""By the payload's first bytes. Debian 12 packs by lz4."""
+"""By the payload's first bytes. Debian 12 uses lz4."""
 # linux/Documentation/arch/x86/boot.rst: the header's magic, and where the payload is after the real-mode code
 SECTORS, MAGIC_AT, OFFSET_AT, LENGTH_AT = 0x1F1, 0x202, 0x248, 0x24C
 SECTOR = 512
@@ -27,43 +26,40 @@ SIZE_BYTES = 4
 def unpacked(image: bytes, deadline: Deadline) -> bytes:
     """The ELF kernel of a bzImage (boot protocol 2.08 or later).
 
-    Raises TareError for anything else, and naming the program that is missing to unpack it.
+    Raises TareError for another format, and when the program that unpacks it is missing.
     """
     if image[MAGIC_AT : MAGIC_AT + 4] != b"HdrS":
-        raise TareError("the guest's kernel is no bzImage", hint="see [guest] kernel in images/root.toml")
+        raise TareError("the guest's kernel is not a bzImage", hint="change [guest] kernel in images/root.toml")
     number = {at: int.from_bytes(image[at : at + 4], "little") for at in (OFFSET_AT, LENGTH_AT)}
     begin = (image[SECTORS] + 1) * SECTOR + number[OFFSET_AT]
     payload = image[begin : begin + number[LENGTH_AT]]
     argv = next((argv for magic, argv in UNPACKERS.items() if payload.startswith(magic)), None)
-    # After the packed kernel stands its unpacked size.
+    # The unpacked size follows the packed kernel.
     kernel = payload if argv is None else _filtered(argv, payload[:-SIZE_BYTES], deadline)
     if not kernel.startswith(ELF):
-        raise TareError("the guest's kernel is packed in an unknown way", details=f"it begins with {kernel[:4].hex()}")
+        details = f"its first bytes are {kernel[:4].hex()}"
+        raise TareError("the guest's kernel has an unknown compression", details=details)
     return kernel
 
 
 def keep_unpacked(kernel: Path, store: Path, deadline: Deadline) -> Path:
-    """The uncompressed form of `kernel`, a file below `store` that is made once. Raises TareError."""
+    """The uncompressed form of `kernel`, kept as a file in `store`. Raises TareError."""
     image = kernel.read_bytes()
     path = store / f"vmlinux-{hashlib.sha256(image).hexdigest()[:16]}"
     if not path.is_file():
-        data = unpacked(image, deadline)
-        with tempfile.NamedTemporaryFile(dir=store, prefix=".partial-", delete=False) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).replace(path)
+        atomic_write(path, unpacked(image, deadline))
     return path
 
 
 def _filtered(argv: tuple[str, ...], data: bytes, deadline: Deadline) -> bytes:
     if have(argv[0]):
-        raise TareError(f"the guest's kernel needs {argv[0]} to unpack it", hint=f"apt-get install {argv[0]}")
+        hint = f"apt-get install {argv[0]}"
+        raise TareError(f"{argv[0]}, which unpacks the guest's kernel, is not installed", hint=hint)
     try:
         done = subprocess.run(argv, input=data, capture_output=True, timeout=deadline.left, check=False)
     except subprocess.TimeoutExpired as late:
         raise DeadlineExceeded(f"{argv[0]} did not unpack the guest's kernel in time") from late
     if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "replace").strip()[-500:]
-        raise TareError("the guest's kernel cannot be unpacked", details=f"{argv[0]}: {said}")
+        errors = done.stderr.decode("utf-8", "replace").strip()[-500:]
+        raise TareError("the guest's kernel cannot be unpacked", details=f"{argv[0]}: {errors}")
     return done.stdout

@@ -1,7 +1,7 @@
-"""The process that becomes one guest of libkrun: `krun_vmm.py CONFIG`, CONFIG a JSON object as machine.config makes it.
+"""The process that becomes one guest of libkrun: `krun_vmm.py CONFIG`.
 
-Its standard input and output are the guest's channel, its standard error the log. It runs alone, by the standard
-library; on success it never returns, and ends with the guest.
+CONFIG is the JSON object that specification.config makes. Standard input and output are the guest's channel, standard
+error is the log. It uses only the standard library; on success it never returns, and ends with the guest.
 https://github.com/containers/libkrun/blob/main/include/libkrun.h
 """
 
@@ -21,7 +21,7 @@ class Refused(Exception):
 
 
 def main() -> int:
-    """Make the machine as told and become it."""
+    """Make the machine that CONFIG describes and become it."""
     config = json.loads(sys.argv[1])
     try:
         krun = _library(config["library"], config["firmware"])
@@ -32,10 +32,10 @@ def main() -> int:
 
 
 def _library(path: str, firmware: str) -> ctypes.CDLL:
-    """libkrun, which finds its kernel's library by the name of one that is loaded already.
+    """libkrun; it finds its kernel's library by the name of one that is loaded already.
 
-    Bound lazily: it may name functions of virglrenderer that no guest without a screen calls, and ctypes itself would
-    bind at once.
+    The binding is lazy, unlike that of ctypes: libkrun may refer to functions of virglrenderer, which a guest without a
+    screen does not call.
     """
     ctypes.CDLL(firmware, mode=ctypes.RTLD_GLOBAL)
     loader = ctypes.CDLL(None)

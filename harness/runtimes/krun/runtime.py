@@ -6,48 +6,44 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.model import Accelerator, Available, Leftover, RootForms, Shape, Variant
+from harness.model import Accelerator, Available, RootForms, Shape, Variant
 from harness.runtimes.archive import TreeCopies
-from harness.runtimes.base import BaseRuntime, Place, Prepared
-from harness.runtimes.guests import accel, labelled_processes
-from harness.runtimes.guests.child import ChildGuest, begin, start
-from harness.runtimes.guests.confined import lacking
+from harness.runtimes.base import Place, Prepared
+from harness.runtimes.guests import accel
+from harness.runtimes.guests.child import VmmGuest, begin, start
+from harness.runtimes.guests.confined import HELPER_PACKAGES, HELPERS
+from harness.runtimes.guests.runtime import ChildRuntime
 from harness.runtimes.krun import specification
+from harness.runtimes.requirements import missing, require, unavailable
 
-KIND = "krun-guest"
 
-
-class Krun(BaseRuntime):
+class Krun(ChildRuntime):
     """Guests of libkrun, each a child of this process."""
 
     name = "krun"
+    kind = "krun-guest"
+    programs = (specification.PROGRAM.name,)
     variants = (
-        Variant(name="krun", runtime="krun", summary="a microVM of libkrun on KVM, the root's directory by virtiofs"),
+        Variant(name="krun", runtime="krun", summary="libkrun microVM on KVM; the root's directory by virtiofs"),
     )
 
     def __init__(self) -> None:
         self._kvm = accel.Kvm()
-        self._release = "unknown"
 
     def prove(self, root: RootForms, deadline: Deadline) -> Accelerator:
         """What guests run on here. Nothing is booted where libkrun is not installed. See accel.prove."""
         return self._kvm.prove(root, deadline) if specification.libraries() else Accelerator.NONE
 
     def available(self, variant: Variant) -> Available:
-        """Whether guests can run here; for KVM that is what `prove` showed."""
+        """Whether guests can run here; for KVM `prove` decides."""
         if specification.libraries() is None:
-            return Available(
-                ok=False, reason=f"libkrun is not installed (the wheel {specification.WHEEL})", fix="make krun"
-            )
-        return lacking() or self._kvm.lacking() or Available(ok=True)
+            reason = f"libkrun is not installed (the wheel {specification.WHEEL})"
+            return unavailable(reason, fix="make krun")
+        return missing(HELPERS, fix=HELPER_PACKAGES) or self._kvm.lacking() or Available(ok=True)
 
     def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
-        """Nothing but to learn which kernel libkrun brings. Raises TareError where the variant cannot run."""
-        can = self.available(variant)
-        found = specification.libraries()
-        if not can.ok or found is None:
-            raise TareError(f"{variant.name} cannot run here: {can.reason}", hint=can.fix)
-        self._release = found.kernel_release()
+        """Check that the variant can run. Raises TareError."""
+        require(variant, self.available(variant))
         return Prepared(variant=variant, shape=shape, root=root, image=root.digest, accelerator=self._kvm.accelerator)
 
     def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
@@ -59,22 +55,15 @@ class Krun(BaseRuntime):
         """Of the root's directory."""
         return TreeCopies(prepared, folder)
 
-    def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> ChildGuest:
+    def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> VmmGuest:
         """Start one guest. The data disk is made before `requested`; the tap belongs to the launch."""
+        found = specification.libraries()
+        if found is None:
+            raise TareError("libkrun is not installed (any more)", hint="make krun")
+        release = found.kernel_release()
+        known = specification.facts(prepared, place, release)
         with ExitStack() as undo:
-            begun = begin(place, labels, deadline, undo)
-            argv = specification.command(prepared, place, begun.identity, begun.tap)
-            child = start(argv, begun, place, labels, undo)
-            known, how = specification.facts(prepared, place, self._release), prepared.accelerator
-            return ChildGuest("libkrun", place, begun, child, how, self._release, known, undo.pop_all())
-
-    def leftovers(self) -> Iterable[Leftover]:
-        """Every process of a guest with labels of ours in its environment, of any run. Taps are the rig's to sweep."""
-        return [
-            Leftover(kind=KIND, name=one.name, run=one.run)
-            for one in labelled_processes.find(specification.PROGRAM.name)
-        ]
-
-    def remove(self, leftover: Leftover, deadline: Deadline) -> None:
-        """Kill the process of that guest; one that is gone is fine, one without our labels is never seen."""
-        labelled_processes.kill(specification.PROGRAM.name, leftover.name, deadline)
+            launched = begin(prepared, place, labels, release, known, deadline, undo)
+            argv = specification.command(prepared, place, found, launched.identity, launched.tap)
+            child = start(argv, launched, labels, undo)
+            return VmmGuest("libkrun", launched, child, undo.pop_all())

@@ -1,4 +1,4 @@
-"""Domain XML: what fills the template, the template, libvirt's own schema, and our labels in a domain's metadata."""
+"""Domain XML: the template and its values, libvirt's own schema, and tare's labels in a domain's metadata."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,10 +25,8 @@ CPU_MODES = ("host-passthrough", "host-model", "maximum")
 class Disk:
     """One virtio disk; `base` is the raw file under a qcow2 overlay, `io` empty for QEMU's own choice (threads).
 
-    `between` are qcow2 files that it is an overlay of, the nearest first, and the last of them one of `base`.
-
-    `iothread` is the number of the thread that serves it, 0 for QEMU's main loop; a `medium` was there before the
-    guest, is not written and stays.
+    `between` are the qcow2 files between it and `base`, the nearest first. `iothread` is the number of the thread that
+    serves it, 0 for QEMU's main loop. A `medium` existed before the guest, is read-only and is not removed.
     """
 
     path: Path
@@ -43,7 +41,7 @@ class Disk:
 
     @property
     def chain(self) -> tuple[tuple[Path, str], ...]:
-        """What it is an overlay of, the nearest first, each with its format."""
+        """The files that it is an overlay of, the nearest first, each with its format."""
         bottom = ((self.base, "raw"),) if self.base else ()
         return (*((path, "qcow2") for path in self.between), *bottom)
 
@@ -52,33 +50,33 @@ class Disk:
 class DirectKernel:
     """QEMU, or Xen's toolstack, loads kernel and initramfs itself.
 
-    With `multiboot`, the file of a hypervisor, QEMU loads that with its words and the two as its modules.
+    With `multiboot`, a hypervisor's file, QEMU loads that with its arguments, and the two as its modules.
     """
 
     kernel: Path
     initramfs: Path
     command_line: str
     multiboot: str = ""
-    multiboot_words: str = ""
+    multiboot_arguments: str = ""
     firmware: Literal["none"] = "none"
 
     @property
     def modules(self) -> str:
-        """What QEMU's `-initrd` takes beside a multiboot kernel: files, words behind a blank, commas doubled."""
+        """The value of QEMU's `-initrd` for a multiboot kernel: files, arguments after a blank, commas doubled."""
         parts = (f"{self.kernel} {self.command_line}", str(self.initramfs))
         return ",".join(part.replace(",", ",,") for part in parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FullSystem:
-    """Firmware boots the first disk; `told` are the strings that it hands on to the system.
+    """Firmware boots the first disk; `strings` are the SMBIOS strings that it passes to the system.
 
-    UEFI's `code` is read-only and shared; `variables` is this instance's own copy of `template`, which libvirt makes.
-    BIOS has none of the three.
+    UEFI's `code` is read-only and shared; libvirt copies `template` to `variables` for each instance. BIOS has none of
+    the three.
     """
 
     firmware: Literal["bios", "uefi"]
-    told: tuple[str, ...]
+    strings: tuple[str, ...]
     code: Path | None = None
     template: Path | None = None
     variables: Path | None = None
@@ -86,15 +84,16 @@ class FullSystem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Domain:
-    """What the template needs to know of one guest.
+    """One guest, as the template describes it.
 
-    `cpus` are host CPU numbers, within which all of QEMU's threads stay; `pinned` ties vCPU i to the i-th. `cpu_model`
-    is libvirt's mode, the name of a QEMU model, or "" for QEMU's default; `cpu_with` and `cpu_without` name features
-    to add and hide. `preallocate` touches all RAM before the guest starts, `huge` takes it from the host's pool of
-    huge pages. The network card, where it has a `mac`, is a port of `bridge`, or the macvtap `macvtap` that is there
-    already, or without either of QEMU's user-mode network. `vhost` is its driver, "" for what the host has.
-    With `reporting` a balloon tells the host which pages are free. `further` are words for QEMU that libvirt has no
-    element for.
+    - `cpus` are host CPU numbers, within which all of QEMU's threads stay; `pinned` ties vCPU i to the i-th.
+    - `cpu_model` is libvirt's mode, the name of a QEMU model, or "" for QEMU's default; `cpu_with` and `cpu_without`
+      name features to add and hide.
+    - `preallocate` touches all RAM before the guest starts, `huge` takes it from the host's pool of huge pages. With
+      `reporting` a balloon reports free pages to the host.
+    - A network card with a `mac` is a port of `bridge`, or uses the existing `macvtap`, or else QEMU's user-mode
+      network. `vhost` is its driver, "" for the host's default.
+    - `further` are QEMU arguments for which libvirt has no element.
     """
 
     type: Literal["kvm", "qemu", "xen"]
@@ -106,7 +105,7 @@ class Domain:
     boot: "DirectKernel | FullSystem"
     disks: tuple[Disk, ...]
     channel: Path
-    moments: Path
+    milestones: Path
     console: Path
     cpu_model: str
     cpu_with: tuple[str, ...] = ()
@@ -125,12 +124,12 @@ class Domain:
 
     @property
     def cpu_mode(self) -> str:
-        """What libvirt calls the way in which the CPU is chosen."""
+        """libvirt's name of the way in which the CPU model is chosen."""
         return self.cpu_model if self.cpu_model in CPU_MODES else "custom"
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The instance's own files, which go with it."""
+        """The instance's own files, which are removed with it."""
         disks = tuple(disk.path for disk in self.disks if not disk.medium)
         if self.boot.firmware == "none" or self.boot.variables is None:
             return disks
@@ -138,14 +137,14 @@ class Domain:
 
     @property
     def iothreads(self) -> int:
-        """How many threads of their own the disks have."""
+        """The number of I/O threads that the disks use."""
         return max((disk.iothread for disk in self.disks), default=0)
 
 
 def render(domain: Domain) -> str:
     """The domain's XML, checked against libvirt's schema where that is installed.
 
-    Raises TareError, quoting the schema's complaint, when it does not fit.
+    Raises TareError with the schema's messages when it does not fit.
     """
     text = _environment().get_template(TEMPLATES[domain.type]).render(domain=domain, namespace=NAMESPACE)
     check(text)
@@ -162,12 +161,14 @@ def check(text: str) -> None:
     if schema is not None and not schema.validate(tree):
         complaints = "\n".join(f"line {entry.line}: {entry.message}" for entry in schema.error_log)
         raise TareError(
-            "a domain's XML does not fit libvirt's schema", details=complaints, hint="look at vm-templates/"
+            "a domain's XML does not fit libvirt's schema",
+            details=complaints,
+            hint="edit vm-templates/",
         )
 
 
 def labels_of(metadata: str) -> dict[str, str]:
-    """The labels in a metadata element of ours, as libvirt returns it."""
+    """The labels in tare's metadata element, as libvirt returns it."""
     tree = etree.fromstring(metadata.encode())
     found: dict[str, str] = {}
     for element in tree.iter():
@@ -189,7 +190,7 @@ def _environment() -> Environment:
 
 @cache
 def _schema() -> Any:
-    """libvirt's RelaxNG schema of domains, or None where its package brings none."""
+    """libvirt's RelaxNG schema of domains; None where it is not installed."""
     for path in SCHEMAS:
         if path.exists():
             return etree.RelaxNG(etree.parse(str(path)))

@@ -1,10 +1,8 @@
-"""What each value of the knob `network` means: what the host must be able to do, and what is made for one guest."""
+"""The knob `network`: for each value, a check of the host, and the host's side of one guest's network card."""
 
 import contextlib
 import os
-import socket
 import stat
-import struct
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,6 +15,7 @@ import libvirt_qemu
 
 from harness.deadline import Deadline
 from harness.errors import TareError
+from harness.host.unix_socket import listener_of
 from harness.model import NetworkPlace
 from harness.process import run
 from harness.rig.publish import PROTOCOLS, published
@@ -26,6 +25,7 @@ from harness.runtimes.guests.tap import open_macvtap
 from harness.runtimes.libvirt.domain import RUN_LABEL, Domain
 from harness.runtimes.libvirt.knobs import Network
 from harness.runtimes.libvirt.session import bounded
+from harness.runtimes.requirements import unavailable
 
 PROBE_SECONDS = 10.0
 NAT_RULES = """*nat
@@ -38,49 +38,49 @@ PROBES: Mapping[Network, tuple[tuple[str, ...], str, str]] = {
     "nat": (
         ("unshare", "--net", "iptables-restore"),
         NAT_RULES,
-        "apt-get install iptables, on a kernel that has NAT (modprobe nf_nat)",
+        "apt-get install iptables; modprobe nf_nat",
     ),
     "user": (
         (EMULATOR, "-nodefaults", "-machine", "none", "-display", "none", "-netdev", "user,id=n", "-monitor", "stdio"),
         "quit\n",
-        "a QEMU built with user-mode networking (slirp), as Debian's is",
+        "install a QEMU built with slirp, such as Debian's qemu-system-x86",
     ),
     "macvtap": (
         ("unshare", "--net", "ip", "-batch", "-"),
         MACVTAP_LINKS,
-        "apt-get install iproute2, on a kernel that has macvtap (modprobe macvtap)",
+        "apt-get install iproute2; modprobe macvtap",
     ),
 }
-"""A try that leaves nothing, in a network namespace of its own where it needs one; its input; and what may help."""
+"""A trial command that leaves nothing on the host, its standard input, and the fix when it fails."""
 INNER, GATEWAY, PREFIX = "10.0.2.15", "10.0.2.2", 24
-"""QEMU's own choice for the guest of a user-mode network and for itself (qemu(1), `-netdev user`)."""
+"""The addresses of the guest and of QEMU in a user-mode network (qemu(1), `-netdev user`)."""
 
 
 @cache
 def obstacle(kind: Network) -> Available | None:
-    """Why the host cannot attach a guest in this way, by trying what it takes; None when it can."""
+    """Why the host cannot attach a guest in this way, found by a trial; None when it can."""
     if kind not in PROBES:
         return None
-    argv, told, fix = PROBES[kind]
+    argv, text, fix = PROBES[kind]
     try:
-        done = run(argv, Deadline.after(PROBE_SECONDS), stdin=told, check=False)
+        done = run(argv, Deadline.after(PROBE_SECONDS), stdin=text, check=False)
     except TareError as error:
-        return Available(ok=False, reason=f"{error.brief}: {error.details}", fix=fix)
+        return unavailable(f"{error.brief}: {error.details}", fix=fix)
     if done.status == 0:
         return None
-    said = " ".join((done.stderr or done.stdout).split())[:200]
-    return Available(ok=False, reason=f"a network of the kind {kind} cannot be made: {said}", fix=fix)
+    printed = " ".join((done.stderr or done.stdout).split())[:200]
+    return unavailable(f"a trial of network={kind} failed: {printed}", fix=fix)
 
 
 def inner(kind: Network, network: NetworkPlace | None) -> NetworkPlace | None:
-    """The network as the guest itself sees it: QEMU's user-mode network has addresses of its own."""
+    """The network as the guest sees it: QEMU's user-mode network has addresses of its own."""
     if network is None or kind != "user":
         return network
     return replace(network, address=INNER, host_address=GATEWAY, prefix=PREFIX)
 
 
 def outer(kind: Network, network: NetworkPlace | None, own: Endpoint) -> Endpoint:
-    """Where the peer reaches what the guest serves at its `own` address."""
+    """Where the peer reaches a server at the guest's `own` address."""
     if network and kind == "nat":
         return replace(own, address=network.nat_address)
     if network and kind == "user":
@@ -90,10 +90,9 @@ def outer(kind: Network, network: NetworkPlace | None, own: Endpoint) -> Endpoin
 
 @contextlib.contextmanager
 def attached(kind: Network, domain: Domain, place: Place, uri: str, deadline: Deadline) -> Iterator[None]:
-    """What the guest's card needs on the host's side before QEMU starts, gone at the end. Raises TareError.
+    """Make the host's side of the guest's card before QEMU starts; the end of the context removes it. Raises TareError.
 
-    The macvtap is made here and handed over: the device of one that libvirtd made itself would not be in the /dev of a
-    private libvirtd, which is a copy.
+    tare makes the macvtap: a private libvirtd has a copy of /dev, in which a macvtap of its own would have no device.
     """
     label = domain.labels[RUN_LABEL]
     with ExitStack() as undo:
@@ -108,7 +107,7 @@ def attached(kind: Network, domain: Domain, place: Place, uri: str, deadline: De
 def forward(kind: Network, handle: "libvirt.virDomain", place: Place, deadline: Deadline) -> None:
     """Have the QEMU of a user-mode network listen at the bridge's address for the guest.
 
-    It is told by its monitor, since libvirt has no words for that. Raises TareError when it cannot.
+    The command goes to QEMU's monitor, since libvirt has no element for it. Raises TareError when it fails.
     """
     if kind != "user" or place.network is None or place.port is None:
         return
@@ -116,24 +115,24 @@ def forward(kind: Network, handle: "libvirt.virDomain", place: Place, deadline: 
         rule = f"{protocol}:{place.network.host_address}:{place.port}-{INNER}:{place.port}"
         human = libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
         ask = partial(libvirt_qemu.qemuMonitorCommand, handle, f"hostfwd_add hostnet0 {rule}", human)
-        if said := str(bounded("forward a port", deadline, ask)).strip():
-            raise TareError(f"QEMU does not forward a port to {place.name}", details=said)
+        if answer := str(bounded("forward a port", deadline, ask)).strip():
+            raise TareError(f"QEMU does not forward a port to {place.name}", details=answer)
 
 
 @contextlib.contextmanager
 def _device(uri: str, number: int) -> Iterator[None]:
-    """The macvtap's device where the libvirtd at `uri` opens it. Raises TareError when another's is in its place."""
+    """The macvtap's device node in the /dev of the libvirtd at `uri`. Raises TareError when the name is taken."""
     try:
         view = _view(uri)
-        node, told = view / f"dev/tap{number}", view / f"sys/class/macvtap/tap{number}/dev"
-        device = os.makedev(*map(int, told.read_text().split(":")))
+        node, numbers = view / f"dev/tap{number}", view / f"sys/class/macvtap/tap{number}/dev"
+        device = os.makedev(*map(int, numbers.read_text().split(":")))
         made = not node.exists()
         if made:
             os.mknod(node, stat.S_IFCHR | 0o600, device)
         elif node.stat().st_rdev != device:
-            raise TareError(f"{node} is another macvtap's", hint="try again: the next one gets another number")
+            raise TareError(f"{node} belongs to another macvtap", hint="repeat the run: the number changes")
     except OSError as error:
-        raise TareError("a macvtap cannot be handed to libvirtd", details=str(error)) from error
+        raise TareError("libvirtd cannot get a device node for a macvtap", details=str(error)) from error
     try:
         yield
     finally:
@@ -142,11 +141,10 @@ def _device(uri: str, number: int) -> Iterator[None]:
 
 
 def _view(uri: str) -> Path:
-    """The root of the file system as that libvirtd sees it: a private one has a /dev and a /sys of its own."""
+    """The root directory of the libvirtd at `uri`: a private one has a /dev and a /sys of its own. Raises OSError."""
     path = parse_qs(urlsplit(uri).query).get("socket")
     if not path:
         return Path("/")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.connect(path[0])
-        listener = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return Path(f"/proc/{struct.unpack('3i', listener)[0]}/root")
+    if (pid := listener_of(Path(path[0]))) is None:
+        raise OSError(f"nothing listens at {path[0]}")
+    return Path(f"/proc/{pid}/root")

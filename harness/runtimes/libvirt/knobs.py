@@ -1,4 +1,4 @@
-"""The knobs of a libvirt guest, and its variants: each differs from its aggressor by one knob."""
+"""The knobs of a libvirt guest, and its variants: each differs from the previous one by one knob."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -12,27 +12,26 @@ Network = Literal["bridge", "nat", "user", "macvtap"]
 Kind = Literal["kvm", "tcg", "xen-pv", "xen-pvh", "esx", "hyperv"]
 CACHES: tuple[Cache, ...] = ("none", "writeback", "writethrough", "directsync", "unsafe")
 UNCACHED = ("none", "directsync")
-"""QEMU does native asynchronous I/O only past the host's page cache."""
+"""QEMU supports native asynchronous I/O only past the host's page cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knobs:
-    """How a guest is configured.
+    """How a guest is configured; Xen has none of the knobs but `accelerator`.
 
-    `cpu` is `host` (under TCG all that QEMU emulates), `default` (QEMU's own choice) or a model of QEMU's with features
-    to add or hide (`EPYC,+svm,-smap`); `pinned` ties each vCPU to one
-    CPU of the shape instead of to all of them; `memory` is allocated when touched, beforehand, or beforehand in huge
-    pages; `data`, `cache` and `aio` are the data disk's, which an `iothread` may serve; `queues` are the network
-    card's, one or one per vCPU; `vhost` off leaves its packets to QEMU itself, auto takes what the host has;
-    `kernel` are further words on the guest kernel's command line; `root_cache` is the root disk's cache mode; `paging`
-    shadow asks for a host whose KVM keeps shadow page tables, since a guest cannot choose. Without `firmware` QEMU
-    loads the kernel itself and the root is all there is; with one, that boots a full system from disk, whose own files
-    settle its `console` and its kernel's words. `network` is how the peer reaches the guest: a tap on the rig's bridge,
-    that tap through NAT, QEMU itself (its user-mode network) or a macvtap. `multiboot` is the file of a hypervisor that
-    is loaded in the kernel's place, with its words behind blanks; kernel and initramfs are then its modules. With a
-    `balloon` of reporting the guest tells the host which pages are free (free page reporting). `irqchip` names who
-    emulates the interrupt controllers of a guest on KVM: KVM in the host's kernel, or QEMU. Xen has none of the knobs
-    but `accelerator`.
+    - `cpu`: `host` (under TCG all that QEMU emulates), `default` (QEMU's own choice), or a QEMU model with features to
+      add or hide (`EPYC,+svm,-smap`). `pinned` ties each vCPU to one CPU of the shape instead of to all of them.
+    - `memory` is allocated when touched (`lazy`), beforehand (`touched`), or beforehand in huge pages (`huge`). With a
+      `balloon` of `reporting` the guest reports free pages to the host.
+    - `data`, `cache`, `aio` and `iothread` are the data disk's; `root_cache` is the root disk's cache mode.
+    - `network` is how the peer reaches the guest: a tap on the rig's bridge, that tap through NAT, QEMU's user-mode
+      network, or a macvtap. `queues` are the card's, one or one for each vCPU. `vhost` off leaves packets to QEMU
+      itself, auto uses vhost-net where the host has it.
+    - `paging` shadow requires a host whose KVM uses shadow page tables: a guest cannot choose. `irqchip` names who
+      emulates the interrupt controllers of a guest on KVM: KVM in the host's kernel, or QEMU.
+    - Without `firmware` QEMU loads the kernel itself; with one, that boots a full system from disk, whose own files set
+      its `console` and kernel arguments. `kernel` are further arguments of the guest's kernel.
+    - `multiboot` is a hypervisor's file and arguments; QEMU loads it, with kernel and initramfs as its modules.
     """
 
     accelerator: Kind
@@ -57,7 +56,7 @@ class Knobs:
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Self:
-        """A variant's options as knobs; raises TypeError for one that there is not."""
+        """A variant's options as knobs; raises TypeError for an unknown one."""
         return cls(**options)  # type: ignore[arg-type]
 
     def options(self) -> dict[str, str]:
@@ -65,34 +64,34 @@ class Knobs:
         return asdict(self)
 
 
-KINDS: Mapping[Kind, str] = {"kvm": "a guest on KVM", "tcg": "a guest that QEMU emulates (no KVM)"}
+KINDS: Mapping[Kind, str] = {"kvm": "KVM guest", "tcg": "emulated guest (no KVM)"}
 NETWORKS: Mapping[Network, str] = {
     "nat": "reached by a published port, through NAT",
     "user": "QEMU's user-mode network (slirp) with forwarded ports",
-    "macvtap": "its network card a macvtap instead of a bridge's tap",
+    "macvtap": "network card on a macvtap instead of a bridge's tap",
 }
-"""The ways besides the bridge, in words."""
+"""Summaries of the networks other than the bridge."""
 XEN: Mapping[Kind, str] = {
-    "xen-pv": "a paravirtual guest of Xen (PV); its disks go through QEMU and the host's page cache",
-    "xen-pvh": "a guest of Xen on the processor's virtualization (PVH); its disks as the PV guest's",
+    "xen-pv": "paravirtual Xen guest (PV); disks go through QEMU and the host's page cache",
+    "xen-pvh": "Xen guest with hardware virtualization (PVH); disks go through QEMU and the host's page cache",
 }
 UNTRIED: Mapping[Kind, tuple[str, str]] = {
     "esx": (
-        "a guest of VMware ESX",
-        "no one has run one yet: libvirt loads no kernel there, so that it takes the full system as a VMDK in a "
-        "datastore, a template of its own, and the agent on a serial port over the network",
+        "VMware ESX guest",
+        "libvirt loads no kernel there; it needs the full system as a VMDK in a datastore, a template of its own, and "
+        "the agent on a serial port over the network",
     ),
     "hyperv": (
-        "a guest of Microsoft Hyper-V",
-        "no one has run one yet: libvirt loads no kernel there, so that it takes the full system as a VHDX on that "
-        "host, a template of its own, and the agent on a serial port's named pipe",
+        "Microsoft Hyper-V guest",
+        "libvirt loads no kernel there; it needs the full system as a VHDX on that host, a template of its own, and "
+        "the agent on a serial port's named pipe",
     ),
 }
-"""Hypervisors that libvirt reaches and this project does not yet: what each guest would be, and what it takes."""
+"""Hypervisors that libvirt supports and tare does not yet: a summary, and what they need."""
 DRIVERS: Mapping[Kind, str] = {
     "kvm": "qemu", "tcg": "qemu", "xen-pv": "xen", "xen-pvh": "xen", "esx": "esx", "hyperv": "hyperv"
 }  # fmt: skip
-"""The first word of a libvirt's URI (https://libvirt.org/uri.html) by what its guests run on."""
+"""The driver in libvirt's URI (https://libvirt.org/uri.html) by what its guests run on."""
 UNTUNED: Mapping[str, str] = {
     "cpu": "default",
     "pinned": "no",
@@ -103,19 +102,19 @@ UNTUNED: Mapping[str, str] = {
     "vhost": "off",
 }
 LADDER: tuple[tuple[str, Mapping[str, str], str], ...] = (
-    ("untuned", {}, "every knob as QEMU has it by default"),
-    ("to-cpu", {"cpu": "host"}, "then the host's own CPU model"),
-    ("to-pinned", {"pinned": "yes"}, "then each vCPU pinned"),
-    ("to-touched", {"memory": "touched"}, "then its memory allocated beforehand"),
-    ("to-raw", {"data": "raw"}, "then a raw data disk, fully written"),
-    ("to-uncached", {"cache": "none"}, "then its data disk past the host's page cache"),
-    ("to-aio", {"aio": "io_uring"}, "then asynchronous I/O by io_uring"),
-    ("to-iothread", {"iothread": "yes"}, "then a thread of its own for the data disk"),
-    ("to-multiqueue", {"queues": "all"}, "then a network queue for each vCPU"),
-    ("to-vhost", {"vhost": "on"}, "then packets by the host's kernel (vhost-net)"),
-    ("tuned", {"memory": "huge"}, "then its memory in huge pages: every knob tuned"),
+    ("untuned", {}, "every knob at QEMU's default"),
+    ("to-cpu", {"cpu": "host"}, "previous step plus the host's own CPU model"),
+    ("to-pinned", {"pinned": "yes"}, "previous step plus each vCPU pinned"),
+    ("to-touched", {"memory": "touched"}, "previous step plus memory allocated beforehand"),
+    ("to-raw", {"data": "raw"}, "previous step plus a raw data disk, fully written"),
+    ("to-uncached", {"cache": "none"}, "previous step plus the data disk past the host's page cache"),
+    ("to-aio", {"aio": "io_uring"}, "previous step plus asynchronous I/O by io_uring"),
+    ("to-iothread", {"iothread": "yes"}, "previous step plus an I/O thread for the data disk"),
+    ("to-multiqueue", {"queues": "all"}, "previous step plus a network queue for each vCPU"),
+    ("to-vhost", {"vhost": "on"}, "previous step plus packets by the host's kernel (vhost-net)"),
+    ("tuned", {"memory": "huge"}, "previous step plus memory in huge pages: every knob tuned"),
 )
-"""From the untuned guest to the tuned one: name, the one knob that this step turns, and what it is in words."""
+"""From the untuned guest to the tuned one: name, the one knob that this step changes, and a summary."""
 
 
 def variants() -> tuple[Variant, ...]:
@@ -126,7 +125,7 @@ def variants() -> tuple[Variant, ...]:
 
 
 def driver_of(uri: str) -> str:
-    """The driver that a libvirt's URI names: `xen` of `xen+unix:///system`."""
+    """The driver in libvirt's URI: `xen` of `xen+unix:///system`."""
     return uri.partition(":")[0].partition("+")[0]
 
 
@@ -147,13 +146,17 @@ def _of(kind: Kind) -> Iterator[Variant]:
         yield _variant("shadow", replace(base, paging="shadow"), "shadow page tables: KVM's nested paging is off")
     lazy = replace(base, memory="lazy")
     yield _variant("lazy", lazy, "memory allocated when the guest touches it")
-    yield _variant("balloon", replace(lazy, balloon="reporting"), "the same, and it reports the pages that it frees")
+    yield _variant(
+        "balloon",
+        replace(lazy, balloon="reporting"),
+        "memory allocated when touched; the guest reports freed pages",
+    )
     yield _variant("no-console", replace(base, console="none"), "without a serial console")
-    yield _variant("system", replace(base, firmware="bios"), "a full system: BIOS, GRUB, Debian's kernel, systemd")
+    yield _variant("system", replace(base, firmware="bios"), "full system: BIOS, GRUB, Debian's kernel, systemd")
     uefi = replace(base, firmware="uefi")
-    yield _variant("system-uefi", uefi, "a full system, by UEFI")
+    yield _variant("system-uefi", uefi, "full system, by UEFI")
     if kind == "kvm":
-        words = "a full system, by UEFI; QEMU and not KVM emulates its interrupt controllers"
+        words = "full system, by UEFI; QEMU instead of KVM emulates its interrupt controllers"
         yield _variant("system-uefi-irqchip", replace(uefi, irqchip="qemu"), words)
     for network, words in NETWORKS.items():
         yield _variant(network, replace(base, network=network), words)

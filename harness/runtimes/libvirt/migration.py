@@ -1,7 +1,7 @@
-"""Moving a guest between two libvirtds on one host: the one in use, and a second of our own beside it.
+"""Live migration of a guest between two libvirtds on one host: the one in use, and a second one of tare's own.
 
-libvirt refuses to move a guest to the host that it is on, which it knows by the host's UUID and name: the second daemon
-has others (https://libvirt.org/migration.html). It has folders of its own, and the same devices and network.
+libvirt refuses a migration to the same host, which it tells by the host's UUID and name: the second daemon has others
+(https://libvirt.org/migration.html). It has folders of its own, and the same devices and network.
 """
 
 from contextlib import ExitStack
@@ -15,11 +15,11 @@ from harness.host.daemons.private import Kvm, second_libvirtd
 from harness.runtimes.libvirt.session import Session, bounded, end
 
 FLAGS = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_UNSAFE
-"""Unsafe is what libvirt calls a disk that both see through a page cache: here that is one host's, and the same."""
+"""libvirt calls a disk behind two hosts' page caches unsafe; here both daemons share one host's page cache."""
 
 
-class Move:
-    """One guest's way to the second libvirtd and back."""
+class Migration:
+    """One guest's migrations to the second libvirtd and back."""
 
     def __init__(self, session: Session, netns: str, kvm: Kvm, directory: Path) -> None:
         self._here, self._netns, self._kvm, self._directory = session, netns, kvm, directory
@@ -38,22 +38,22 @@ class Move:
         self._there.connect(f"qemu+unix:///system?socket={socket}")
         self._resources.callback(self._there.close)
         self._there.connection(deadline)
-        # QEMU, which is another user, makes the socket.
+        # QEMU runs as another user and makes the socket.
         self._sockets.mkdir(exist_ok=True)
         self._sockets.chmod(0o777)
 
-    def go(self, handle: "libvirt.virDomain", deadline: Deadline) -> "libvirt.virDomain":
-        """Move the domain to the other daemon; returns it there. Raises TareError when it does not go."""
+    def move(self, handle: "libvirt.virDomain", deadline: Deadline) -> "libvirt.virDomain":
+        """Migrate the domain to the other daemon and return it there. Raises TareError."""
         target = (self._here if self._away else self._there).connection(deadline)
-        way = {libvirt.VIR_MIGRATE_PARAM_URI: f"unix://{self._sockets / 'way'}"}
+        parameters = {libvirt.VIR_MIGRATE_PARAM_URI: f"unix://{self._sockets / 'way'}"}
         moved: libvirt.virDomain = bounded(
-            "migrate a domain", deadline, lambda: handle.migrate3(target, way, FLAGS), late=end
+            "migrate a domain", deadline, lambda: handle.migrate3(target, parameters, FLAGS), late=end
         )
         self._away = not self._away
         return moved
 
     def close(self) -> None:
-        """End the second daemon, once its domains have ended."""
+        """End the second daemon; its domains must have ended."""
         self._resources.close()
 
     @property

@@ -1,4 +1,4 @@
-"""The libvirt runtime: variants, what is available, launching a guest, and domains that were left behind."""
+"""The libvirt runtime: guests of one libvirtd."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -12,27 +12,28 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.daemons.reach import LIBVIRT_NAMED
 from harness.model import Accelerator, Leftover, Milestone, Shape, Variant
-from harness.process import have
 from harness.runtimes.agent.channel import Channel
 from harness.runtimes.base import Available, BaseRuntime, Place, Prepared, RootForms
 from harness.runtimes.guests import accel
 from harness.runtimes.guests.disk_copies import DiskCopies
 from harness.runtimes.guests.disks import kernel_and_disk, make_data, make_overlay
 from harness.runtimes.guests.firmware import uefi
-from harness.runtimes.guests.instance import MOMENTS, Launched
+from harness.runtimes.guests.instance import MILESTONES, Launched
 from harness.runtimes.libvirt.domain import NAMESPACE, RUN_LABEL, labels_of, render
 from harness.runtimes.libvirt.instance import Guest
 from harness.runtimes.libvirt.interface import attached, forward, obstacle
 from harness.runtimes.libvirt.knobs import DRIVERS, UNTRIED, XEN, Knobs, driver_of, variants
-from harness.runtimes.libvirt.lifecycle import Life
-from harness.runtimes.libvirt.session import Session, bounded, create, end, is_no_domain
+from harness.runtimes.libvirt.lifecycle import Lifecycle
+from harness.runtimes.libvirt.session import Refused, Session, bounded, create, end
 from harness.runtimes.libvirt.specification import describe, facts, kernel_of, system_of
 from harness.runtimes.libvirt.xen import XenGuest
+from harness.runtimes.requirements import missing, require, unavailable
 
 LIST_SECONDS = 20.0
 VHOST_NET = Path("/dev/vhost-net")
 HUGE_PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
-TRY = "see in CONTRIBUTING.md: Add a hypervisor that libvirt reaches"
+TRY = "read CONTRIBUTING.md, `Add a hypervisor that libvirt reaches`"
+START = "make bench (starts one), or systemctl start libvirtd"
 PACKAGES = "apt-get install --no-install-recommends libvirt-daemon-system qemu-system-x86 qemu-utils"
 
 
@@ -57,37 +58,32 @@ class Libvirt(BaseRuntime):
         self._session.connect(uri)
 
     def prove(self, root: RootForms, deadline: Deadline, *, again: bool = False) -> Accelerator:
-        """Find out what guests run on here, by booting one on KVM (at most 15 s) unless that is known on this host.
+        """Return what guests run on here: boot one on KVM (at most 15 s) unless the answer is stored.
 
-        `again` boots one in any case. Needs no libvirtd, so that one can be started to fit the answer. Raises TareError
+        `again` boots one in any case. It needs no libvirtd: one can then be started to fit the answer. Raises TareError
         when QEMU is missing.
         """
         return self._kvm.prove(root, deadline, again=again)
 
     def accelerator(self) -> Accelerator:
-        """What guests run on here: `kvm` or `kvm-nested` once `prove` has shown it, else `tcg`."""
+        """What guests run on here: `kvm` or `kvm-nested` once `prove` has found that, else `tcg`."""
         return self._kvm.accelerator
 
     def available(self, variant: Variant) -> Available:
-        """Whether `variant` can run here; for KVM that is what `prove` showed."""
+        """Whether `variant` can run here; for KVM `prove` decides."""
         knobs = Knobs.of(variant.options)
         if lacking := _unreached(self.uri, knobs) or _lacking(knobs, 1):
             return lacking
         if knobs.accelerator == "kvm" and (refusal := self._kvm.lacking()):
             return refusal
         if self.uri is None:
-            return Available(
-                ok=False, reason="no libvirtd answers", fix="make bench (it starts one), or start libvirtd"
-            )
+            return unavailable("no libvirtd answers", fix=START)
         return obstacle(knobs.network) or Available(ok=True)
 
     def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
-        """Make sure that the variant can run and that libvirt's user can read the root's forms."""
-        can = self.available(variant)
-        if not can.ok:
-            raise TareError(f"{variant.name} cannot run here: {can.reason}", hint=can.fix)
-        if lacking := _lacking(Knobs.of(variant.options), shape.memory_mib):
-            raise TareError(f"{variant.name} cannot run here: {lacking.reason}", hint=lacking.fix)
+        """Check that the variant can run and that libvirt's user can read the root's forms. Raises TareError."""
+        require(variant, self.available(variant))
+        require(variant, _lacking(Knobs.of(variant.options), shape.memory_mib))
         self._session.connection(deadline)
         accelerator = Accelerator(variant.options["accelerator"])
         if accelerator is Accelerator.KVM:
@@ -100,30 +96,30 @@ class Libvirt(BaseRuntime):
         return replace(made, image=system.digest) if system else made
 
     def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
-        """The full system's disk, or the root's with kernel and initramfs; firmware is the host's own."""
+        """The full system's disk, or the root's disk with kernel and initramfs; firmware belongs to the host."""
         system = system_of(prepared)
         return (system.disk,) if system else kernel_and_disk(prepared.root)
 
     def copies(self, prepared: Prepared, folder: Path, labels: Mapping[str, str], deadline: Deadline) -> DiskCopies:
-        """Of the disk, with kernel and initramfs where those boot it."""
+        """Of the disk, with kernel and initramfs unless the disk boots itself."""
         return DiskCopies(prepared, folder)
 
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Guest:
         """Start one guest. The data disk is made before `requested`; overlay and network belong to the launch.
 
-        Under Xen it is the guest's side that listens: the domain is made paused, and goes on once it is heard.
+        Under Xen the guest's side listens: the domain starts paused and resumes once the channel is connected.
         """
         connection = self._session.connection(deadline)
         domain, network = describe(prepared, place, labels), Knobs.of(prepared.variant.options).network
         text = render(domain)
         root, *data = (disk for disk in domain.disks if not disk.medium)
         xen = domain.type == "xen"
-        lasts = 0 if place.lasting else libvirt.VIR_DOMAIN_START_AUTODESTROY
-        flags = libvirt.VIR_DOMAIN_START_PAUSED if xen else lasts
+        ends_with_us = 0 if place.lasting else libvirt.VIR_DOMAIN_START_AUTODESTROY
+        flags = libvirt.VIR_DOMAIN_START_PAUSED if xen else ends_with_us
         with ExitStack() as undo:
             channel = Channel(place.directory, dials=xen)
             undo.callback(channel.close)
-            channel.watch(MOMENTS)
+            channel.watch(MILESTONES)
             domain.console.touch(mode=0o644)
             for path in domain.files:
                 undo.callback(path.unlink, missing_ok=True)
@@ -138,10 +134,11 @@ class Libvirt(BaseRuntime):
             undo.callback(end, handle)
             if xen:
                 channel.dial(deadline)
-                bounded("start a domain", deadline, handle.resume)
+                bounded("resume a domain", deadline, handle.resume)
             created = time.monotonic()
             forward(network, handle, place, deadline)
             launched = Launched(
+                identity=str(handle.ID()) if xen else domain.uuid,
                 place=place,
                 channel=channel,
                 accelerator=prepared.accelerator,
@@ -153,13 +150,13 @@ class Libvirt(BaseRuntime):
             )
             if xen:
                 return XenGuest(launched, handle, undo.pop_all())
-            guest = Guest(launched, domain.uuid, handle, network, undo.pop_all(), self.uri or "")
+            guest = Guest(launched, handle, network, undo.pop_all(), self.uri or "")
             if place.lasting:
-                guest.live(Life(self._session, domain, handle, guest, place, network))
+                guest.lifecycle = Lifecycle(self._session, domain, handle, guest, place, network)
             return guest
 
     def leftovers(self) -> Iterable[Leftover]:
-        """Every domain with labels of ours, of any run; empty without a libvirtd."""
+        """Every domain with tare's labels, of any run; none without a libvirtd."""
         if self.uri is None:
             return []
         deadline = Deadline.after(LIST_SECONDS)
@@ -173,60 +170,67 @@ class Libvirt(BaseRuntime):
         ]
 
     def remove(self, leftover: Leftover, deadline: Deadline) -> None:
-        """Destroy a domain that carries our labels. Raises TareError for any other, whatever its name."""
+        """Destroy a domain that carries tare's labels. Raises TareError for any other, whatever its name."""
         connection = self._session.connection(deadline)
         try:
             handle = bounded("find a domain", deadline, lambda: connection.lookupByName(leftover.name))
-        except TareError as error:
-            if isinstance(error.__cause__, libvirt.libvirtError) and is_no_domain(error.__cause__):
-                return
-            raise
+        except Refused as error:
+            if error.code != libvirt.VIR_ERR_NO_DOMAIN:
+                raise
+            return
         if _labels(handle, deadline) is None:
-            raise TareError(f"the domain {leftover.name} carries no label of tare", hint="it is not ours to remove")
+            raise TareError(
+                f"the domain {leftover.name} carries no label of tare",
+                hint=f"virsh destroy {leftover.name}, if it is yours",
+            )
         persistent = handle.isPersistent()
         end(handle, deadline)
         if persistent:
             bounded("undefine a domain", deadline, handle.undefine)
 
     def close(self) -> None:
-        """Close the connection; libvirtd destroys what is left of this run's domains."""
+        """Close the connection; libvirtd then destroys this run's remaining domains."""
         self._session.close()
 
     def _require_kvm(self, deadline: Deadline) -> None:
         """Raise TareError unless libvirtd, which runs QEMU as another user, offers KVM."""
         connection = self._session.connection(deadline)
         try:
-            bounded("offer KVM", deadline, lambda: connection.getDomainCapabilities(None, "x86_64", "q35", "kvm"))
+            bounded(
+                "describe KVM domains",
+                deadline,
+                lambda: connection.getDomainCapabilities(None, "x86_64", "q35", "kvm"),
+            )
         except TareError as error:
             fix = "chgrp kvm /dev/kvm; chmod 660 /dev/kvm"
             raise TareError("libvirtd offers no KVM", details=error.details, hint=fix) from error
 
 
 def _unreached(uri: str | None, knobs: Knobs) -> Available | None:
-    """Why the libvirt in use has no guests of this hypervisor, None when it may have."""
+    """Why the libvirt in use cannot have guests of this hypervisor; None when it may."""
     if knobs.accelerator in UNTRIED:
-        return Available(ok=False, reason=f"untried: {UNTRIED[knobs.accelerator][1]}", fix=TRY)
+        return unavailable(f"untried: {UNTRIED[knobs.accelerator][1]}", fix=TRY)
     xen = knobs.accelerator in XEN
-    if missing := have(*([] if xen else [accel.EMULATOR]), "qemu-img"):
-        return Available(ok=False, reason=f"not installed: {', '.join(missing)}", fix=PACKAGES)
+    if refusal := missing([*([] if xen else [accel.EMULATOR]), "qemu-img"], fix=PACKAGES):
+        return refusal
     if uri is None or driver_of(uri) == DRIVERS[knobs.accelerator]:
         return None
-    fix = f"on a host that Xen runs: {LIBVIRT_NAMED}=xen:///system" if xen else f"unset {LIBVIRT_NAMED}"
-    return Available(ok=False, reason=f"the libvirt in use is {uri}, of another hypervisor", fix=fix)
+    fix = f"in Xen's dom0: export {LIBVIRT_NAMED}=xen:///system" if xen else f"unset {LIBVIRT_NAMED}"
+    return unavailable(f"the libvirt in use is {uri}, of another hypervisor", fix=fix)
 
 
 def _lacking(knobs: Knobs, memory_mib: int) -> Available | None:
-    """What the host lacks for a guest of these knobs with so much memory, None when nothing."""
+    """What the host lacks for a guest of these knobs and memory; None when nothing."""
     if knobs.vhost == "on" and not VHOST_NET.exists():
-        return Available(ok=False, reason=f"{VHOST_NET} is not there", fix="modprobe vhost_net")
+        return unavailable(f"{VHOST_NET} is missing", fix="modprobe vhost_net")
     if knobs.paging == "shadow" and accel.nested_paging() is not False:
-        fix = "with no guest running: modprobe -r kvm_amd; modprobe kvm_amd npt=0 (kvm_intel: ept=0)"
-        return Available(ok=False, reason="this host's KVM uses nested paging", fix=fix)
+        fix = "stop all guests, then modprobe -r kvm_amd; modprobe kvm_amd npt=0 (kvm_intel: ept=0)"
+        return unavailable("this host's KVM uses nested paging", fix=fix)
     if knobs.firmware == "uefi" and uefi() is None:
-        return Available(ok=False, reason="no UEFI firmware for guests (OVMF)", fix="apt-get install ovmf")
+        return unavailable("UEFI firmware (OVMF) is not installed", fix="apt-get install ovmf")
     if knobs.memory == "huge" and _huge_mib() < memory_mib:
-        reason = f"the host's pool of huge pages has {_huge_mib()} MiB free, a guest needs its memory from there"
-        return Available(ok=False, reason=reason, fix="sysctl vm.nr_hugepages=600 (of 2 MiB, for a guest of 1 GiB)")
+        reason = f"the host's pool of huge pages has {_huge_mib()} MiB free; a guest takes all its memory from it"
+        return unavailable(reason, fix="sysctl vm.nr_hugepages=600 (of 2 MiB, for a guest of 1 GiB)")
     return None
 
 
@@ -239,32 +243,30 @@ def _huge_mib() -> int:
 
 
 def _labels(handle: "libvirt.virDomain", deadline: Deadline) -> dict[str, str] | None:
-    """The labels in a domain's metadata, None without any of ours (or when it went away meanwhile)."""
+    """The labels in a domain's metadata; None without any of tare's, and once the domain is gone."""
     try:
         text = bounded(
             "read a domain's metadata",
             deadline,
             lambda: handle.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, NAMESPACE, 0),
         )
-    except TareError as error:
-        if isinstance(error.__cause__, libvirt.libvirtError):
-            return None
-        raise
+    except Refused:
+        return None
     return labels_of(text)
 
 
 def _readable(path: Path) -> None:
-    """Raise TareError unless others than its owner, such as libvirt's own user, can read `path`."""
+    """Raise TareError unless libvirt's own user can read `path`."""
     if not path.stat().st_mode & 0o004:
         raise TareError(f"libvirt's user cannot read {path}", hint=f"chmod o+r {path}")
     _passable(path)
 
 
 def _passable(path: Path) -> None:
-    """Raise TareError unless every directory above `path` lets libvirt's own user through."""
+    """Raise TareError unless libvirt's own user can enter every directory above `path`."""
     for folder in path.resolve().parents:
         if not folder.stat().st_mode & 0o001:
             raise TareError(
-                f"libvirt's user cannot pass through {folder} to {path.name}",
+                f"libvirt's user cannot enter {folder}, the way to {path.name}",
                 hint=f"chmod o+x {folder}, or set TARE_STATE to a folder that others may enter",
             )

@@ -1,9 +1,9 @@
 """The connection to libvirtd, and calls on it that cannot hang the harness.
 
-A libvirt call may block for as long as libvirtd or QEMU's monitor does. Each runs in a thread of its own and is given
-up at its deadline: the thread stays behind until the daemon answers or the connection's keepalive breaks it, and what
-it then brings (a domain) is ended by `late`. Calls are thereby bounded but not killed; the process's end closes the
-connection, at which libvirtd destroys the domains that it made for us (AUTODESTROY).
+A libvirt call may block for as long as libvirtd or QEMU's monitor does. Each runs in a thread of its own, and the
+caller stops waiting at the deadline. The thread remains until the daemon answers or the connection's keepalive ends
+it; `late` then ends its result (a domain). When this process ends, its connection closes, and libvirtd destroys the
+domains that it made for it (AUTODESTROY).
 """
 
 import contextlib
@@ -20,16 +20,24 @@ T = TypeVar("T")
 OPEN_SECONDS = 20.0
 CLOSE_SECONDS = 5.0
 DESTROY_SECONDS = 90.0
-"""Xen's toolstack alone gives the script that takes a network card down 40 s, on a host that is slow."""
+"""On a slow host Xen's toolstack alone allows 40 s for the script that removes a network card."""
 KEEPALIVE_SECONDS = 10
 KEEPALIVE_COUNT = 6
+
+
+class Refused(TareError):
+    """libvirt answered with an error; `code` is its number (VIR_ERR_…)."""
+
+    def __init__(self, what: str, error: libvirt.libvirtError) -> None:
+        super().__init__(f"libvirt could not {what}", details=str(error), hint="make doctor")
+        self.code = error.get_error_code()
 
 
 def bounded(what: str, deadline: Deadline, call: Callable[[], T], late: Callable[[T], object] | None = None) -> T:
     """The result of a blocking libvirt call.
 
-    Raises TareError with libvirt's message when it fails, DeadlineExceeded when it has not returned in time; `late`
-    gets the result should it come after that, or after an interrupt.
+    Raises Refused with libvirt's message when it fails, DeadlineExceeded when it has not returned in time. `late`
+    gets a result that comes after that, or after an interrupt.
     """
     results: list[T] = []
     errors: list[BaseException] = []
@@ -68,7 +76,7 @@ def bounded(what: str, deadline: Deadline, call: Callable[[], T], late: Callable
         raise DeadlineExceeded(f"libvirt did not {what} in time", hint="make doctor")
     if errors:
         if isinstance(errors[0], libvirt.libvirtError):
-            raise TareError(f"libvirt could not {what}", details=str(errors[0]), hint="make doctor") from errors[0]
+            raise Refused(what, errors[0]) from errors[0]
         raise errors[0]
     return results[0]
 
@@ -84,21 +92,12 @@ def create(connection: libvirt.virConnect, text: str, flags: int, deadline: Dead
 
 
 def end(handle: "libvirt.virDomain", deadline: Deadline | None = None) -> None:
-    """Destroy a domain, in 90 s unless told; one that is gone is fine. Raises TareError when libvirt cannot."""
-
-    def destroy() -> None:
-        try:
-            handle.destroy()
-        except libvirt.libvirtError as error:
-            if not is_no_domain(error) and error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
-                raise
-
-    bounded("destroy a domain", deadline or Deadline.after(DESTROY_SECONDS), destroy)
-
-
-def is_no_domain(error: "libvirt.libvirtError") -> bool:
-    """Whether libvirt complains that there is no such domain."""
-    return bool(error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN)
+    """Destroy a domain, by default within 90 s; one that is gone is fine. Raises TareError."""
+    try:
+        bounded("destroy a domain", deadline or Deadline.after(DESTROY_SECONDS), handle.destroy)
+    except Refused as error:
+        if error.code not in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):
+            raise
 
 
 class Session:
@@ -115,21 +114,21 @@ class Session:
             self.uri = uri
 
     def connection(self, deadline: Deadline) -> libvirt.virConnect:
-        """The open connection. Raises TareError when there is no libvirtd to talk to."""
+        """The open connection. Raises TareError without a libvirtd."""
         if self._connection is not None and self._connection.isAlive():
             return self._connection
         if self.uri is None:
-            raise TareError("no libvirtd answers", hint="make bench starts one; or start the service libvirtd")
+            raise TareError("no libvirtd answers", hint="make bench (starts one), or systemctl start libvirtd")
         uri = self.uri
         _start_events()
         opened = bounded(f"open {uri}", deadline.within(OPEN_SECONDS), lambda: libvirt.open(uri), lambda it: it.close())
-        with contextlib.suppress(libvirt.libvirtError):  # the test driver knows no keepalive
+        with contextlib.suppress(libvirt.libvirtError):  # the test driver has no keepalive
             opened.setKeepAlive(KEEPALIVE_SECONDS, KEEPALIVE_COUNT)
         self._connection = opened
         return opened
 
     def close(self) -> None:
-        """Close the connection; libvirtd then destroys what is left of our domains."""
+        """Close the connection; libvirtd then destroys this process's remaining domains."""
         if (connection := self._connection) is not None:
             self._connection = None
             with contextlib.suppress(TareError):
@@ -141,7 +140,7 @@ _events_running = False
 
 
 def _start_events() -> None:
-    """Run libvirt's event loop in a thread of this process: keepalive needs one. And keep libvirt off stderr."""
+    """Run libvirt's event loop in a thread, which keepalive needs, and keep libvirt from writing to stderr."""
     global _events_running  # noqa: PLW0603
     with _events:
         if _events_running:

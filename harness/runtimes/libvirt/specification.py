@@ -1,4 +1,4 @@
-"""From a variant and a place to the description of one guest's domain, and what of that is a fact of the instance."""
+"""The description of one guest's domain, from a variant and a place, and the facts that it settles."""
 
 import uuid
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from harness.model import SystemForm
 from harness.runtimes.base import Place, Prepared
 from harness.runtimes.guests.boot_arguments import BALLOON, command_line, credential, mac_of
 from harness.runtimes.guests.firmware import uefi
-from harness.runtimes.guests.instance import CONSOLE, MOMENTS
+from harness.runtimes.guests.instance import CONSOLE, MILESTONES
 from harness.runtimes.guests.tap import tap_name
 from harness.runtimes.libvirt.domain import DirectKernel, Disk, Domain, FullSystem
 from harness.runtimes.libvirt.interface import inner
@@ -26,10 +26,10 @@ MACHINES: Mapping[Kind, str] = {"kvm": "q35", "tcg": "q35", "xen-pv": "xenpv", "
 def describe(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> Domain:
     """The domain of one instance.
 
-    The overlay over the root is cached by the host (`writeback`), as a container's files are; the data disk, which is
-    measured, is not (`none`, with Linux AIO). RAM is touched beforehand for instances that work; one that only boots
-    gets it as a stock guest does. Under TCG the CPU is all that QEMU emulates, but without five-level paging: it makes
-    every page walk longer, and hardware of most hosts has none.
+    The host caches the overlay over the root (`writeback`), as it does a container's files. It does not cache the data
+    disk, which is measured (`none`, with Linux AIO). RAM is touched beforehand for instances that run jobs; one that
+    only boots gets it as a stock guest does. Under TCG the CPU is all that QEMU emulates but five-level paging, which
+    makes every page walk longer and which most hosts lack.
     """
     knobs = Knobs.of(prepared.variant.options)
     directory = place.directory
@@ -48,7 +48,7 @@ def describe(prepared: Prepared, place: Place, labels: Mapping[str, str]) -> Dom
         boot=boot,
         disks=tuple(_disks(prepared, place, knobs)),
         channel=directory / "channel",
-        moments=directory / MOMENTS,
+        milestones=directory / MILESTONES,
         console=directory / CONSOLE,
         cpu_model=model,
         cpu_with=tuple(name[1:] for name in features if name.startswith("+")),
@@ -71,7 +71,7 @@ def system_of(prepared: Prepared) -> SystemForm | None:
     if prepared.variant.form == "root":
         return None
     if prepared.root.system is None:
-        raise TareError(f"{prepared.variant.name} needs the root as a full system", details="none was built for it")
+        raise TareError(f"{prepared.variant.name} needs the root as a full system", details="none was built")
     return prepared.root.system
 
 
@@ -85,27 +85,27 @@ def _boot(prepared: Prepared, place: Place, knobs: Knobs) -> DirectKernel | Full
         console = knobs.console == "serial"
         further = f"{knobs.kernel} {BALLOON}" if knobs.balloon == "reporting" else knobs.kernel
         words = command_line(place.entry, scratch, network, further, console=console)
-        hypervisor, _, told_it = knobs.multiboot.partition(" ")
+        hypervisor, _, arguments = knobs.multiboot.partition(" ")
         return DirectKernel(
             kernel=root.kernel,
             initramfs=root.initramfs,
             command_line=words,
             multiboot=hypervisor,
-            multiboot_words=told_it,
+            multiboot_arguments=arguments,
         )
-    told = (credential(place.entry, scratch, network),)
+    strings = (credential(place.entry, scratch, network),)
     if knobs.firmware == "bios":
-        return FullSystem(firmware="bios", told=told)
+        return FullSystem(firmware="bios", strings=strings)
     if (files := uefi()) is None:
-        raise TareError("the host has no UEFI firmware for guests", hint="apt-get install ovmf")
+        raise TareError("UEFI firmware (OVMF) is not installed", hint="apt-get install ovmf")
     variables = place.directory / "uefi-variables"
-    return FullSystem(firmware="uefi", told=told, code=files[0], template=files[1], variables=variables)
+    return FullSystem(firmware="uefi", strings=strings, code=files[0], template=files[1], variables=variables)
 
 
 def _further(boot: DirectKernel | FullSystem, knobs: Knobs) -> Iterator[str]:
-    """Words for QEMU itself: libvirt's own <initrd> must be one file, and its <ioapic> leaves the local APIC to KVM.
+    """QEMU arguments: libvirt's own <initrd> must be one file, and its <ioapic> leaves the local APIC to KVM.
 
-    Without that APIC KVM refuses the interrupt of asynchronous page faults, which QEMU offers the guest all the same.
+    Without that APIC KVM refuses the interrupt of asynchronous page faults, which QEMU still offers to the guest.
     """
     if boot.firmware == "none" and boot.multiboot:
         yield from ("-initrd", boot.modules)
@@ -125,7 +125,7 @@ def _cpu(knobs: Knobs) -> list[str]:
 def _disks(prepared: Prepared, place: Place, knobs: Knobs) -> Iterator[Disk]:
     root, system = place.directory / "root.qcow2", system_of(prepared)
     base = system.disk if system else prepared.root.disk
-    # QEMU serves Xen's disks as it does by default: through the host's page cache, by threads.
+    # Under Xen QEMU serves disks in its default way: through the host's page cache, by threads.
     xen, letters = knobs.accelerator in XEN, "xvd" if knobs.accelerator in XEN else "vd"
     yield Disk(path=root, format="qcow2", cache=knobs.root_cache, target=f"{letters}a", base=base)
     if place.scratch_mib:
@@ -142,7 +142,7 @@ def _disks(prepared: Prepared, place: Place, knobs: Knobs) -> Iterator[Disk]:
 
 
 def facts(domain: Domain, prepared: Prepared) -> dict[str, str]:
-    """What the domain's description settles, for the parity table."""
+    """The facts that the domain's description settles, for the parity table."""
     xen = domain.type == "xen"
     known = {
         "runtime": "libvirt",

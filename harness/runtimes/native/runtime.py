@@ -11,11 +11,12 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.model import Available, Variant
-from harness.process import have, spawn
+from harness.process import spawn
 from harness.runtimes.agent.channel import Channel
 from harness.runtimes.archive import TreeCopies
 from harness.runtimes.base import ENTRY_ARGV, ENVIRONMENT, BaseRuntime, Place, Prepared
 from harness.runtimes.native.instance import NativeProcess
+from harness.runtimes.requirements import missing
 
 PROGRAMS = ("bwrap", "taskset", "nsenter")
 
@@ -30,11 +31,7 @@ class Native(BaseRuntime):
 
     def available(self, variant: Variant) -> Available:
         """Whether bubblewrap and util-linux are installed."""
-        if missing := have(*PROGRAMS):
-            return Available(
-                ok=False, reason=f"not installed: {', '.join(missing)}", fix="apt-get install bubblewrap util-linux"
-            )
-        return Available(ok=True)
+        return missing(PROGRAMS, fix="apt-get install bubblewrap util-linux") or Available(ok=True)
 
     def copies(self, prepared: Prepared, folder: Path, labels: Mapping[str, str], deadline: Deadline) -> TreeCopies:
         """Copies of the root's directory."""

@@ -1,4 +1,4 @@
-"""Guests of QEMU's `microvm` machine, started directly: no libvirtd, no PCI, no firmware menu, a handful of devices."""
+"""Guests of QEMU's `microvm` machine, started directly: no libvirtd, no PCI, few devices."""
 
 from harness.runtimes.qemu.runtime import Microvm
 

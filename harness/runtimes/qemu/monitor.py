@@ -1,4 +1,4 @@
-"""QEMU's monitor, by the QEMU project's own protocol library, for callers that know nothing of asyncio."""
+"""QEMU's monitor, by the QEMU project's own protocol library (qemu.qmp), for synchronous callers."""
 
 import asyncio
 import contextlib
@@ -20,9 +20,9 @@ CLOSE_SECONDS = 2.0
 
 
 class Monitor:
-    """The host's end of one guest's monitor: listens at `path` before QEMU starts, and is gone from there at the end.
+    """The host's end of one guest's monitor; it listens at `path` from before QEMU starts until the context ends.
 
-    Its event loop turns only within a call, so that nothing of it runs while something is measured.
+    Its event loop runs only within a call, so that it takes no CPU time while something is measured.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,7 +36,7 @@ class Monitor:
             raise
 
     def accept(self, child: "subprocess.Popen[bytes]", deadline: Deadline) -> None:
-        """Wait until QEMU, our `child`, has connected and agreed on the protocol.
+        """Wait until QEMU, the process `child`, has connected and agreed on the protocol.
 
         Raises TareError when it ended instead, DeadlineExceeded when it took too long.
         """
@@ -86,5 +86,5 @@ async def _unless_ended(work: Coroutine[Any, Any, None], child: "subprocess.Pope
         os.close(descriptor)
         for task in tasks:
             task.cancel()
-        # The library puts itself in order when it is cancelled; nothing may be asked of it before that is done.
+        # The library cleans up when it is cancelled; no command may be sent before that is done.
         await asyncio.gather(*tasks, return_exceptions=True)

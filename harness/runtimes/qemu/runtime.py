@@ -1,4 +1,4 @@
-"""The qemu runtime: variants, what is available, launching a microvm, and guests that were left behind."""
+"""The qemu runtime: guests of QEMU's microvm machine, without libvirt."""
 
 import time
 import uuid
@@ -7,32 +7,33 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.errors import TareError
-from harness.model import Accelerator, Available, Leftover, RootForms, Shape, Variant
-from harness.process import have, run
+from harness.model import Accelerator, Available, RootForms, Shape, Variant
+from harness.process import run
 from harness.runtimes.agent.channel import Channel
-from harness.runtimes.base import BaseRuntime, Place, Prepared
-from harness.runtimes.guests import accel, labelled_processes
+from harness.runtimes.base import Place, Prepared
+from harness.runtimes.guests import accel
 from harness.runtimes.guests.disk_copies import DiskCopies
 from harness.runtimes.guests.disks import data_disk, kernel_and_disk, make_data, make_overlay
-from harness.runtimes.guests.instance import MOMENTS, Launched
+from harness.runtimes.guests.instance import MILESTONES, Launched
+from harness.runtimes.guests.runtime import ChildRuntime
 from harness.runtimes.guests.tsc import counter_khz
 from harness.runtimes.qemu import specification
 from harness.runtimes.qemu.instance import Guest
-from harness.runtimes.qemu.vmm import Box
+from harness.runtimes.qemu.vmm import Vmm
+from harness.runtimes.requirements import missing, require, unavailable
 
-KIND = "microvm"
 PROGRAMS = (accel.EMULATOR, "qemu-img", "nsenter", "setpriv", "taskset")
 PACKAGES = "apt-get install --no-install-recommends qemu-system-x86 qemu-utils util-linux"
 ASK_SECONDS = 10.0
-WORDS = "a guest of QEMU's microvm machine, without libvirt"
-KINDS = {"kvm": f"{WORDS}, on KVM", "tcg": f"{WORDS}, emulated (no KVM)"}
+KINDS = {"kvm": "QEMU microvm guest on KVM, without libvirt", "tcg": "QEMU microvm guest, emulated (no KVM)"}
 
 
-class Microvm(BaseRuntime):
+class Microvm(ChildRuntime):
     """Guests of QEMU's microvm machine, each a child of this process."""
 
     name = "qemu"
+    kind = "microvm"
+    programs = (accel.EMULATOR,)
     variants = tuple(
         Variant(name=f"qemu/microvm-{kind}", runtime="qemu", summary=words, options={"accelerator": kind})
         for kind, words in KINDS.items()
@@ -47,26 +48,24 @@ class Microvm(BaseRuntime):
         return self._kvm.prove(root, deadline)
 
     def available(self, variant: Variant) -> Available:
-        """Whether `variant` can run here; for KVM that is what `prove` showed."""
-        if missing := have(*PROGRAMS):
-            return Available(ok=False, reason=f"not installed: {', '.join(missing)}", fix=PACKAGES)
+        """Whether `variant` can run here; for KVM `prove` decides."""
+        if refusal := missing(PROGRAMS, fix=PACKAGES):
+            return refusal
         if self._machines is None:
             self._machines = run([accel.EMULATOR, "-machine", "help"], Deadline.after(ASK_SECONDS), check=False).stdout
         if not any(line.startswith("microvm ") for line in self._machines.splitlines()):
             reason = f"this {accel.EMULATOR} has no machine microvm"
-            return Available(ok=False, reason=reason, fix="a QEMU of 4.2 or later, built with it, as Debian's is")
+            return unavailable(reason, fix=f"{PACKAGES} (QEMU 4.2 or later, built with microvm)")
         if variant.options["accelerator"] == "kvm" and (refusal := self._kvm.lacking()):
             return refusal
         return Available(ok=True)
 
     def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
-        """Nothing to make: the root's disk, kernel and initramfs are there. Raises TareError where it cannot run."""
-        can = self.available(variant)
-        if not can.ok:
-            raise TareError(f"{variant.name} cannot run here: {can.reason}", hint=can.fix)
+        """Check that the variant can run. Raises TareError."""
+        require(variant, self.available(variant))
         if variant.options["accelerator"] == "tcg":
             accelerator = Accelerator.TCG
-            counter_khz()  # takes its time once, and not that of a launch
+            counter_khz()  # 0.2 s once, here rather than within a launch
         else:
             accelerator = self._kvm.accelerator
         return Prepared(variant=variant, shape=shape, root=root, image=root.digest, accelerator=accelerator)
@@ -82,24 +81,25 @@ class Microvm(BaseRuntime):
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Guest:
         """Start one guest. The data disk is made before `requested`; overlay and tap belong to the launch.
 
-        It runs while its vCPUs are being pinned: until then they keep to the shape's CPUs, as all of QEMU does.
+        The guest runs while its vCPUs are being pinned; until then they use any of the shape's CPUs.
         """
         identity = str(uuid.uuid4())
         disks = [specification.root_disk(place), *([data_disk(place)] if place.scratch_mib else [])]
         with ExitStack() as undo:
             channel = Channel(place.directory)
             undo.callback(channel.close)
-            channel.watch(MOMENTS)
+            channel.watch(MILESTONES)
             for disk in disks:
                 undo.callback(disk.unlink, missing_ok=True)
             for disk in disks[1:]:
                 make_data(disk, place.scratch_mib, "raw", deadline)
             requested = time.monotonic()
             make_overlay(prepared.root.disk, disks[0], deadline)
-            box = Box(prepared, place, labels, identity)
-            undo.callback(box.close)
-            box.start(deadline)
+            vmm = Vmm(prepared, place, labels, identity)
+            undo.callback(vmm.close)
+            vmm.start(deadline)
             launched = Launched(
+                identity=identity,
                 place=place,
                 channel=channel,
                 accelerator=prepared.accelerator,
@@ -108,12 +108,4 @@ class Microvm(BaseRuntime):
                 created=time.monotonic(),
                 known=specification.facts(prepared, place),
             )
-            return Guest(launched, box, undo.pop_all())
-
-    def leftovers(self) -> Iterable[Leftover]:
-        """Every QEMU with labels of ours in its environment, of any run. Taps carry the rig's label, and are its."""
-        return [Leftover(kind=KIND, name=one.name, run=one.run) for one in labelled_processes.find(accel.EMULATOR)]
-
-    def remove(self, leftover: Leftover, deadline: Deadline) -> None:
-        """Kill the QEMU of that instance; one that is gone is fine, one without our labels is never seen."""
-        labelled_processes.kill(accel.EMULATOR, leftover.name, deadline)
+            return Guest(launched, vmm, undo.pop_all())

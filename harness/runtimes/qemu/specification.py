@@ -1,4 +1,4 @@
-"""From a variant and a place to QEMU's command line for one microvm, and what of that is a fact of the instance.
+"""QEMU's command line for one microvm, and the facts that it settles.
 
 The machine is the one of https://www.qemu.org/docs/master/system/i386/microvm.html with ACPI, without which Debian's
 kernel finds no virtio-mmio devices.
@@ -12,12 +12,12 @@ from harness.runtimes.guests.accel import EMULATOR
 from harness.runtimes.guests.boot_arguments import command_line, mac_of
 from harness.runtimes.guests.confined import confined
 from harness.runtimes.guests.disks import data_disk
-from harness.runtimes.guests.instance import CONSOLE, MOMENTS
+from harness.runtimes.guests.instance import CONSOLE, MILESTONES, guest_facts
 
 MONITOR = "monitor"
 """The monitor's socket, beside the channel."""
 CPU = {"kvm": "host", "tcg": "max,-la57"}
-"""As libvirt's guests: what the host has, or all that QEMU emulates but five-level paging (it makes walks longer)."""
+"""As libvirt's guests: the host's, or all that QEMU emulates but five-level paging, which makes page walks longer."""
 
 
 def root_disk(place: Place) -> Path:
@@ -39,19 +39,19 @@ def command(
     """QEMU's command line, with what puts it into the network namespace and on the shape's CPUs before it.
 
     `identity` is the guest's UUID, `tap` its interface in the place's network namespace ("" without network), which
-    with `vhost` the host's kernel serves. `counter_khz` is what an emulated guest is told of its time stamp counter
-    (see guests.ticks), 0 on KVM, which tells it. `disk` is its root's where that is another than the first; with
-    `incoming` it waits for a state to go on with. Threads are named, for `Qemu.counters`. QEMU dies with the thread
-    that starts it, as libvirt's guests do with their connection.
+    with `vhost` the host's kernel serves. `counter_khz` is the frequency of the time stamp counter for an emulated
+    guest (see guests.tsc), 0 on KVM, where the guest reads it. `disk` is its root disk unless that is the first;
+    `incoming` waits for a saved state. Threads are named, for `VmmProcess.counters`. QEMU dies with the thread that
+    starts it, as libvirt's guests do with their connection.
     """
     network = place.network if tap else None
-    told = f"tsc_early_khz={counter_khz}" if counter_khz else ""
+    further = f"tsc_early_khz={counter_khz}" if counter_khz else ""
     argv = (
         *(EMULATOR, "-name", f"guest={_value(place.name)},debug-threads=on", "-uuid", identity),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *_machine(prepared, place),
         *("-kernel", str(prepared.root.kernel), "-initrd", str(prepared.root.initramfs)),
-        *("-append", command_line(place.entry, bool(place.scratch_mib), network, told)),
+        *("-append", command_line(place.entry, bool(place.scratch_mib), network, further)),
         *_ports(place),
         *_disks(disk or root_disk(place), place),
         *(_network(tap, identity, vhost) if tap else ()),
@@ -62,22 +62,17 @@ def command(
 
 def facts(prepared: Prepared, place: Place) -> dict[str, str]:
     """What the command line settles, for the parity table."""
-    known = {
-        "runtime": "qemu",
+    root, data = "qcow2 cache=writeback io=threads", "raw cache=none io=native"
+    return guest_facts("qemu", prepared, place, prepared.root.kernel_release, root, data) | {
         "machine": "microvm",
         "cpu_model": CPU[prepared.variant.options["accelerator"]],
         "vcpus_pinned": "yes",
         "memory_preallocated": "yes" if _preallocated(place) else "no",
-        "network_queues": "1",
-        "image": prepared.image,
-        "kernel_release": prepared.root.kernel_release,
-        "root_disk": "qcow2 cache=writeback io=threads",
     }
-    return known | ({"data_disk": "raw cache=none io=native"} if place.scratch_mib else {})
 
 
 def _machine(prepared: Prepared, place: Place) -> Iterator[str]:
-    """Machine, CPU and memory; RAM is touched beforehand for instances that work, as libvirt's guests have it."""
+    """Machine, CPU and memory; RAM is touched beforehand for instances that run jobs, as for libvirt's guests."""
     kind = prepared.variant.options["accelerator"]
     memory, vcpus = place.shape.memory_mib, place.shape.vcpus
     touched = "on" if _preallocated(place) else "off"
@@ -88,14 +83,14 @@ def _machine(prepared: Prepared, place: Place) -> Iterator[str]:
 
 
 def _ports(place: Place) -> Iterator[str]:
-    """Monitor, console, the second serial port into which init speaks first, and the agent's channel.
+    """Monitor, console, the second serial port to which init writes first, and the agent's channel.
 
-    microvm has one serial port of its own; the second is put where every kernel looks for ttyS1.
+    microvm has one serial port of its own; the second is at the address where every kernel looks for ttyS1.
     """
     folder = place.directory
     yield from ("-chardev", f"socket,id=monitor,path={_value(folder / MONITOR)}", "-mon", "monitor,mode=control")
     yield from ("-chardev", f"file,id=console,path={_value(folder / CONSOLE)}", "-serial", "chardev:console")
-    yield from ("-chardev", f"socket,id=early,path={_value(folder / MOMENTS)}")
+    yield from ("-chardev", f"socket,id=early,path={_value(folder / MILESTONES)}")
     yield from ("-device", "isa-serial,chardev=early,index=1")
     yield from ("-chardev", f"socket,id=tare,path={_value(folder / 'channel')}")
     yield from ("-device", "virtio-serial-device,id=ports")
@@ -103,7 +98,7 @@ def _ports(place: Place) -> Iterator[str]:
 
 
 def _disks(root: Path, place: Place) -> Iterator[str]:
-    """The root cached by the host as a container's files are; the data disk, which is measured, past its page cache."""
+    """The root disk, cached by the host as a container's files are; the measured data disk, past its page cache."""
     yield from _disk("root", root, "qcow2,cache=writeback")
     if place.scratch_mib:
         yield from _disk("data", data_disk(place), "raw,cache=none,aio=native")

@@ -1,4 +1,4 @@
-"""The QEMU of one microvm, with its tap and its monitor: begun, ended, and begun again on its disk."""
+"""The QEMU process of one microvm, with its tap and its monitor."""
 
 import contextlib
 import os
@@ -21,11 +21,11 @@ from harness.runtimes.qemu.monitor import Monitor
 QUIT_SECONDS = 5.0
 VHOST_NET = Path("/dev/vhost-net")
 ERRORS = "errors"
-"""The file, beside the channel, that QEMU itself complains into."""
+"""The file, beside the channel, for QEMU's own standard error."""
 
 
-class Box:
-    """One guest's QEMU, labelled in its environment; `monitor` is that of the QEMU that runs, `disk` its root's."""
+class Vmm:
+    """One microvm's QEMU, labelled in its environment and started as often as needed; `disk` is its root disk."""
 
     monitor: Monitor
 
@@ -37,7 +37,7 @@ class Box:
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self, deadline: Deadline, incoming: bool = False) -> None:
-        """Start QEMU, pinned; its complaints are in a file that outlives it. Raises TareError with them."""
+        """Start QEMU and pin its vCPUs; an `incoming` one waits for a state. Raises TareError with QEMU's own words."""
         place = self._place
         with ExitStack() as undo:
             tap = undo.enter_context(open_tap(self.identity, place.network, self._labels, deadline))
@@ -60,32 +60,32 @@ class Box:
                 monitor.accept(child, deadline)
                 pin(monitor, place.shape.cpus, deadline)
             except TareError as error:
-                said = complaint(place.directory)
-                raise TareError(f"{place.name} did not start", details=f"{said}{error}", hint=error.hint) from error
+                details = f"{complaint(place.directory)}{error}"
+                raise TareError(f"{place.name} did not start", details=details, hint=error.hint) from error
             self.monitor, self._child, self._resources = monitor, child, undo.pop_all()
 
     def end(self) -> None:
-        """Kill QEMU, and close what it had."""
+        """Kill QEMU; remove its tap and its monitor's socket."""
         if self._child is not None:
             kill_group(self._child)
         self._resources.close()
 
     def ended(self, deadline: Deadline) -> None:
-        """Wait until QEMU has ended by itself, and close what it had. Raises DeadlineExceeded."""
+        """Wait until QEMU has ended by itself, then remove what it had. Raises DeadlineExceeded."""
         assert self._child is not None
         try:
             self._child.wait(deadline.left)
         except subprocess.TimeoutExpired as late:
-            raise DeadlineExceeded("a guest did not end in good order in time", details=self._place.name) from late
+            raise DeadlineExceeded("a guest did not power off in time", details=self._place.name) from late
         self._resources.close()
 
     def close(self) -> None:
-        """Ask QEMU to quit, and close what it had."""
+        """Ask QEMU to quit, then remove what it had."""
         self._resources.close()
 
 
 def pin(monitor: Monitor, cpus: tuple[int, ...], deadline: Deadline) -> None:
-    """Tie vCPU i to the i-th of `cpus`; all other threads of QEMU may use any of them. Raises TareError."""
+    """Pin vCPU i to the i-th of `cpus`; all other threads of QEMU may use any of them. Raises TareError."""
     vcpus = monitor.ask("query-cpus-fast", deadline)
     assert isinstance(vcpus, list)
     try:
@@ -96,7 +96,7 @@ def pin(monitor: Monitor, cpus: tuple[int, ...], deadline: Deadline) -> None:
 
 
 def stop(child: "subprocess.Popen[bytes]", monitor: Monitor) -> None:
-    """Ask QEMU to quit; kill what then is still there."""
+    """Ask QEMU to quit; kill it when it does not."""
     if child.poll() is not None:
         return
     with contextlib.suppress(TareError, subprocess.TimeoutExpired):
@@ -107,9 +107,9 @@ def stop(child: "subprocess.Popen[bytes]", monitor: Monitor) -> None:
 
 
 def complaint(directory: Path) -> str:
-    """What QEMU itself complained of, as a sentence with a line's end, or nothing."""
+    """What QEMU printed to standard error, as a line of its own; "" when nothing."""
     try:
         text = (directory / ERRORS).read_text(errors="replace").strip()
     except OSError:
         return ""
-    return f"QEMU said: {text[-1000:]}\n" if text else ""
+    return f"QEMU printed: {text[-1000:]}\n" if text else ""

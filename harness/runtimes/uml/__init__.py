@@ -1,4 +1,4 @@
-"""User Mode Linux: guests whose kernel of their own is a process of the host, without KVM and without emulation."""
+"""User Mode Linux: each guest's kernel is a process of the host, without KVM and without emulation."""
 
 from harness.runtimes.uml.runtime import Uml
 

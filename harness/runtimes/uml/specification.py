@@ -1,85 +1,96 @@
-"""What one guest of User Mode Linux is made of, and the command line that starts it."""
+"""The command line that starts one guest of User Mode Linux, and the facts that it settles."""
 
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import TareError
-from harness.model import NetworkPlace
 from harness.process import run
-from harness.runtimes.base import Entry
-from harness.runtimes.guests.boot_arguments import told
+from harness.runtimes.base import Place, Prepared
+from harness.runtimes.guests.boot_arguments import init_arguments, mac_of
+from harness.runtimes.guests.confined import placed
+from harness.runtimes.guests.disks import data_disk
 
 KERNELS = ("linux.uml", "linux")
-"""Debian's name of the kernel's program, and the one that it has from its own build."""
+"""The kernel's program in Debian, and after a build from its sources."""
 SHARED_MEMORY = Path("/dev/shm")
 MIB = 2**20
 DATA_DEVICE = "/dev/ubdb"
 SCRIPT_UNIT = 16 * 2**10
-"""What a script's disk is filled up to: the kernel looks for partitions in its first sectors."""
+"""Bytes to which a script's disk is filled up: the kernel looks for partitions in its first sectors."""
 SEPARATORS = frozenset(",: \t\n")
-"""What cannot be in a path: the kernel's command line splits at blanks, a disk's description at the others."""
+"""Characters that no path may hold: the kernel's command line splits at blanks, a disk's description at the others."""
+MAP_COUNT = Path("/proc/sys/vm/max_map_count")
+"""How many memory mappings a process may have; a guest's process has one for each page that stands alone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Description:
-    """One guest.
-
-    `kernel` is the program, `cow` keeps what is written over the shared raw `root`, `script` what the guest's shell
-    reads first, `data` the data disk. `cpu_list` are the host's CPUs for all of its processes, `memory` the directory
-    of the file that is its memory. `tap` and `mac` are "" without a network.
-    """
-
-    name: str
-    kernel: Path
-    directory: Path
-    cpu_list: str
-    memory: Path
-    memory_mib: int
-    cow: Path
-    root: Path
-    script: Path
-    data: Path | None
-    entry: Entry
-    network: NetworkPlace | None
-    tap: str
-    mac: str
+def script_file(place: Place) -> Path:
+    """The disk that holds the guest's start script."""
+    return place.directory / "start.disk"
 
 
-def argv(guest: Description, channel: int, userspace: int) -> list[str]:
+def overlay(place: Place) -> Path:
+    """The file that keeps what the guest writes over the shared root; the kernel makes it."""
+    return place.directory / "root.cow"
+
+
+def command(
+    prepared: Prepared, place: Place, identity: str, tap: str, kernel: Path, channel: int, userspace: int
+) -> list[str]:
     """The command that starts a guest whose serial lines are the descriptors `channel` and `userspace`.
 
     bubblewrap gives it a process namespace and nothing else: User Mode Linux runs every process of the guest as one of
     the host, traced by its kernel's. Were that kernel killed alone, they would go on as programs of the host.
-    Raises TareError when a path holds what the kernel would split at.
+    Raises TareError when a path holds a character at which the kernel splits.
     """
-    for path in (guest.directory, guest.cow, guest.root, guest.script, *((guest.data,) if guest.data else ())):
+    data = data_disk(place) if place.scratch_mib else None
+    network = place.network if tap else None
+    for path in (place.directory, prepared.root.disk, *((data,) if data else ())):
         if SEPARATORS & set(str(path)):
             raise TareError(
                 f"User Mode Linux cannot open {path}: it splits names at blanks, commas and colons",
                 hint="set TARE_STATE and TARE_RUNTIME to other folders",
             )
-    netns = guest.network.netns if guest.network else ""
-    disks = [f"ubd0={guest.cow},{guest.root}", f"ubd2r={guest.script}"]
-    if guest.data is not None:
-        disks.append(f"ubd1={guest.data}")
-    if guest.tap:
-        disks.append(f"vec0:transport=tap,ifname={guest.tap},depth=128,gro=1,mac={guest.mac}")
-    return [
-        *(["nsenter", f"--net=/run/netns/{netns}"] if netns else []),
-        # A kernel that panics aborts: no core file of a guest's whole memory.
-        *("prlimit", "--core=0", "taskset", "--cpu-list", guest.cpu_list),
-        *("bwrap", "--dev-bind", "/", "/", "--unshare-pid", "--die-with-parent", "--chdir", str(guest.directory), "--"),
-        *(str(guest.kernel), f"umid={guest.name}", f"uml_dir={guest.directory}/", f"mem={guest.memory_mib}M"),
-        *disks,
-        *("con=null", "con0=null,fd:1", "ssl=null", f"ssl0=fd:{channel}", f"ssl1=fd:{userspace}"),
-        # Debian's other kernels have none of the old terminals either: making 512 of them is a quarter of the boot.
-        *("root=/dev/ubda", "rootfstype=ext4", "ro", "quiet", "panic=-1", "pty.legacy_count=0"),
-        *told(guest.entry, DATA_DEVICE if guest.data else "", guest.network),
-        *("init=/opt/tare/beacon", "--", "/dev/ttyS1", "userspace", "/bin/sh", "/dev/ubdc"),
-    ]
+    devices = [f"ubd0={overlay(place)},{prepared.root.disk}", f"ubd2r={script_file(place)}"]
+    if data is not None:
+        devices.append(f"ubd1={data}")
+    if tap:
+        devices.append(f"vec0:transport=tap,ifname={tap},depth=128,gro=1,mac={mac_of(identity)}")
+    return placed(
+        place,
+        (
+            # A kernel that panics aborts: no core file of a guest's whole memory.
+            *("prlimit", "--core=0", "bwrap", "--dev-bind", "/", "/", "--unshare-pid", "--die-with-parent"),
+            *("--chdir", str(place.directory), "--"),
+            *(str(kernel), f"umid={place.name}", f"uml_dir={place.directory}/", f"mem={place.shape.memory_mib}M"),
+            *devices,
+            *("con=null", "con0=null,fd:1", "ssl=null", f"ssl0=fd:{channel}", f"ssl1=fd:{userspace}"),
+            # Debian's other kernels have none of the old terminals either: making 512 of them is a quarter of the boot.
+            *("root=/dev/ubda", "rootfstype=ext4", "ro", "quiet", "panic=-1", "pty.legacy_count=0"),
+            *init_arguments(place.entry, DATA_DEVICE if data else "", network),
+            *("init=/opt/tare/beacon", "--", "/dev/ttyS1", "userspace", "/bin/sh", "/dev/ubdc"),
+        ),
+    )
+
+
+def facts(prepared: Prepared, place: Place, kernel: Path, memory: Path) -> dict[str, str]:
+    """What is settled before the guest runs, for the parity table."""
+    known = {
+        "runtime": "uml",
+        "uml_kernel": str(kernel),
+        "vcpus": f"1 of the shape's {prepared.shape.vcpus}",
+        "memory_file": f"{memory}, touched as the guest needs it",
+        "memory_preallocated": "no",
+        "host_max_map_count": MAP_COUNT.read_text().strip(),
+        "image": prepared.image,
+        "root_disk": "ubd cow over raw, host's page cache",
+    }
+    if place.scratch_mib:
+        known["data_disk"] = "ubd raw, host's page cache: O_DIRECT ends in the guest"
+    if place.network:
+        known["network"] = "vector tap"
+    return known
 
 
 def script_disk() -> bytes:
@@ -94,17 +105,17 @@ def find_kernel() -> Path | None:
 
 
 def release_of(kernel: Path, deadline: Deadline) -> str:
-    """The kernel's own release. Raises TareError when the program says none."""
-    said = run([kernel, "--version"], deadline).stdout.split()
-    if len(said) != 1 or not said[0][0].isdigit():
-        raise TareError(f"{kernel} is not User Mode Linux", details=" ".join(said)[:200])
-    return said[0]
+    """The kernel's own release. Raises TareError when the program prints none."""
+    words = run([kernel, "--version"], deadline).stdout.split()
+    if len(words) != 1 or not words[0][0].isdigit():
+        raise TareError(f"{kernel} is not User Mode Linux", details=" ".join(words)[:200])
+    return words[0]
 
 
 def memory_room(mib: int) -> Path:
-    """Where a guest's memory file of `mib` MiB goes: /dev/shm, else TMPDIR where that is set.
+    """The folder for a guest's memory file of `mib` MiB: /dev/shm, else TMPDIR where that is set.
 
-    Raises TareError when neither has the space, or lets memory in it be executed.
+    Raises TareError when neither has the space and allows its memory to be executed.
     """
     problems = []
     for folder in dict.fromkeys((SHARED_MEMORY, Path(os.environ.get("TMPDIR") or SHARED_MEMORY))):

@@ -115,7 +115,7 @@ def test_what_cannot_be_done_is_no_sample_but_a_reason(environment: Environment)
     assert environment.said() == [{"what": "unsupported", "operation": "pausable", "reason": "it never rests"}]
     environment.offers.clear()
     assert environment.measured("lifecycle.pause") == {}
-    assert "not built" in str(environment.said()[-1]["reason"])
+    assert "does not offer" in str(environment.said()[-1]["reason"])
 
 
 def test_a_pause_is_felt_outside_and_nothing_is_lost(environment: Environment) -> None:

@@ -93,6 +93,6 @@ def test_an_instance_ends_with_its_context_and_offers_nothing_by_itself() -> Non
         assert instance.kernel == platform.release()
         assert list(instance.files(Deadline.after(1))) == [Path("/run/x")]
         found = instance.capability(Pausable)
-        assert isinstance(found, Unsupported) and found.reason == "not built for tare-x-1 yet"
+        assert isinstance(found, Unsupported) and found.reason == "the runtime of tare-x-1 does not offer it"
         raise KeyError
     assert instance.ended == 1

@@ -21,7 +21,7 @@ from harness.runtimes.agent.signalling import signalling_overhead
 from harness.runtimes.base import Command
 
 AGENT = Path(inside.__file__).parent / "agent.py"
-TOLD = b'{"event":"tell","id":1}\n'
+SIGNALLED = b'{"event":"tell","id":1}\n'
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_cpu_time_is_of_the_whole_tree(channel: Channel) -> None:
 
 def test_a_program_that_is_not_there_is_said(channel: Channel) -> None:
     job = channel.start(Command(argv=("/nowhere/at-all",)), Deadline.after(20))
-    with pytest.raises(TareError, match="cannot be started") as caught:
+    with pytest.raises(TareError, match="refused a request") as caught:
         job.wait(Deadline.after(20))
     assert "/nowhere/at-all" in caught.value.details
 
@@ -160,7 +160,7 @@ def test_watched_lines_are_known_by_their_first_words_and_later_ones_are_waited_
 
 
 def test_lines_are_told_and_timed_on_both_clocks_and_jobs_go_on_after_them(channel: Channel) -> None:
-    told = channel.tell(5, Deadline.after(20), pause=0.01)
+    told = channel.signal(5, Deadline.after(20), pause=0.01)
     assert len(told.stamps) == len(told.begins) == len(told.ends) == 5
     assert all(begin <= end for begin, end in zip(told.begins, told.ends, strict=True))
     assert all(begin <= stamp for begin, stamp in zip(told.begins, told.stamps, strict=True)), (
@@ -182,13 +182,13 @@ def test_lines_over_a_device_are_stamped_where_it_ends(tmp_path: Path) -> None:
     ):
         channel.wait_ready(Deadline.after(20), lambda: None)
         line.connect(str(moments))
-        relay = threading.Thread(target=relayed, args=(ours, line, 3 * len(TOLD)))
+        relay = threading.Thread(target=relayed, args=(ours, line, 3 * len(SIGNALLED)))
         relay.start()
-        told = channel.tell(3, Deadline.after(20), device=os.ttyname(theirs), watched="moments")
+        told = channel.signal(3, Deadline.after(20), device=os.ttyname(theirs), watched="moments")
         relay.join()
         assert len(told.stamps) == 3 and list(told.stamps) == sorted(told.stamps)
         with pytest.raises(TareError) as caught:
-            channel.tell(1, Deadline.after(20), device="/dev/nowhere", watched="moments")
+            channel.signal(1, Deadline.after(20), device="/dev/nowhere", watched="moments")
         assert "/dev/nowhere" in caught.value.details
         channel.close()
         assert agent.wait(timeout=20) == 0
@@ -204,7 +204,7 @@ def test_what_is_no_frame_is_refused(tmp_path: Path) -> None:
     )
     with subprocess.Popen([sys.executable, "-c", talk, str(channel.path)]) as liar:
         channel.wait_ready(Deadline.after(20), lambda: None)
-        with pytest.raises(TareError, match="no frame"):
+        with pytest.raises(TareError, match="not a frame"):
             channel.facts(Deadline.after(20))
         liar.kill()
     channel.close()

@@ -1,4 +1,4 @@
-"""What daemons tell of a container's start: events, and the wall clock that they carry."""
+"""The daemons' events of a container's start, and the wall clock that they carry."""
 
 import time
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.model import Milestone
-from harness.runtimes.docker.daemon_events import STEP_NS, Listener, WallClock, connected, heard, unheard
+from harness.runtimes.docker.daemon_events import STEP_NS, ContainerdEvents, WallClock, has_socket, obstacle, parse
 
 ONE, OTHER = "1" * 64, "2" * 64
 LINES = [
@@ -23,10 +23,10 @@ LINES = [
 SECOND = int(datetime(2026, 11, 26, 3, 0, 1, tzinfo=UTC).timestamp()) * 10**9
 
 
-def test_the_first_moment_of_each_kind_is_heard_of_that_container_alone() -> None:
-    assert heard(LINES, ONE) == {Milestone.CONTAINER: SECOND + 123456789, Milestone.TASK: SECOND + 200000000}
-    assert heard(LINES, OTHER) == {Milestone.CONTAINER: SECOND + 3 * 10**9, Milestone.STARTED: SECOND + 10**9}
-    assert heard(LINES, "3" * 64) == {}
+def test_the_first_event_of_each_kind_counts_for_that_container_alone() -> None:
+    assert parse(LINES, ONE) == {Milestone.CONTAINER: SECOND + 123456789, Milestone.TASK: SECOND + 200000000}
+    assert parse(LINES, OTHER) == {Milestone.CONTAINER: SECOND + 3 * 10**9, Milestone.STARTED: SECOND + 10**9}
+    assert parse(LINES, "3" * 64) == {}
 
 
 def test_the_wall_clock_becomes_the_monotonic_one() -> None:
@@ -42,16 +42,16 @@ def test_a_wall_clock_that_was_set_is_noticed() -> None:
     assert not clock.agrees(WallClock(10**18 - 3600 * 10**9))
 
 
-def test_without_containerd_nothing_is_heard_and_the_reason_said(
+def test_without_containerd_nothing_is_recorded_and_there_is_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listener = Listener(None)
-    assert listener.reason and listener.of(ONE) == {}
-    listener.close()
+    events = ContainerdEvents(None)
+    assert events.reason and events.of(ONE) == {}
+    events.close()
     (tmp_path / "containerd.sock").touch(mode=0o000)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert unheard(tmp_path / "containerd.sock") == "not installed: ctr, setpriv"
+    assert obstacle(tmp_path / "containerd.sock") == "not installed: ctr, setpriv"
 
 
 def test_a_process_without_a_socket_is_not_connected() -> None:
-    assert not connected(2**22 + 1)
+    assert not has_socket(2**22 + 1)

@@ -16,9 +16,9 @@ from harness.model import Accelerator, NetworkPlace, RootForms, Shape, Variant
 from harness.runtimes.base import Place, Prepared
 from harness.runtimes.docker import runtime as docker
 from harness.runtimes.docker.daemon import Daemon, chosen_url
-from harness.runtimes.docker.daemon_cpu import Servants
+from harness.runtimes.docker.daemon_processes import DaemonProcesses
 from harness.runtimes.docker.inspection import died, facts
-from harness.runtimes.docker.instance import began
+from harness.runtimes.docker.instance import process_start
 from harness.runtimes.docker.root_image import tag
 from harness.runtimes.docker.specification import VARIANTS, container, endpoint
 
@@ -186,13 +186,13 @@ def test_when_a_process_began_is_known_to_a_tick() -> None:
     before = time.monotonic()
     with subprocess.Popen(["sleep", "60"]) as child:
         after = time.monotonic()
-        moment = began(child.pid)
+        moment = process_start(child.pid)
         child.kill()
     assert before - 0.011 <= moment <= after
 
 
 def test_a_process_without_docker_has_no_shim() -> None:
-    assert "shim" not in Servants(None, os.getpid(), None).cpu_seconds()
+    assert "shim" not in DaemonProcesses(None, os.getpid(), None).cpu_seconds()
 
 
 def test_the_hardened_container_gives_up_what_docker_leaves_it_and_can_still_write_its_scratch() -> None:

@@ -13,8 +13,8 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.process import have
 from harness.runtimes.guests.disks import MIB, make_data, make_overlay
-from harness.runtimes.guests.qemu_process import Qemu
 from harness.runtimes.guests.tsc import counter_khz
+from harness.runtimes.guests.vmm_process import VmmProcess
 
 BURN = "import sys, time\nwhile time.process_time() < 0.2: pass\nprint('x', flush=True)\nsys.stdin.read()"
 needs_qemu_img = pytest.mark.skipif(bool(have("qemu-img")), reason="qemu-img is not installed")
@@ -51,12 +51,12 @@ def test_overlay_and_qcow2_disk(tmp_path: Path) -> None:
 def test_a_process_is_found_by_its_identity_alone_and_its_cpu_time_adds_up(option: str) -> None:
     identity = str(uuid.uuid4())
     argv = ["qemu-pretender", "-c", BURN, "-name", "tare-x", option, identity]
-    assert Qemu.find(identity, option) is None
+    assert VmmProcess.find(identity, option) is None
     child = subprocess.Popen(argv, executable=sys.executable, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdout is not None and child.stdin is not None
     try:
         child.stdout.readline()
-        found = Qemu.find(identity, option)
+        found = VmmProcess.find(identity, option)
         assert found is not None and found.pid == child.pid and not found.gone()
         assert 0.15 < sum(found.counters().values()) < 5
         assert not found.uses_vhost()
@@ -67,7 +67,7 @@ def test_a_process_is_found_by_its_identity_alone_and_its_cpu_time_adds_up(optio
         child.kill()
         child.wait()
         child.stdout.close()
-    assert Qemu.find(identity, option) is None
+    assert VmmProcess.find(identity, option) is None
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="another processor has another counter")

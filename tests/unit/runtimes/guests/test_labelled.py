@@ -41,7 +41,7 @@ def test_a_process_is_ours_by_program_and_labels_together() -> None:
 def test_only_the_named_one_is_killed_and_gone_already_is_fine() -> None:
     first, second = (labels_for(name, {"tare.run": "r1"}) for name in ("tare-a", "tare-b"))
     with running(first) as one, running(second) as other:
-        assert kill(PROGRAM, "tare-a", Deadline.after(5))
+        assert kill("tare-a", Deadline.after(5), PROGRAM)
         assert one.wait(5) < 0 and other.poll() is None
-        assert not kill(PROGRAM, "tare-a", Deadline.after(5))
+        assert not kill("tare-a", Deadline.after(5), PROGRAM)
         assert [found.name for found in find(PROGRAM)] == ["tare-b"]

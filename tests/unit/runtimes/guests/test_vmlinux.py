@@ -43,10 +43,10 @@ def test_a_kernel_that_is_not_packed_is_taken_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "no bzImage"),
-        (KERNEL, "no bzImage"),
-        (image(b"neither packed nor a kernel"), "unknown way"),
-        (image(gzip.compress(b"no kernel") + bytes(4)), "unknown way"),
+        (b"", "not a bzImage"),
+        (KERNEL, "not a bzImage"),
+        (image(b"neither packed nor a kernel"), "unknown compression"),
+        (image(gzip.compress(b"no kernel") + bytes(4)), "unknown compression"),
         (image(gzip.compress(KERNEL)[:40] + b"\xff" * 64), "cannot be unpacked"),
     ],
 )
@@ -57,7 +57,7 @@ def test_what_is_no_kernel_is_refused(data: bytes, words: str) -> None:
 
 def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(TareError, match="needs gzip"):
+    with pytest.raises(TareError, match="gzip, which unpacks"):
         unpacked(image(gzip.compress(KERNEL) + bytes(4)), Deadline.after(5))
 
 

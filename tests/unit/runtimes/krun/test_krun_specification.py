@@ -56,7 +56,9 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_library_is_asked_for_a_matched_guest(wheel: Path) -> None:
-    words = specification.command(PREPARED, PLACE, "0f1e2d3c-0000-4000-8000-000000000000", "")
+    found = specification.libraries()
+    assert found is not None
+    words = specification.command(PREPARED, PLACE, found, "0f1e2d3c-0000-4000-8000-000000000000", "")
     assert words[:6] == ["taskset", "--cpu-list", "1,3", "setpriv", "--pdeathsig", "KILL"]
     done = subprocess.run(words[6:], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1 and done.stdout == ""
@@ -77,8 +79,11 @@ def test_the_wheel_tells_its_kernel_and_has_not_to_be_imported(wheel: Path) -> N
 
 
 def test_without_a_data_disk_or_a_card_the_guest_is_told_of_none(wheel: Path) -> None:
-    told = specification.config(PREPARED, replace(PLACE, scratch_mib=0), "0f1e2d3c-0000-4000-8000-000000000000", "")
-    assert json.dumps(told) and told["disks"] == [] and told["argv"] == [*specification.FIRST, "tare.entry=beacon"]
+    found, place = specification.libraries(), replace(PLACE, scratch_mib=0)
+    assert found is not None
+    config = specification.config(PREPARED, place, found, "0f1e2d3c-0000-4000-8000-000000000000", "")
+    assert json.dumps(config) and config["disks"] == []
+    assert config["argv"] == [*specification.FIRST, "tare.entry=beacon"]
 
 
 def test_without_the_wheel_it_is_unavailable_with_a_fix(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,7 +160,7 @@ def test_a_guest_of_xen_has_its_own_template(variant: str, system: str) -> None:
     assert [target.get("dev") for target in tree.findall("devices/disk/target")] == ["xvda", "xvdb"]
     assert [one.get("type") for one in tree.findall("devices/disk/driver")] == ["qcow2", "raw"]
     paths = [source.get("path") for source in tree.findall("devices/channel/source")]
-    assert paths == ["/run/x/moments", "/run/x/channel"], "the order gives them their names in the guest"
+    assert paths == ["/run/x/milestones", "/run/x/channel"], "the order gives them their names in the guest"
     words = (tree.findtext("os/cmdline") or "").split()
     assert {"console=hvc0", "tare.root=/dev/xvda", "tare.scratch=/dev/xvdb", "tare.channel=/dev/hvc2"} <= set(words)
     assert not tree.findall("devices/serial") and tree.find("cpu") is None

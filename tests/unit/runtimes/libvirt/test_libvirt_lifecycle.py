@@ -13,7 +13,7 @@ from harness.runtimes.base import Place
 from harness.runtimes.capabilities import Pausable, Savable, Snapshottable, Stoppable, T, Unsupported, choose
 from harness.runtimes.libvirt import lifecycle
 from harness.runtimes.libvirt.domain import DirectKernel, Disk, Domain, check, render
-from harness.runtimes.libvirt.lifecycle import Life
+from harness.runtimes.libvirt.lifecycle import Lifecycle
 from harness.runtimes.libvirt.session import Session, create
 
 URI = "test:///default"
@@ -65,7 +65,7 @@ def described(folder: Path) -> Domain:
         boot=DirectKernel(kernel=Path("/k"), initramfs=Path("/i"), command_line="quiet"),
         disks=(Disk(path=folder / "root.qcow2", format="qcow2", cache="writeback", target="vda", base=Path("/b")),),
         channel=folder / "channel",
-        moments=folder / "moments",
+        milestones=folder / "milestones",
         console=folder / "console",
         cpu_model="",
     )
@@ -77,25 +77,25 @@ def subject() -> Subject:
 
 
 @pytest.fixture
-def life(tmp_path: Path, subject: Subject, monkeypatch: pytest.MonkeyPatch) -> Iterator[Life]:
+def life(tmp_path: Path, subject: Subject, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lifecycle]:
     monkeypatch.setattr(lifecycle, "render", lambda domain: TEXT)
     session = Session()
     session.connect(URI)
     subject.handle = create(session.connection(Deadline.after(5)), TEXT, 0, Deadline.after(5))
     place = Place(name=NAME, directory=tmp_path, entry="agent", shape=Shape(cpus=(0,), memory_mib=64), lasting=True)
-    made = Life(session, described(tmp_path), subject.handle, subject, place, "bridge")  # type: ignore[arg-type]
+    made = Lifecycle(session, described(tmp_path), subject.handle, subject, place, "bridge")  # type: ignore[arg-type]
     yield made
     made.end()
     session.close()
 
 
-def able(life: Life, kind: type[T]) -> T:
+def able(life: Lifecycle, kind: type[T]) -> T:
     found = choose(life.offers(), kind, NAME)
     assert not isinstance(found, Unsupported)
     return found
 
 
-def test_it_is_paused_and_goes_on(life: Life) -> None:
+def test_it_is_paused_and_goes_on(life: Lifecycle) -> None:
     can = able(life, Pausable)
     can.pause(Deadline.after(5))
     assert life.handle.state()[0] == libvirt.VIR_DOMAIN_PAUSED
@@ -103,7 +103,7 @@ def test_it_is_paused_and_goes_on(life: Life) -> None:
     assert life.handle.state()[0] == libvirt.VIR_DOMAIN_RUNNING
 
 
-def test_a_stop_is_asked_for_inside_and_over_once_libvirt_has_no_such_domain(life: Life, subject: Subject) -> None:
+def test_a_stop_is_asked_for_inside_and_over_once_libvirt_has_no_such_domain(life: Lifecycle, subject: Subject) -> None:
     can = able(life, Stoppable)
     can.stop(Deadline.after(5))
     can.start(Deadline.after(5))
@@ -114,7 +114,7 @@ def test_a_stop_is_asked_for_inside_and_over_once_libvirt_has_no_such_domain(lif
     can.start(Deadline.after(5))
 
 
-def test_saved_and_restored_it_has_a_new_connection_and_the_file_is_gone(life: Life, subject: Subject) -> None:
+def test_saved_and_restored_it_has_a_new_connection_and_the_file_is_gone(life: Lifecycle, subject: Subject) -> None:
     can = able(life, Savable)
     can.save(Deadline.after(5))
     assert can.size()
@@ -123,7 +123,7 @@ def test_saved_and_restored_it_has_a_new_connection_and_the_file_is_gone(life: L
     assert can.size() is None
 
 
-def test_a_snapshot_is_taken_gone_back_to_and_dropped(life: Life, subject: Subject) -> None:
+def test_a_snapshot_is_taken_gone_back_to_and_dropped(life: Lifecycle, subject: Subject) -> None:
     can = able(life, Snapshottable)
     can.take(Deadline.after(5))
     life.handle.suspend()

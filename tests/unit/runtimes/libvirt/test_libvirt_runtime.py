@@ -12,7 +12,7 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
-from harness.model import Leftover, Variant
+from harness.model import Available, Leftover, Variant
 from harness.runtimes.guests import accel
 from harness.runtimes.libvirt import Libvirt
 from harness.runtimes.libvirt.domain import NAMESPACE
@@ -184,7 +184,7 @@ def test_the_answer_about_kvm_is_kept_for_this_boot_and_kernel(tmp_path: Path, m
     kernel = tmp_path / "kernel"
     kernel.write_bytes(b"one")
     assert accel.kept(kernel) is None
-    proof = accel.Proof(ok=False, reason="it hung", fix="bare metal")
+    proof = Available(ok=False, reason="it hung", fix="bare metal")
     accel.keep(kernel, proof)
     assert accel.kept(kernel) == proof
     kernel.write_bytes(b"another")

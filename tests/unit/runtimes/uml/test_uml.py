@@ -14,64 +14,59 @@ from harness.deadline import Deadline
 from harness.definitions.claims import load_claims
 from harness.definitions.suites import load_suite
 from harness.errors import TareError
-from harness.model import Accelerator, Leftover, Milestone, NetworkPlace, Shape
+from harness.model import Accelerator, Leftover, Milestone, Shape
+from harness.runtimes.base import Place, Prepared
 from harness.runtimes.guests.boot_arguments import first_milestones
+from harness.runtimes.guests.labelled_processes import labels_for
 from harness.runtimes.uml import Uml, runtime, specification
 from harness.runtimes.uml.specification import (
     SCRIPT_UNIT,
-    Description,
-    argv,
+    command,
     find_kernel,
     memory_room,
     release_of,
     script_disk,
 )
+from tests.unit.runtimes.guests.given import NETWORK, ROOT
 
-NETWORK = NetworkPlace(
-    bridge="tare0",
-    docker_network="",
-    netns="tare",
-    host_address="198.18.0.1",
-    nat_address="198.18.1.1",
-    address="198.18.0.16",
-    prefix=24,
-)
-GUEST = Description(
+IDENTITY = "52540001-0203-4000-8000-000000000000"
+TAP = "tare-52540001"
+PLACE = Place(
     name="tare-x-1",
-    kernel=Path("/usr/bin/linux.uml"),
     directory=Path("/run/x"),
-    cpu_list="2,3",
-    memory=Path("/dev/shm"),
-    memory_mib=512,
-    cow=Path("/run/x/root.cow"),
-    root=Path("/s/disk.raw"),
-    script=Path("/run/x/start.disk"),
-    data=Path("/s/scratch/tare-x-1.raw"),
     entry="agent",
+    shape=Shape(cpus=(2, 3), memory_mib=512),
     network=NETWORK,
-    tap="tare-u01234567",
-    mac="52:54:00:01:02:03",
+    scratch_mib=64,
+    scratch_directory=Path("/s/scratch"),
 )
-ALONE = replace(GUEST, network=None, tap="", mac="", data=None, entry="beacon")
+ALONE = replace(PLACE, network=None, scratch_mib=0, entry="beacon")
+PREPARED = Prepared(
+    variant=Uml.variants[0], shape=PLACE.shape, root=ROOT, image=ROOT.digest, accelerator=Accelerator.NONE
+)
+
+
+def argv(place: Place, tap: str) -> list[str]:
+    return command(PREPARED, place, IDENTITY, tap, Path("/usr/bin/linux.uml"), 5, 6)
 
 
 def test_the_command_line_has_the_shape_the_disks_the_lines_and_the_network() -> None:
-    words = argv(GUEST, 5, 6)
-    assert words[:2] == ["nsenter", "--net=/run/netns/tare"]
-    assert words[words.index("taskset") + 1 : words.index("bwrap")] == ["--cpu-list", "2,3"]
+    words = argv(PLACE, TAP)
+    assert words[:4] == ["nsenter", "--net=/run/netns/ns1", "taskset", "--cpu-list"] and words[4] == "2,3"
+    assert words.index("taskset") < words.index("--core=0") < words.index("bwrap")
     wanted = {
         "umid=tare-x-1",
         "uml_dir=/run/x/",
         "mem=512M",
-        "ubd0=/run/x/root.cow,/s/disk.raw",
+        "ubd0=/run/x/root.cow,/r.raw",
         "ubd1=/s/scratch/tare-x-1.raw",
         "ubd2r=/run/x/start.disk",
         "ssl0=fd:5",
         "ssl1=fd:6",
-        "vec0:transport=tap,ifname=tare-u01234567,depth=128,gro=1,mac=52:54:00:01:02:03",
+        "vec0:transport=tap,ifname=tare-52540001,depth=128,gro=1,mac=52:54:00:52:54:00",
         "tare.entry=agent",
         "tare.scratch=/dev/ubdb",
-        "tare.address=198.18.0.16/24,198.18.0.1",
+        "tare.address=10.1.2.9/24,10.1.2.1",
     }
     assert wanted <= set(words)
     assert words[words.index("--", words.index("umid=tare-x-1")) + 1 :] == [
@@ -81,20 +76,21 @@ def test_the_command_line_has_the_shape_the_disks_the_lines_and_the_network() ->
 
 
 def test_without_network_and_data_nothing_of_them_is_said() -> None:
-    words = argv(ALONE, 5, 6)
+    words = argv(ALONE, "")
     assert "nsenter" not in words and "tare.entry=beacon" in words
     assert not any(word.startswith(("vec0", "ubd1", "tare.scratch", "tare.address")) for word in words)
 
 
 @pytest.mark.parametrize("folder", ["/run/a b", "/run/a,b", "/run/a:b"])
 def test_a_path_that_the_kernel_would_split_is_refused(folder: str) -> None:
-    with pytest.raises(TareError, match="cannot open"):
-        argv(replace(GUEST, data=Path(folder, "d.raw")), 5, 6)
+    for place in (replace(PLACE, scratch_directory=Path(folder)), replace(PLACE, directory=Path(folder))):
+        with pytest.raises(TareError, match="cannot open"):
+            argv(place, TAP)
 
 
 def test_an_address_cannot_add_a_kernel_parameter() -> None:
     with pytest.raises(TareError, match="blank"):
-        argv(replace(GUEST, network=replace(NETWORK, address="10.0.0.1 init=/bin/sh")), 5, 6)
+        argv(replace(PLACE, network=replace(NETWORK, address="10.0.0.1 init=/bin/sh")), TAP)
 
 
 def test_the_script_disk_is_whole_units_and_what_follows_the_script_is_blank() -> None:
@@ -149,21 +145,33 @@ def test_the_kernels_start_is_the_userspace_mark_less_the_guests_clock() -> None
         first_milestones("g", (100.5, "userspace soon"))
 
 
-def test_leftovers_need_the_argument_and_the_label() -> None:
-    words = [sys.executable, "-c", "import sys; print(1, flush=True); sys.stdin.read()"]
-    labelled = {**os.environ, "tare.run": "umlunit"}
+def test_a_leftover_is_what_runs_the_program_and_has_the_labels() -> None:
+    words = ["-c", "import sys; print(1, flush=True); sys.stdin.read()"]
     made = [
-        subprocess.Popen([*words, extra], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        for extra, env in (("umid=tare-u-1", labelled), ("umid=tare-u-2", os.environ), ("umid=other", labelled))
+        subprocess.Popen(
+            [program, *words],
+            executable=sys.executable,
+            env={**os.environ, **labels},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for program, labels in (
+            ("/usr/bin/linux.uml", labels_for("tare-u-1", {"tare.run": "umlunit"})),
+            ("/usr/bin/bwrap", labels_for("tare-u-1", {"tare.run": "umlunit"})),
+            ("/usr/bin/linux.uml", {}),
+            ("/usr/bin/another", labels_for("tare-u-1", {"tare.run": "umlunit"})),
+        )
     ]
     try:
         for one in made:
             assert one.stdout is not None and one.stdout.readline()
-        ours = [one for one in Uml().leftovers() if one.name.startswith("tare-u-")]
+        ours = [one for one in Uml().leftovers() if one.run == "umlunit"]
         assert ours == [Leftover(kind="uml", name="tare-u-1", run="umlunit")]
         Uml().remove(Leftover(kind="uml", name="tare-u-2", run="umlunit"), Deadline.after(5))
         Uml().remove(ours[0], Deadline.after(5))
-        assert [one.poll() is None for one in made] == [False, True, True]
+        assert [one.wait(5) < 0 for one in made[:2]] == [True, True]
+        assert [one.poll() is None for one in made[2:]] == [True, True]
+        assert not [one for one in Uml().leftovers() if one.run == "umlunit"]
     finally:
         for one in made:
             one.kill()
@@ -185,5 +193,5 @@ def test_the_full_suite_has_it_for_every_basic_resource() -> None:
 
 
 def test_one_cpu_is_said_where_the_shape_has_more() -> None:
-    shape = Shape(cpus=(2, 3), memory_mib=512)
-    assert runtime.words_of_vcpus(shape) == "1 of the shape's 2"
+    known = specification.facts(PREPARED, PLACE, Path("/usr/bin/linux.uml"), Path("/dev/shm"))
+    assert known["vcpus"] == "1 of the shape's 2"

@@ -1,4 +1,4 @@
-"""What a container costs its host beside its cgroup: CPU seconds of the processes outside that serve it."""
+"""CPU seconds of the processes outside a container's cgroup that serve it."""
 
 import contextlib
 from collections.abc import Iterable
@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import psutil
 
 
-class Servants:
-    """The processes outside a container that work for it, found once; `daemon` and `container` are process ids.
+class DaemonProcesses:
+    """The processes outside a container that serve it, found once; `daemon` and `container` are process ids.
 
     The daemon, containerd and proxies of other containers' ports are shared: their figures are details.
     """
@@ -38,7 +38,7 @@ class Servants:
         return {part: tuple(process.pid for process in found) for part, found in self._parts.items() if found}
 
     def cpu_seconds(self) -> dict[str, float]:
-        """User and system time by part; what has ended keeps the last figure seen."""
+        """User and system time by part; a process that has ended keeps its last figure."""
         return {part: sum(self._seconds(process) for process in found) for part, found in self._parts.items() if found}
 
     def _seconds(self, process: psutil.Process) -> float:

@@ -1,4 +1,4 @@
-"""What the host's /proc says of the QEMU process behind a domain."""
+"""The host process of one guest's virtual machine monitor (QEMU, Firecracker, libkrun), read from /proc."""
 
 import contextlib
 import os
@@ -18,18 +18,18 @@ GROUPS = (
 )
 
 
-class Qemu:
-    """The QEMU process of one domain, found by the domain's identity among its arguments."""
+class VmmProcess:
+    """One guest's process; its threads are told apart by their names."""
 
-    def __init__(self, pid: int, arguments: tuple[str, ...]) -> None:
+    def __init__(self, pid: int, arguments: tuple[str, ...] = ()) -> None:
         self.pid = pid
         self.arguments = arguments
         self._descriptor = os.pidfd_open(pid)
         self._vhost = _vhost_threads(pid)
 
     @classmethod
-    def find(cls, identity: str, option: str = "-uuid") -> "Qemu | None":
-        """The process whose argument of `option` is `identity`, or None when no such process is left."""
+    def find(cls, identity: str, option: str = "-uuid") -> "VmmProcess | None":
+        """The QEMU whose argument of `option` is `identity`; None when there is none (any more)."""
         for entry in PROC.iterdir():
             if not entry.name.isdigit():
                 continue
@@ -40,14 +40,14 @@ class Qemu:
         return None
 
     def gone(self, seconds: float = 0.0) -> bool:
-        """Whether it has ended, waiting at most `seconds` for that."""
+        """Whether it has ended; waits for that at most `seconds`."""
         return bool(select.select([self._descriptor], [], [], seconds)[0])
 
     def counters(self) -> dict[str, float]:
         """Cumulative CPU seconds: `vcpu`, `iothread`, `vhost` by their threads' names, `emulator` all else.
 
-        `emulator` (main loop and disk workers) is the process's CPU clock less the others: workers come and go, and
-        only that clock still counts those that ended. The parts add up to the whole.
+        `emulator` (main loop and disk workers) is the process's CPU clock minus the other parts: workers come and go,
+        and only that clock still counts those that ended. The parts add up to the whole.
         """
         parts: defaultdict[str, float] = defaultdict(float)
         for task in (PROC / str(self.pid) / "task").iterdir():
@@ -68,11 +68,11 @@ class Qemu:
         return any("vhost" in word and "vhost=off" not in word for word in self.arguments) or bool(self._vhost)
 
     def vhost_threads(self) -> tuple[int, ...]:
-        """The kernel's threads outside the process that carry its packets."""
+        """Process ids of the kernel threads, outside the process, that carry its packets."""
         return tuple(int(thread.name) for thread in self._vhost)
 
     def huge_mib(self) -> int | None:
-        """Anonymous huge pages that it has, in MiB; None where /proc does not tell."""
+        """Its anonymous huge pages in MiB; None where /proc does not show them."""
         try:
             lines = (PROC / str(self.pid) / "smaps_rollup").read_text().splitlines()
         except OSError:
@@ -80,7 +80,7 @@ class Qemu:
         return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("AnonHugePages:")), None)
 
     def close(self) -> None:
-        """Forget the process."""
+        """Close the process's descriptor."""
         os.close(self._descriptor)
 
 
@@ -94,7 +94,7 @@ def _ran(task: Path) -> float:
 
 
 def _vhost_threads(pid: int) -> list[Path]:
-    """Kernel threads `vhost-PID` outside the process, as Linux before 6.4 has them."""
+    """The kernel threads `vhost-PID` outside the process, which Linux before 6.4 uses."""
     found = []
     for entry in PROC.iterdir():
         with contextlib.suppress(OSError):
