@@ -97,7 +97,7 @@ class Overhead:
         """The overhead with an interval of another confidence, by the method that belongs to its metric and run."""
         if self.overhead is None:
             return None
-        result = _estimate(self.differences, self.metric, self.pilot, confidence)
+        result = difference_interval(self.differences, self.metric, self.pilot, confidence)
         return through(relative, result) if self.scale == "log" else result
 
 
@@ -127,6 +127,11 @@ def overheads(
     return _adjusted(found, confidence, declared.primary)
 
 
+def enough_blocks(n: int, planned: int) -> bool:
+    """Whether at most a tenth of the planned blocks is missing."""
+    return (planned - n) * 10 <= planned
+
+
 def _compared(
     nature: Mapping[str, str],
     base: Mapping[int, float],
@@ -142,7 +147,7 @@ def _compared(
     end = declared.second_stage
     pilot = len(blocks) if end is None else sum(block < end for block in blocks)
     used = 1 - (1 - confidence) * declared.shares.get(nature["workload"], 1.0)
-    result = _estimate(differences, nature["metric"], pilot, used) if differences else None
+    result = difference_interval(differences, nature["metric"], pilot, used) if differences else None
     log, sign = nature["scale"] == "log", -1.0 if nature["direction"] == "higher" else 1.0
     change = sign * result.value if result else None
     if log and result and change is not None:
@@ -193,7 +198,11 @@ def _differences(
     return [sign * d for d in raw], []
 
 
-def _estimate(differences: Sequence[float], metric: str, pilot: int, confidence: float) -> Estimate:
+def difference_interval(differences: Sequence[float], metric: str, pilot: int, confidence: float) -> Estimate:
+    """Mean and interval of the blocks' differences, by the method that belongs to the metric and the run.
+
+    Bootstrap-t for a percentile without a pilot, else Student-t (see two_stage, also for `pilot`).
+    """
     if pilot >= len(differences) and is_quantile(metric):
         return bootstrap_t(differences, confidence)
     return two_stage(differences, pilot, confidence)
@@ -215,12 +224,12 @@ def _flagged(one: Overhead, cases: Cases, paired: AbstractSet[int], declared: De
     flags += one.flags
     lost = cases.lost(one.metric, (one.variant, one.baseline), paired)
     flags += [f"{word} {count} of {known}" for word, count in lost if count]
-    missing = known - len(paired)
-    if paired and missing * 10 > known:
+    enough = enough_blocks(len(paired), known)
+    if paired and not enough:
         flags.append(NO_VERDICT)
     base, own = (cases.arms.get((one.metric, name), Arm()) for name in (one.baseline, one.variant))
     flags += diagnosis.of_arms(base, own, declared.loads, declared.cpus)
-    return replace(one, planned=known, flags=tuple(flags), verdict=one.verdict and missing * 10 <= known)
+    return replace(one, planned=known, flags=tuple(flags), verdict=one.verdict and enough)
 
 
 def _adjusted(

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, get_args
 
-from harness.analysis.evidence import Evidence, Trial, matches
 from harness.analysis.need_trials import Measured, Who, measured, people
-from harness.analysis.verdicts import judge
+from harness.analysis.trials import Evidence, Trial, matches
+from harness.analysis.verdicts import weighed
 from harness.definitions.needs import Need
 
 RULE = (
@@ -145,14 +145,14 @@ def _reason(found: Measured, who: Sequence[Who]) -> Reason:
 
 
 def _judged(need: Need, trial: Trial) -> Reason:
-    result = trial.interval(trial.confidence)
+    result, said = weighed(trial, trial.confidence, need.low, need.high)
     inside = need.low <= result.value <= need.high
     word: Word = "met by the figure only" if inside else "missed by the figure only"
     why = trial.flaw
-    if trial.fit and result.low is not None and result.high is not None:
-        said = judge(result.low, result.high, need.low, need.high)
-        word = "met" if said == "supported" else "missed" if said == "contradicted" else word
-        why = "the interval includes the limit" if said == "inconclusive" else ""
+    if said != "inconclusive":
+        word = "met" if said == "supported" else "missed"
+    elif not why and result.low is not None:
+        why = "the interval includes the limit"
     return Reason(
         need=need,
         word=word,

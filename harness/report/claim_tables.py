@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.analysis.evidence import Evidence
+from harness.analysis.trials import Evidence
 from harness.analysis.verdicts import Figure, Verdict, counts, verdicts
 from harness.definitions.claims import Claim, load_claims
 from harness.errors import TareError, bad_input

@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.analysis.evidence import Evidence
 from harness.analysis.overhead import Declared
 from harness.analysis.ranking import Advice, advise, gaps
+from harness.analysis.trials import Evidence
 from harness.definitions.needs import Need
 from tests.unit.analysis.claimed import around, boot, run
 
