@@ -28,6 +28,7 @@ from harness.analysis.intervals import (
     two_stage,
 )
 from harness.analysis.outcomes import Cases, sorted_out
+from harness.model import Accelerator
 
 FEW_BLOCKS = 5
 NO_VERDICT = "more than a tenth of the blocks missing: no verdict"
@@ -92,6 +93,11 @@ class Overhead:
     adjusted: float | None = None
     lowest: float | None = None
     highest: float | None = None
+
+    @property
+    def emulated(self) -> bool:
+        """Whether the variant ran on software emulation."""
+        return self.accelerator == Accelerator.TCG
 
     def interval(self, confidence: float) -> Estimate | None:
         """The overhead with an interval of another confidence, by the method that belongs to its metric and run."""
@@ -239,7 +245,7 @@ def _adjusted(
     chosen = [one for one in found if primary is None or (one.workload, one.metric) in primary]
     done: dict[int, Overhead] = {}
     for emulated in (False, True):
-        family = [one for one in chosen if (one.accelerator == "tcg") == emulated]
+        family = [one for one in chosen if one.emulated == emulated]
         known = sum(one.p is not None for one in family)
         for one, adjusted in zip(family, holm([one.p for one in family]), strict=True):
             spent = (1 - one.confidence) / (1 - confidence)

@@ -47,7 +47,7 @@ def advise(asked: Sequence[Need], stored: "Sequence[Stored]", among: Sequence[st
     """The advice by runs of one host, the newest first. Raises TareError (bad input) where there is no run, or none
     that measured a variant or runtime of `among`."""
     from harness.analysis.ranking import advise as judge
-    from harness.report.claim_tables import evidence
+    from harness.report.stored_evidence import evidence
 
     if not stored:
         raise bad_input("advise", f"there are no runs in {results}", "tare run")

@@ -1,16 +1,16 @@
 """Advice as tables, and as text for a terminal: the answer first, then each variant's reasons, then the rule."""
 
-import dataclasses
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
 
 from harness.analysis.ranking import RULE, Advice, Candidate, Reason, gaps
 from harness.definitions.needs import Need, Term
-from harness.report import formatting, plain_text
-from harness.report.table import Group, Section, Table, plain
+from harness.report import number_format, plain_text
+from harness.report.table import Group, Line, Table, grouped, plain
 
 INTERVAL = "[90 %]"
 
@@ -50,16 +50,13 @@ def limit(need: Need) -> str:
 
 def ranked_table(found: Advice) -> Table:
     """One group per candidate, best first, one row per need."""
-    groups = [Group(title=f"{one.variant}: {_verdict(one)}", sections=(_section(one),)) for one in found.ranked]
-    return _table("Variants, best first", groups)
+    return _table("Variants, best first", ((f"{one.variant}: {_verdict(one)}", one) for one in found.ranked))
 
 
 def apart_table(found: Advice) -> Table:
     """What was emulated, nested or measured on an emulated host: shown, and no answer to anything."""
-    groups = [
-        Group(title=f"{one.variant}: {one.apart}", sections=(_section(one),), emulated=True) for one in found.apart
-    ]
-    return _table("Emulated or nested: shown apart, meets nothing", groups)
+    groups = ((f"{one.variant}: {one.apart}", one) for one in found.apart)
+    return _table("Emulated or nested: shown apart, meets nothing", groups, apart=True)
 
 
 def notes(found: Advice) -> Iterator[str]:
@@ -102,7 +99,7 @@ def markdown(found: Advice) -> Iterator[str]:
             yield f"## {escape(one.title)}\n"
         for group in one.groups:
             yield f"### {escape(group.title)}\n"
-            yield from table(dataclasses.replace(one, groups=(group,)))
+            yield from table(replace(one, groups=(group,)))
     yield from (f"- {escape(note)}" for note in notes(found))
 
 
@@ -140,7 +137,7 @@ def as_dict(found: Advice, runs: Sequence[str], host: str) -> dict[str, Any]:
 
 
 def _amount(end: float, need: Need) -> str:
-    number, _, unit = formatting.humane(end, need.unit).partition(" ")
+    number, _, unit = number_format.humane(end, need.unit).partition(" ")
     return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {unit}".rstrip()
 
 
@@ -156,50 +153,48 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _section(one: Candidate) -> Section:
-    return Section(title="", rows=tuple(_row(reason, one) for reason in one.reasons))
+def _cells(one: Candidate) -> Iterator[tuple[str, ...]]:
+    for reason in one.reasons:
+        need = reason.need
+        measured = (f"{need.workload} {need.metric}", f"n = {reason.n}") if reason.n else ()
+        run = f"run {reason.run}" if reason.run else ""
+        other = f"measured as {reason.variant}" if reason.variant not in ("", one.variant) else ""
+        yield (
+            ": ".join(filter(None, (need.name, limit(need)))),
+            _word(reason, one),
+            _figure(reason),
+            ", ".join(filter(None, (*measured, run))),
+            "; ".join(filter(None, (reason.why, other))),
+        )
 
 
-def _row(reason: Reason, one: Candidate) -> tuple[str, ...]:
-    word = one.apart if one.apart and reason.word != "not measured" else reason.word
-    measured = (f"{reason.need.workload} {reason.need.metric}", f"n = {reason.n}") if reason.n else ()
-    run = f"run {reason.run}" if reason.run else ""
-    other = f"measured as {reason.variant}" if reason.variant not in ("", one.variant) else ""
-    why = "; ".join(part for part in (reason.why, other) if part)
-    name = ": ".join(part for part in (reason.need.name, limit(reason.need)) if part)
-    return name, word, figure(reason), ", ".join(part for part in (*measured, run) if part), why
+def _word(reason: Reason, one: Candidate) -> str:
+    """The reason's word; what is measured of a candidate that stands apart has none but that."""
+    return one.apart if one.apart and reason.word != "not measured" else reason.word
 
 
-def figure(reason: Reason) -> str:
-    """A reason's figure with its interval; empty where it has none."""
+def _figure(reason: Reason) -> str:
     if reason.value is None:
         return ""
-    if reason.against:
-        factor = reason.value >= formatting.FACTOR_FROM
-        value, low, high = (formatting.percent(end, factor=factor) for end in (reason.value, reason.low, reason.high))
-    else:
-        value, low, high = (formatting.humane(end, reason.need.unit) for end in (reason.value, reason.low, reason.high))
-    if reason.low is None or reason.high is None:
-        return f"{value} [no interval]"
-    return f"{value} [{low.removesuffix(' %')}, {high.removesuffix(' %')}]"
+    return number_format.figure(reason.value, reason.low, reason.high, None if reason.against else reason.need.unit)
 
 
-def _table(title: str, groups: Sequence[Group]) -> Table:
+def _table(title: str, groups: Iterable[tuple[str, Candidate]], *, apart: bool = False) -> Table:
     columns = ("need", "word", f"figure {INTERVAL}", "measured by", "why")
-    return Table(title=title, columns=columns, numeric=frozenset(columns[2:3]), groups=tuple(groups))
+    lines = (Line(cells, apart, heading) for heading, one in groups for cells in _cells(one))
+    return grouped(title, columns, lines, numeric=columns[2:3], apart="")
 
 
 def _need(need: Need) -> dict[str, Any]:
     ends = {name: None if math.isinf(end) else end for name, end in (("low", need.low), ("high", need.high))}
-    return {**dataclasses.asdict(need), **ends}
+    return {**asdict(need), **ends}
 
 
 def _candidate(one: Candidate) -> dict[str, Any]:
     reasons = []
     for reason in one.reasons:
-        told = {key: value for key, value in dataclasses.asdict(reason).items() if key != "need"}
+        told = {key: value for key, value in asdict(reason).items() if key != "need"}
         ends = {key: None if told[key] is None or math.isinf(told[key]) else told[key] for key in ("low", "high")}
-        word = one.apart if one.apart and reason.word != "not measured" else reason.word
-        reasons.append({"need": reason.need.name, **told, **ends, "word": word})
+        reasons.append({"need": reason.need.name, **told, **ends, "word": _word(reason, one)})
     verdict = one.apart or one.word
     return {"variant": one.variant, "verdict": verdict, "ahead": one.ahead, "reasons": reasons}

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from harness.model import Milestone
-from harness.report import formatting
+from harness.report import number_format
 from harness.report.stored_run import Stored
 
 MILESTONES = tuple(milestone.value for milestone in Milestone)
@@ -79,7 +79,7 @@ def _beacons(stored: Stored) -> Iterator[str]:
         costs = told.get("costs") if isinstance(told, dict) else None
         ready = costs.get("ready") if isinstance(costs, dict) else None
         if isinstance(ready, dict) and (found := numbers(ready, "seconds", "low", "high")):
-            middle, low, high = (formatting.humane(one, "s") for one in found)
+            middle, low, high = (number_format.humane(one, "s") for one in found)
             known.append(f"{variant} {middle} (readings from {low} to {high})")
         elif isinstance(told, dict):
             failed.append(f"{variant} ({told.get('failed') or 'no figure'})")
@@ -102,7 +102,7 @@ def _cold(stored: Stored) -> Iterator[str]:
         said = []
         for variant, found in _ordered(stored, variants if isinstance(variants, dict) else {}):
             if isinstance(found, dict) and (known := numbers(found, "dropped", "stayed")):
-                cached = formatting.humane(known[0], "bytes")
+                cached = number_format.humane(known[0], "bytes")
                 said.append(f"{variant} {cached}, of which at most {100 * known[1]:.1f} % stayed")
         if said:
             yield (

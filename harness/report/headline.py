@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from harness.analysis.intervals import estimate, geometric
+from harness.analysis.intervals import estimate
 from harness.analysis.overhead import Overhead
 from harness.model import SOFTWARE
-from harness.report import formatting
+from harness.report import number_format, variants
 from harness.report.boot_phases import boot_values
 from harness.report.stored_run import Stored
 
@@ -53,9 +53,9 @@ def _certainty(stored: Stored) -> Iterator[str]:
 def _families(stored: Stored) -> Iterator[str]:
     families: dict[str, list[Overhead]] = {}
     for found in stored.overheads:
-        beside = found.workload.startswith("boot.") or formatting.is_host_cost(found.metric) or found.scale != "log"
-        if not beside and not formatting.emulated(found.accelerator) and found.low is not None:
-            families.setdefault(formatting.family(found.runtime, found.accelerator), []).append(found)
+        beside = found.workload.startswith("boot.") or number_format.is_host_cost(found.metric) or found.scale != "log"
+        if not beside and not found.emulated and found.low is not None:
+            families.setdefault(variants.family(found.runtime, found.accelerator), []).append(found)
     for family, rows in families.items():
         dearer = [row for row in rows if (row.low or 0) > 0]
         gain = sum(1 for row in rows if (row.high or 0) < 0)
@@ -72,7 +72,7 @@ def _dearest(rows: Sequence[Overhead]) -> str:
     most = max(rows, key=lambda row: row.overhead or 0)
     return (
         f" The largest of these is {most.workload} {most.metric} on {most.variant}: "
-        f"{formatting.percent(most.overhead)} {formatting.interval(most)}, n = {most.n}."
+        f"{number_format.percent(most.overhead)} {number_format.interval(most)}, n = {most.n}."
     )
 
 
@@ -80,19 +80,18 @@ def _boot(stored: Stored) -> Iterator[str]:
     rows = boot_values(stored)
     for workload, part in rows[rows["milestone"] == "ready"].groupby("workload", sort=False):
         said = []
-        who = part[["variant", "accelerator"]].drop_duplicates().itertuples(index=False, name=None)
-        for variant, accelerator in sorted(who, key=lambda pair: formatting.order(pair[0], pair[1], stored.baseline)):
-            own = part[(part["variant"] == variant) & (part["accelerator"] == accelerator)]["value"].tolist()
-            whole = geometric(own, stored.confidence) or estimate(own, stored.confidence)
-            if not formatting.emulated(str(accelerator)):
-                said.append(f"{variant} {formatting.estimated(whole, 's')} (n = {whole.n})")
+        for who in variants.subjects(part, stored.baseline):
+            own = who.of(part)
+            whole = stored.geometric(own) or estimate(own["value"].tolist(), stored.confidence)
+            if not who.emulated:
+                said.append(f"{who.variant} {number_format.estimated(whole, 's')} (n = {whole.n})")
         if said:
             yield f"{workload}, from requested to ready: {'; '.join(said)}."
 
 
 def _emulated(stored: Stored) -> Iterator[str]:
     seen = stored.values[["variant", "accelerator"]].drop_duplicates()
-    apart = _names(seen[seen["accelerator"].isin(formatting.EMULATED)]["variant"].tolist())
+    apart = _names(seen[seen["accelerator"].isin(variants.EMULATED)]["variant"].tolist())
     if apart:
         yield f"Emulated in software (tcg): {apart}. Their figures stand apart and say nothing about KVM guests."
     nested = _names(seen[seen["accelerator"] == "kvm-nested"]["variant"].tolist())
@@ -107,7 +106,7 @@ def _emulated(stored: Stored) -> Iterator[str]:
             f"User Mode Linux, kernels that are processes of the host: {own}. Their figures say nothing about KVM "
             "guests, and those of their disk are of the host's page cache."
         )
-    if apart and not seen["accelerator"].isin(formatting.HARDWARE_GUEST).any():
+    if apart and not seen["accelerator"].isin(variants.HARDWARE_GUEST).any():
         yield "No guest ran on hardware virtualization in this run."
 
 

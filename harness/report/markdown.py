@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from harness.analysis.verdicts import Verdict
-from harness.report import boot_phases, replication_tables, run_tables
+from harness.report import boot_phases, published_figures, run_tables
 from harness.report import claim_tables as ledger
 from harness.report.chapters import CHAPTERS, Chapter
-from harness.report.efficiency import efficiency_table
+from harness.report.efficiency_table import efficiency_table
 from harness.report.headline import sentences
 from harness.report.html import command_line
 from harness.report.plots import Plot
@@ -98,11 +98,11 @@ def _chapter(resource: str, chapter: Chapter, stored: Stored, plots: Sequence[Pl
 
 
 def _published(stored: Stored, plots: Sequence[Plot], picture: str) -> Iterator[str]:
-    for one in replication_tables.shown(stored):
+    for one in published_figures.shown(stored):
         yield f"\n## Published beside here: {escape(one.title)}\n"
         yield from _pictures([plot for plot in plots if plot.topic == one.name], "published", picture)
-        yield from table(replication_tables.table(stored, one))
-        yield from (f"{escape(note)}\n" for note in replication_tables.notes(one))
+        yield from table(published_figures.table(stored, one))
+        yield from (f"{escape(note)}\n" for note in published_figures.notes(one))
 
 
 def _pictures(plots: Sequence[Plot], kind: str, ending: str) -> Iterator[str]:

@@ -13,12 +13,14 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.blocks import block_values
+from harness.analysis.intervals import Estimate, geometric
 from harness.analysis.overhead import Declared, Overhead, overheads
 from harness.errors import bad_input
 from harness.model import RESOURCES
 from harness.record.columnar import read_samples
 from harness.record.row import frame
-from harness.report import formatting
+from harness.report.number_format import is_host_cost
+from harness.report.variants import Subject, order, subjects
 
 # Terminal escapes, and marks that turn the direction of text around, would let a name in a foreign CSV rewrite a page.
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -79,12 +81,36 @@ class Stored:
             for workload, metric in self.samples[["workload", "metric"]].drop_duplicates().itertuples(index=False)
         }
         declared = {pair for pair in known if self.metric(*pair).get("primary") is True}
-        return declared or {pair for pair in known if not formatting.is_host_cost(pair[1])}
+        return declared or {pair for pair in known if not is_host_cost(pair[1])}
 
     @cached_property
     def values(self) -> pd.DataFrame:
         """The block values (see harness.analysis.overhead.block_values)."""
         return block_values(self.samples)
+
+    def of_resource(self, resource: str) -> pd.DataFrame:
+        """The block values of a resource's workloads."""
+        return self.values[self.values["workload"].str.startswith(f"{resource}.").astype(bool)]
+
+    def geometric(self, rows: pd.DataFrame) -> Estimate | None:
+        """The geometric mean of block values and its interval; None where one is not positive, or none is there."""
+        return geometric(rows["value"].astype(float).tolist(), self.confidence)
+
+    @cached_property
+    def subjects(self) -> dict[str, Subject]:
+        """Each variant as it was measured; one whose every case failed early has no accelerator."""
+        known = sorted(subjects(self.samples, self.baseline), key=lambda one: one.accelerator != "")
+        return {one.variant: one for one in known}
+
+    def order(self, variant: str) -> tuple[int, str]:
+        """Sort key of a variant in the report."""
+        subject = self.subjects.get(variant)
+        return order(variant, subject.accelerator if subject else "", self.baseline)
+
+    def emulated(self, variant: str) -> bool:
+        """Whether a variant ran on software emulation."""
+        subject = self.subjects.get(variant)
+        return subject is not None and subject.emulated
 
     def mapping(self, key: str) -> dict[str, Any]:
         """A table of the manifest, empty where absent."""

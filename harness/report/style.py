@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from harness.report import formatting
+from harness.report.variants import emulated
 
 INK, MUTED, GRID, PAPER = "#1b1f24", "#5b6470", "#d5d9df", "#fefefe"
 """Text, secondary text, grid and page; the HTML page replaces these four by its own variables."""
@@ -75,7 +75,12 @@ def drawing() -> Iterator[None]:
 
 def colour(runtime: str, accelerator: str) -> str:
     """The colour of a variant's family."""
-    return EMULATED if formatting.emulated(accelerator) else FAMILIES.get(runtime, OTHER)
+    return EMULATED if emulated(accelerator) else FAMILIES.get(runtime, OTHER)
+
+
+def ink(is_emulated: bool) -> str:
+    """The colour of words about a variant."""
+    return EMULATED if is_emulated else INK
 
 
 def short(text: str, limit: int) -> str:

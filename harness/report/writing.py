@@ -5,7 +5,17 @@ from pathlib import Path
 
 from harness.durable import atomic_write
 from harness.errors import bad_input
-from harness.report import FORMATS, boot_phases, claim_tables, html, markdown, plain_text, plots, run_tables
+from harness.report import (
+    FORMATS,
+    boot_phases,
+    claim_tables,
+    html,
+    markdown,
+    plain_text,
+    plots,
+    run_tables,
+    stored_evidence,
+)
 from harness.report.headline import sentences
 from harness.report.stored_run import load
 
@@ -17,7 +27,7 @@ def write(run_directory: Path, formats: Sequence[str], confidence: float) -> lis
     stored = load(run_directory, confidence)
     drawn = plots.draw(stored, png="png" in formats, vector="svg" in formats or "html" in formats)
     files: dict[Path, bytes] = {}
-    verdicts = claim_tables.of_run(stored) if {"html", "md"} & {*formats} else []
+    verdicts = stored_evidence.of_run(stored) if {"html", "md"} & {*formats} else []
     if "html" in formats:
         files[run_directory / "report.html"] = html.page(stored, drawn, verdicts).encode()
     if "md" in formats:
@@ -37,7 +47,7 @@ def write(run_directory: Path, formats: Sequence[str], confidence: float) -> lis
 def overview(run_directory: Path, width: int, confidence: float) -> str:
     """See harness.report.summary."""
     stored = load(run_directory, confidence)
-    verdicts = claim_tables.of_run(stored)
+    verdicts = stored_evidence.of_run(stored)
     parts = [
         plain_text.wrapped(sentences(stored), width),
         plain_text.text(run_tables.overhead_table(stored), width),

@@ -33,12 +33,12 @@ def claims(arguments: argparse.Namespace) -> int:
     from harness.definitions.claims import load_claims
     from harness.definitions.workloads import load_workloads
     from harness.report import claim_tables as ledger
-    from harness.report import markdown
+    from harness.report import markdown, stored_evidence
 
     folder = request.workloads_folder(arguments)
     known = load_claims(folder, load_workloads(folder))
     stored = _stored(arguments, arguments.runs)
-    found = verdicts(known, [ledger.evidence(one) for one in stored])
+    found = verdicts(known, [stored_evidence.evidence(one) for one in stored])
     host = stored[0].fact("host") if stored else ""
     if arguments.markdown:
         print_lines(markdown.claims(found))
@@ -146,14 +146,14 @@ def prune(arguments: argparse.Namespace) -> int:
 def _stored(arguments: argparse.Namespace, words: Sequence[str]) -> "list[Stored]":
     """The runs that were named, newest first, or else all of the newest run's host."""
     from harness.record.results import find, runs
-    from harness.report import claim_tables as ledger
+    from harness.report import stored_evidence
 
     results = request.results(arguments)
     if words:
         # Newest first, whatever the order in which they were named.
         named = {(one := find(results, word)).name: one.directory for word in words}
-        return ledger.load_named([named[name] for name in sorted(named, reverse=True)])
-    stored, damaged = ledger.load_newest_host([one.directory for one in reversed(runs(results))])
+        return stored_evidence.load_named([named[name] for name in sorted(named, reverse=True)])
+    stored, damaged = stored_evidence.load_newest_host([one.directory for one in reversed(runs(results))])
     for line in damaged:
         print(line, file=sys.stderr)
     return stored

@@ -12,10 +12,11 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from harness.report import formatting, style
+from harness.report import number_format, style, variants
 from harness.report.chapters.base import Chapter, Drawing
 from harness.report.stored_run import Stored
-from harness.report.table import Group, Section, Table
+from harness.report.table import Line, Table, grouped
+from harness.report.variants import Subject
 
 GIB, MIB = 2**30, 2**20
 COLUMNS = ("variant", "instances", "ended by", "memory each", "first batch to ready", "last batch", "removed in")
@@ -28,7 +29,6 @@ MARKED = 40
 """Points of a line, beyond which they are not marked one by one."""
 FEW = 100
 """Times between an axis's ends, up to which 2 and 5 have ticks of their own too."""
-ALONE = "emulated (tcg)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,18 +46,21 @@ class Curve:
     """One filling of the host with a variant; `teardown` in seconds, None where it was cut short."""
 
     workload: str
-    variant: str
-    runtime: str
-    accelerator: str
+    subject: Subject
     limit: str
     words: str
     teardown: float | None
     points: tuple[Point, ...] = field(default_factory=tuple)
 
     @property
+    def variant(self) -> str:
+        """The variant's name."""
+        return self.subject.variant
+
+    @property
     def emulated(self) -> bool:
         """Whether it ran on software emulation."""
-        return formatting.emulated(self.accelerator)
+        return self.subject.emulated
 
 
 class Density(Chapter):
@@ -72,18 +75,9 @@ class Density(Chapter):
     def tables(self, stored: Stored) -> Iterator[Table]:
         """What each variant came to, by workload."""
         for workload, own in _by_workload(stored):
-            split = [[one for one in own if one.emulated == apart] for apart in (False, True)]
-            groups = tuple(
-                Group(
-                    title=ALONE if part[0].emulated else "", sections=(_rows(stored, part),), emulated=part[0].emulated
-                )
-                for part in split
-                if part
-            )
-            numeric = frozenset(COLUMNS) - {"variant", "ended by"}
-            yield Table(
-                title=f"{workload}: how many, and what each costs", columns=COLUMNS, numeric=numeric, groups=groups
-            )
+            numeric = {*COLUMNS} - {"variant", "ended by"}
+            title = f"{workload}: how many, and what each costs"
+            yield grouped(title, COLUMNS, _lines(stored, own), numeric=numeric)
 
     def notes(self, stored: Stored) -> Iterator[str]:
         """How it was counted, and the limits in words."""
@@ -101,13 +95,7 @@ class Density(Chapter):
 
 def curves(stored: Stored) -> list[Curve]:
     """Every filling that was recorded and reached one instance, in the report's order of variants."""
-    known = {
-        str(variant): (str(runtime), str(accelerator))
-        for variant, runtime, accelerator in stored.samples[["variant", "runtime", "accelerator"]].itertuples(
-            index=False
-        )
-        if accelerator
-    }
+    known = {one.variant: one for one in stored.subjects.values() if one.accelerator}
     found = []
     for one in stored.observed("density"):
         limit, listed = one.get("limit"), one.get("points")
@@ -116,20 +104,17 @@ def curves(stored: Stored) -> list[Curve]:
         if one.get("what") != "density" or one.get("discarded") or not isinstance(limit, dict) or variant not in known:
             continue
         if points and points[-1].count:
-            runtime, accelerator = known[variant]
             found.append(
                 Curve(
                     workload=str(one.get("workload")),
-                    variant=variant,
-                    runtime=runtime,
-                    accelerator=accelerator,
+                    subject=known[variant],
                     limit=str(limit.get("kind")),
                     words=str(limit.get("words")),
                     teardown=_number(one.get("teardown")),
                     points=points,
                 )
             )
-    return sorted(found, key=lambda one: formatting.order(one.variant, one.accelerator, stored.baseline))
+    return sorted(found, key=lambda one: stored.order(one.variant))
 
 
 def _by_workload(stored: Stored) -> Iterator[tuple[str, list[Curve]]]:
@@ -152,24 +137,19 @@ def _number(value: object) -> float | None:
     return float(value) if good and isinstance(value, int | float) else None
 
 
-def _rows(stored: Stored, part: Sequence[Curve]) -> Section:
-    rows = []
-    for variant, found in groupby(part, key=lambda one: one.variant):
+def _lines(stored: Stored, curves: Sequence[Curve]) -> Iterator[Line]:
+    for variant, found in groupby(curves, key=lambda one: one.variant):
         own = list(found)
         last = [one.points[-1].ready for one in own]
         first = [next((point.ready for point in one.points if point.ready), None) for one in own]
-        rows.append(
-            (
-                variant,
-                _count(own),
-                ", ".join(dict.fromkeys(one.limit for one in own)),
-                _mib(stored, own[0]),
-                formatting.humane(_middle(first), "s"),
-                formatting.humane(_middle(last), "s"),
-                formatting.humane(_middle([one.teardown for one in own]), "s"),
-            )
+        cells = (
+            variant,
+            _count(own),
+            ", ".join(dict.fromkeys(one.limit for one in own)),
+            _mib(stored, own[0]),
+            *(number_format.humane(_middle(times), "s") for times in (first, last, [one.teardown for one in own])),
         )
-    return Section(title="", rows=tuple(rows))
+        yield Line(cells, own[0].emulated)
 
 
 def _count(own: Sequence[Curve]) -> str:
@@ -187,7 +167,7 @@ def _mib(stored: Stored, one: Curve) -> str:
         & (values["variant"] == one.variant)
         & (values["metric"] == "memory-per-instance")
     ]["value"]
-    return f"{formatting.digits(float(chosen.median()) / MIB)} MiB" if len(chosen) else "–"
+    return f"{number_format.digits(float(chosen.median()) / MIB)} MiB" if len(chosen) else "–"
 
 
 def _middle(values: Sequence[float | None]) -> float | None:
@@ -197,8 +177,7 @@ def _middle(values: Sequence[float | None]) -> float | None:
 
 def _draw(workload: str, own: Sequence[Curve]) -> Figure:
     """A row of three panels for what the host's own processors ran, one for emulated guests."""
-    split = [[one for one in own if one.emulated == apart] for apart in (False, True)]
-    rows = [part for part in split if part]
+    rows = variants.parts(own)
     height = ABOVE + len(rows) * (LEGEND + ROW + BELOW)
     figure = Figure(figsize=(style.WIDTH, height))
     note = "by the number of instances that are ready; both axes logarithmic but for the probe's speed"
@@ -233,7 +212,7 @@ def _looks(part: Sequence[Curve]) -> Mapping[str, dict[str, Any]]:
     """By variant, its family's colour, and a dash of its own within the family."""
     looks: dict[str, dict[str, Any]] = {}
     for one in part:
-        colour = style.colour(one.runtime, one.accelerator)
+        colour = style.colour(one.subject.runtime, one.subject.accelerator)
         if one.variant not in looks:
             same = sum(look["color"] == colour for look in looks.values())
             looks[one.variant] = {"color": colour, "ls": DASHES[same % len(DASHES)]}

@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.intervals import Estimate, estimate, geometric
-from harness.report import formatting
+from harness.report import number_format, variants
 from harness.report.boot_phases import numbers
 from harness.report.chapters.base import Chapter, Drawing
-from harness.report.sizes import Row, bars, moves
+from harness.report.size_plots import Row, bars, moves
 from harness.report.stored_run import Stored
-from harness.report.table import Group, Section, Table
+from harness.report.table import Line, Table, grouped
+from harness.report.variants import Subject
 
 METHODS = {
     "pss": "PSS of its processes",
@@ -52,14 +53,15 @@ class Footprint(Chapter):
     def drawings(self, stored: Stored) -> Iterator[Drawing]:
         """A plot of the methods for each workload, and one of what came back."""
         for workload, values in _values(stored):
-            rows = [_row(stored, values, *pair) for pair in _variants(stored, values)]
+            measured = variants.subjects(values, stored.baseline)
+            rows = [_row(stored, values, who) for who in measured]
             note = f"whiskers: {100 * stored.confidence:g} % interval over n blocks; what each counts: see the notes"
             if figure := bars(f"{workload}: host memory of one instance", note, rows, METHODS):
                 yield Drawing(topic=workload, alt=_words(workload, rows), figure=figure)
-            freed = [_moved(stored, workload, *pair) for pair in _variants(stored, values)]
+            freed = [_moved(stored, workload, who) for who in measured]
             note = "PSS of its processes; beside it the share that came back"
             if figure := moves(f"{workload}: memory freed inside", note, freed, MOMENTS):
-                alt = "; ".join(f"{row.variant}: {row.words}" for row in freed if row.words)
+                alt = "; ".join(f"{row.subject.variant}: {row.words}" for row in freed if row.words)
                 yield Drawing(topic=f"{workload}-freed", alt=f"{workload}, freed inside: {alt}", figure=figure)
 
     def tables(self, stored: Stored) -> Iterator[Table]:
@@ -85,16 +87,8 @@ class Footprint(Chapter):
 
 
 def _values(stored: Stored) -> Iterator[tuple[str, pd.DataFrame]]:
-    values = stored.values
-    found = values[values["workload"].str.startswith("footprint.")]
-    yield from ((str(name), rows) for name, rows in found.groupby("workload", sort=False))
-
-
-def _variants(stored: Stored, values: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """Variant, runtime and accelerator, in the report's order."""
-    seen = values[["variant", "runtime", "accelerator"]].drop_duplicates().itertuples(index=False, name=None)
-    found = [(str(variant), str(runtime), str(accelerator)) for variant, runtime, accelerator in seen]
-    return sorted(found, key=lambda one: formatting.order(one[0], one[2], stored.baseline))
+    for name, rows in stored.of_resource("footprint").groupby("workload", sort=False):
+        yield str(name), rows
 
 
 def _estimate(values: pd.DataFrame, variant: str, metric: str, confidence: float) -> Estimate | None:
@@ -107,17 +101,17 @@ def _estimate(values: pd.DataFrame, variant: str, metric: str, confidence: float
     return estimate(found, confidence) if linear else geometric(found, confidence)
 
 
-def _row(stored: Stored, values: pd.DataFrame, variant: str, runtime: str, accelerator: str) -> Row:
-    sizes = {name: _estimate(values, variant, name, stored.confidence) for name in METHODS}
-    known = {name: size for name, size in sizes.items() if size is not None}
-    return Row(variant=variant, runtime=runtime, accelerator=accelerator, sizes=known)
+def _row(stored: Stored, values: pd.DataFrame, who: Subject) -> Row:
+    sizes = {name: _estimate(values, who.variant, name, stored.confidence) for name in METHODS}
+    return Row(subject=who, sizes={name: size for name, size in sizes.items() if size is not None})
 
 
 def _words(workload: str, rows: Iterable[Row]) -> str:
-    def sizes(row: Row) -> str:
-        return ", ".join(f"{METHODS[name]} {formatting.humane(one.value, 'bytes')}" for name, one in row.sizes.items())
-
-    return f"{workload}, host memory of one instance: " + "; ".join(f"{row.variant}: {sizes(row)}" for row in rows)
+    parts = []
+    for row in rows:
+        sizes = (f"{METHODS[name]} {number_format.humane(one.value, 'bytes')}" for name, one in row.sizes.items())
+        parts.append(f"{row.subject.variant}: {', '.join(sizes)}")
+    return f"{workload}, host memory of one instance: {'; '.join(parts)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,12 +165,12 @@ def _moments(stored: Stored, workload: str, variant: str) -> dict[str, list[floa
     return {name: sizes for name, sizes in found.items() if sizes}
 
 
-def _moved(stored: Stored, workload: str, variant: str, runtime: str, accelerator: str) -> Row:
-    sizes = {name: estimate(found) for name, found in _moments(stored, workload, variant).items()}
+def _moved(stored: Stored, workload: str, who: Subject) -> Row:
+    sizes = {name: estimate(found) for name, found in _moments(stored, workload, who.variant).items()}
     values = stored.values[stored.values["workload"] == workload]
-    back = _estimate(values, variant, "returned", stored.confidence)
+    back = _estimate(values, who.variant, "returned", stored.confidence)
     words = f"{_shares(back)}  n={back.n}" if back else ""
-    return Row(variant=variant, runtime=runtime, accelerator=accelerator, sizes=sizes if back else {}, words=words)
+    return Row(subject=who, sizes=sizes if back else {}, words=words)
 
 
 def _shares(share: Estimate | None) -> str:
@@ -184,21 +178,19 @@ def _shares(share: Estimate | None) -> str:
     if share is None:
         return "–"
     ends = [share.low, share.high]
-    low, high = (formatting.minus(f"{100 * end:.0f}") if end is not None else "" for end in ends)
-    return formatting.minus(f"{100 * share.value:.0f} %") + (f" [{low}, {high}]" if low else " [no interval]")
+    low, high = (number_format.minus(f"{100 * end:.0f}") if end is not None else "" for end in ends)
+    return number_format.minus(f"{100 * share.value:.0f} %") + (f" [{low}, {high}]" if low else " [no interval]")
 
 
 def _table(stored: Stored, title: str, columns: tuple[str, ...], rows: Rows) -> Table:
     """Groups by workload, emulated guests apart, with the rows that `rows` gives for each variant."""
-    groups = []
-    for workload, values in _values(stored):
-        for apart in (False, True):
-            names = [one[0] for one in _variants(stored, values) if formatting.emulated(one[2]) == apart]
-            cells = tuple(row for name in names for row in rows(workload, values, name))
-            name = f"{workload} · emulated (tcg)" if apart else workload
-            if cells:
-                groups.append(Group(title=name, sections=(Section(title="", rows=cells),), emulated=apart))
-    return Table(title=title, columns=columns, numeric=frozenset(columns[1:]), groups=tuple(groups))
+    lines = (
+        Line(cells, who.emulated, workload)
+        for workload, values in _values(stored)
+        for who in variants.subjects(values, stored.baseline)
+        for cells in rows(workload, values, who.variant)
+    )
+    return grouped(title, columns, lines, numeric=columns[1:])
 
 
 def _sizes(stored: Stored, workload: str, values: pd.DataFrame, variant: str) -> Iterator[tuple[str, ...]]:
@@ -207,11 +199,11 @@ def _sizes(stored: Stored, workload: str, values: pd.DataFrame, variant: str) ->
 
     def middle(metric: str, unit: str) -> str:
         found = one(metric)
-        return formatting.humane(found.value, unit) if found else "–"
+        return number_format.humane(found.value, unit) if found else "–"
 
     pss = one("pss") or one("available")
     shared = ", ".join((middle("daemons", "bytes"), middle("daemons-each", "bytes")))
-    sizes = (formatting.estimated(one(name), "bytes") for name in METHODS)
+    sizes = (number_format.estimated(one(name), "bytes") for name in METHODS)
     rest = (middle("cgroup-uncached", "bytes"), middle("idle-cpu", "s/s"), shared if one("daemons") else "–")
     yield (variant, *sizes, *rest, str(pss.n if pss else 0))
 
@@ -221,7 +213,7 @@ def _returns(stored: Stored, workload: str, values: pd.DataFrame, variant: str) 
     moments = _moments(stored, workload, variant)
     if back is None or moments.keys() != MOMENTS.keys():
         return
-    sizes = (formatting.humane(statistics.median(moments[name]), "bytes") for name in MOMENTS)
+    sizes = (number_format.humane(statistics.median(moments[name]), "bytes") for name in MOMENTS)
     yield (variant, *sizes, _shares(back), _half(stored, workload, variant), str(back.n))
 
 
@@ -234,7 +226,7 @@ def _half(stored: Stored, workload: str, variant: str) -> str:
             found.append(next((at for at, pss in one.curve if pss <= (held + freed) / 2), one.curve[-1][0]))
     if not found:
         return "–"
-    return formatting.humane(seconds, "s") if (seconds := statistics.median(found)) else "at the first look"
+    return number_format.humane(seconds, "s") if (seconds := statistics.median(found)) else "at the first look"
 
 
 def _touched(stored: Stored) -> Iterator[str]:
@@ -257,7 +249,7 @@ def _kernel(sets: Iterable[Set]) -> Iterator[str]:
             found.setdefault(one.variant, []).append(one.kernel)
     if found:
         said = "; ".join(
-            f"{name} {formatting.humane(statistics.median(all_), 'bytes')}" for name, all_ in found.items()
+            f"{name} {number_format.humane(statistics.median(all_), 'bytes')}" for name, all_ in found.items()
         )
         yield f"Kernel memory of the host (slab, page tables, stacks) for each idle instance, which no PSS has: {said}."
 

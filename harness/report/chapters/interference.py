@@ -10,12 +10,12 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from harness.analysis.intervals import Estimate, geometric
+from harness.analysis.intervals import Estimate
 from harness.model import aggressor_of
-from harness.report import formatting, style
+from harness.report import style, variants
 from harness.report.chapters.base import Chapter, Drawing
 from harness.report.stored_run import Stored
-from harness.report.table import Group, Section, Table
+from harness.report.table import Line, Table, grouped
 
 RESOURCE = "interference"
 CELL = 0.52
@@ -55,16 +55,12 @@ class Interference(Chapter):
     def tables(self, stored: Stored) -> Iterator[Table]:
         """Slowdowns with their intervals; pairs with an emulated guest are groups of their own."""
         columns = ("victim", "aggressor", f"slowdown [{100 * stored.confidence:g} %]", "n")
-        groups = []
-        for workload, found in _by_workload(pairs(stored)).items():
-            for emulated in (False, True):
-                rows = tuple(_row(one) for one in found if one.emulated == emulated)
-                label = f"{workload} · with an emulated guest (tcg)" if emulated else workload
-                if rows:
-                    section = Section(title="", rows=rows)
-                    groups.append(Group(title=label, sections=(section,), emulated=emulated))
-        title = "Slowdown beside an aggressor"
-        yield Table(title=title, columns=columns, numeric=frozenset(columns[2:]), groups=tuple(groups))
+        lines = (
+            Line((one.victim, one.aggressor, said(one), str(one.slowdown.n)), one.emulated, one.workload)
+            for one in pairs(stored)
+        )
+        apart = "with an emulated guest (tcg)"
+        yield grouped("Slowdown beside a aggressor", columns, lines, numeric=columns[2:], apart=apart)
 
     def notes(self, stored: Stored) -> Iterator[str]:
         """Where aggressors ran, that they were at work, and what a slowdown is."""
@@ -85,17 +81,13 @@ class Interference(Chapter):
 
 def pairs(stored: Stored) -> list[Pair]:
     """Every victim and aggressor with a figure, in the run's order of workloads, emulated ones last."""
-    values = stored.values
-    rows = values[values["workload"].str.startswith(f"{RESOURCE}.")]
-    kinds = dict(rows[["variant", "accelerator"]].drop_duplicates().itertuples(index=False, name=None))
+    rows = stored.of_resource(RESOURCE)
     found = []
     for (workload, metric, victim), own in rows.groupby(["workload", "metric", "variant"], sort=False):
         other = aggressor_of(str(stored.metric(str(workload), str(metric)).get("source", "")))
-        result = geometric(own["value"].astype(float).tolist(), stored.confidence)
+        result = stored.geometric(own)
         if other and result:
-            emulated = any(
-                formatting.emulated(str(kinds.get(one, ""))) or "/tcg" in one for one in (str(victim), other)
-            )
+            emulated = any(stored.emulated(one) or "/tcg" in one for one in (str(victim), other))
             pair = Pair(workload=str(workload), victim=str(victim), aggressor=other, slowdown=result, emulated=emulated)
             found.append(pair)
     workloads = list(dict.fromkeys(one.workload for one in found))
@@ -151,10 +143,6 @@ def _cell(axes: Axes, one: Pair, column: int, row: int) -> None:
     axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=8.5, color=ink, bbox=back)
 
 
-def _row(one: Pair) -> tuple[str, ...]:
-    return one.victim, one.aggressor, said(one), str(one.slowdown.n)
-
-
 def _shares(seen: list[dict[str, object]]) -> str:
     """The CPU time that each aggressor used, as a share of one CPU."""
     found: dict[str, list[float]] = {}
@@ -171,7 +159,7 @@ def _by_workload(found: list[Pair]) -> dict[str, list[Pair]]:
 
 
 def _rank(variant: str, stored: Stored) -> tuple[int, str]:
-    return formatting.order(variant, "tcg" if "/tcg" in variant else "", stored.baseline)
+    return variants.order(variant, "tcg" if "/tcg" in variant else "", stored.baseline)
 
 
 def _factor(value: float) -> str:

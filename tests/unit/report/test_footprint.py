@@ -8,7 +8,7 @@ import pytest
 import harness.report
 from harness.report import stored_run
 from harness.report.chapters.footprint import Footprint
-from harness.report.efficiency import efficiency_table
+from harness.report.efficiency_table import efficiency_table
 from harness.report.stored_run import Stored
 from tests.unit.report import synthetic
 

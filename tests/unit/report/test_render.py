@@ -13,9 +13,9 @@ from lxml import html
 
 import harness.report
 from harness.errors import ExitCode, TareError
-from harness.report import claim_tables, plain_text, plots, run_tables
 from harness.report import html as report_html
 from harness.report import markdown as report_markdown
+from harness.report import plain_text, plots, run_tables, stored_evidence
 from harness.report.boot_phases import boot_values, last_milestone, notes, phases, until_last
 from harness.report.stored_run import load, stored
 from tests.unit.report import synthetic
@@ -133,8 +133,10 @@ def test_cpu_weights_that_differ_are_shown_and_explained(tmp_path: Path) -> None
         own["cgroup_cpu_weight"] = odd if "libvirt" in variant else "default"
     folder = synthetic.write(tmp_path / "run", synthetic.samples(blocks=2), facts)
     run = load(folder)
-    (found,) = (one for one in run_tables.parity_table(run).groups[0].sections if one.rows[0][0] == "cgroup_cpu_weight")
-    assert {row[1] for row in found.rows} == {"default", odd}
+    rows = run_tables.parity_table(run).rows
+    first = [row[0] for row in rows].index("cgroup_cpu_weight")
+    assert {row[1] for row in rows[first : first + 2]} == {"default", odd}
+    assert rows[first + 1][0] == "", "the fact is named once"
     harness.report.render(folder)
     for said in (text_of(folder), (folder / "report.md").read_text()):
         assert odd in said and said.count("are not compared fairly") == 1
@@ -160,7 +162,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     samples["value"] = pd.to_numeric(samples["value"])
     run = stored(tmp_path, samples, facts)
     drawn = plots.draw(run, png=False)
-    found = claim_tables.of_run(run)
+    found = stored_evidence.of_run(run)
     page, markdown = report_html.page(run, drawn, found), report_markdown.page(run, drawn, found, "svg")
     assert len(drawn) > 5
     assert all("/" not in plot.name and "<" not in plot.name for plot in drawn)
