@@ -99,7 +99,7 @@ def _apart(claim: Claim, one: Evidence) -> Iterator[str]:
         if accelerator in ACCELERATOR_WORDS:
             kind = "nested" if accelerator == "kvm-nested" else "emulated"
             beside = f" ({why})" if why else ""
-            yield f"{kind}: {variant} ran on {accelerator} here, which enters no verdict about guests{beside}"
+            yield f"{kind}: {variant} ran on {accelerator}, which no verdict about guests uses{beside}"
 
 
 def _skipped(claim: Claim, one: Evidence) -> str:

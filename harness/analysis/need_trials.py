@@ -20,7 +20,7 @@ Who = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """What a variant proved in a run, and by what."""
+    """A fact of a variant in a run, and its proof."""
 
     word: str
     proof: str
@@ -29,7 +29,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One need over all variants; `absent` says of others why nothing is there."""
+    """One need over all variants; `absent` gives the reason why others have none."""
 
     need: Need
     trials: Mapping[Who, Trial] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Measured:
 
 
 def measured(need: Need, evidence: Sequence[Evidence]) -> Measured:
-    """What runs of one host (newest first) say of a need.
+    """The trials or facts of a need in runs of one host (newest first).
 
     Figures of one need are alike in the workload's definition, parameters, shape and host's kernel: of the groups of
     runs that are, the newest with a figure of enough blocks counts, else the newest. In it each variant has the figure

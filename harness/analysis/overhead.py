@@ -55,10 +55,10 @@ class Declared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overhead:
-    """What one variant costs the user against the baseline in one metric; positive costs.
+    """The cost of one variant against the baseline in one metric; positive costs more.
 
     On the `log` scale `overhead`, its ends and `change` are relative (0.05 is 5 %), on `linear` they are differences
-    in `unit`. `overhead` is None where it cannot be said; `flags` say why, and what to mind, in words. `n` counts the
+    in `unit`. `overhead` is None where there is none. `flags` give the reason and warnings in words. `n` counts the
     paired blocks, `planned` the blocks that should have been; `differences` are the blocks' own, in their order,
     logarithms on the log scale. `p` is Student's and `flip` the sign-flip test's, a cross-check; both unadjusted.
     Of a primary metric, `adjusted` is p after Holm, and `lowest` and `highest` hold for all primary ones together.
@@ -115,7 +115,7 @@ def overheads(
 ) -> list[Overhead]:
     """Every variant's overhead against `baseline`, per workload and metric, in the samples' order.
 
-    d = ±log(variant / baseline) per block (differences on the linear scale), signed so that positive costs the user;
+    d = ±log(variant / baseline) per block (differences on the linear scale), signed so that positive costs more;
     overhead = exp(mean d) − 1. Intervals are Student's, with the pilot's spread where a pilot decided how many blocks
     there are, and bootstrap-t for percentiles. A variant whose every case failed is listed without an overhead.
     """
@@ -146,7 +146,7 @@ def _compared(
     confidence: float,
     declared: Declared,
 ) -> Overhead:
-    """The figures of one variant in one metric; its flags say only what the block values say."""
+    """The figures of one variant in one metric, with the flags that follow from the block values."""
     variant, accelerator, runtime, baseline = who
     blocks = sorted(base.keys() & own.keys())
     differences, words = _differences(nature, base, own, blocks)
@@ -224,7 +224,7 @@ def _about_n(result: Estimate, differences: Sequence[float]) -> Iterator[str]:
 
 
 def _flagged(one: Overhead, cases: Cases, paired: AbstractSet[int], declared: Declared) -> Overhead:
-    """With what its rows say beside the values: emulation, what is missing, circumstances."""
+    """With the flags that follow from its rows: emulation, missing blocks, circumstances."""
     known = max(declared.planned.get(one.workload, 0), cases.blocks)
     flags = [ACCELERATOR_WORDS[one.accelerator]] if one.accelerator in ACCELERATOR_WORDS else []
     flags += one.flags

@@ -1,7 +1,7 @@
 """Verdicts on claims by equivalence: an interval inside the claim's range, outside it, or neither.
 
 The 90 % interval lying in the range is two one-sided tests at 5 % each (Schuirmann 1987, Journal of Pharmacokinetics
-and Biopharmaceutics 15). So at an end of the range, where either word is half wrong, each is said in at most 5 % of
+and Biopharmaceutics 15). When the truth is at an end of the range, each verdict therefore comes from at most 5 % of
 runs. A claim over several rows is supported when every row is (an intersection-union test, which needs no adjustment:
 Berger & Hsu 1996, Statistical Science 11), and contradicted when one row is outside after Bonferroni.
 """
@@ -52,7 +52,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What can be said of a claim, why, and by which figures."""
+    """A claim's verdict, its reason, and the figures that it rests on."""
 
     claim: Claim
     word: Word
@@ -127,7 +127,7 @@ def _verdict(
     if claim.needs:
         return Verdict(claim=claim, word="not measured here", reason=f"tare has no {claim.needs} yet")
     if evidence and not usable:
-        why = f"emulated host: it is itself emulated ({evidence[0].host_virtualized}), and enters no verdict"
+        why = f"emulated host ({evidence[0].host_virtualized}): no verdict uses its figures"
         return Verdict(claim=claim, word="not measured here", reason=why)
     if not (own := trials.get(claim.id)):
         return Verdict(claim=claim, word="not measured here", reason=absence(claim, usable))
@@ -205,7 +205,7 @@ def _open(rows: Sequence[Figure], missing: Sequence[str], family: int) -> Iterat
         need = f"more than {MOST_BLOCKS:,} blocks" if most.blocks is None else f"about {most.blocks:,} blocks"
         yield f"the interval includes an end of the range: {need} needed, {most.n} so far"
     if any(row.word == "contradicted" for row in rows):
-        yield f"a row is outside by itself, but not with {family} rows counted"
+        yield f"one interval is outside the range, but not after adjusting for {family} rows"
     if missing:
         yield f"not measured yet: {', '.join(missing)}"
 

@@ -1,4 +1,4 @@
-"""Advice as tables, and as text for a terminal: the answer first, then each variant's reasons, then the rule."""
+"""Advice as tables and as text: the answer first, then each variant's results, then the ranking rule."""
 
 import math
 import textwrap
@@ -18,21 +18,22 @@ INTERVAL = "[90 %]"
 def answer(found: Advice) -> str:
     """What is advised, or why nothing is, as one sentence."""
     if not found.ranked:
-        apart = ": what was measured stands apart" if found.apart else ""
-        return f"No variant here can be advised: nothing of what is needed was measured{apart}."
+        apart = " Emulated and nested guests are not ranked." if found.apart else ""
+        return f"No variant can be advised: no need was measured.{apart}"
     first = found.ranked[0]
     if found.chosen is None:
         lacking = [one for one in first.reasons if one.word not in ("met", "met by the figure only")]
         said = "; ".join(f"{one.need.name} is {one.word}" for one in lacking)
-        return f"No variant here is known to meet all. Nearest is {first.variant}: {said}."
+        return f"No variant is known to meet all needs. The nearest is {first.variant}: {said}."
     also = [one.variant for one in found.ranked[1:] if one.word == first.word]
-    sure = "" if first.word == "met" else " by the figure only: more blocks would tell"
-    count = "what is needed" if len(first.reasons) == 1 else f"all {len(first.reasons)} needs"
-    return f"{first.variant} meets {count}{sure}{f', and so do {_listed(also)} after it' if also else ''}."
+    sure = "" if first.word == "met" else " by the figure only; more blocks are needed to be certain"
+    count = "the need" if len(first.reasons) == 1 else f"all {len(first.reasons)} needs"
+    others = f" {_listed(also)} {'does' if len(also) == 1 else 'do'} too, ranked lower." if also else ""
+    return f"{first.variant} meets {count}{sure}.{others}"
 
 
 def need_words(need: Need) -> str:
-    """A need with its meaning, its limit and what answers."""
+    """A need with its meaning, its limit, and the fact or metric that measures it."""
     by = f"fact {need.fact}" if need.fact else f"{need.workload} {need.metric}"
     return f"{need.name}: {', '.join(part for part in (need.means, limit(need)) if part)} ({by})"
 
@@ -42,7 +43,7 @@ def limit(need: Need) -> str:
     if need.fact:
         return ""
     if not need.limited:
-        return f"the {need.direction} the better"
+        return number_format.direction_words(need.direction)
     if need.overhead:
         return f"overhead at most {100 * need.high:g} %"
     return f"at most {_amount(need.high, need)}" if need.high < math.inf else f"at least {_amount(need.low, need)}"
@@ -54,22 +55,22 @@ def ranked_table(found: Advice) -> Table:
 
 
 def apart_table(found: Advice) -> Table:
-    """What was emulated, nested or measured on an emulated host: shown, and no answer to anything."""
+    """Variants that were emulated, nested or measured on an emulated host: shown, but not ranked."""
     groups = ((f"{one.variant}: {one.apart}", one) for one in found.apart)
-    return _table("Emulated or nested: shown apart, meets nothing", groups, apart=True)
+    return _table("Emulated or nested guests: not ranked", groups, apart=True)
 
 
 def notes(found: Advice) -> Iterator[str]:
     """Why each candidate stands before the next, what did not run, what to measure next, and the rule."""
     for one, after in pairwise(found.ranked):
-        yield f"{one.variant} comes before {after.variant}: {one.ahead}."
+        yield f"{one.variant} ranks before {after.variant}: {one.ahead}."
     if found.unmeasured:
-        yield f"Of what is needed nothing was measured on {_listed(found.unmeasured)}."
+        yield f"No need was measured on {_listed(found.unmeasured)}."
     for what, why in found.skips:
-        yield f"{what} did not run here: {why}."
+        yield f"{what} did not run: {why}."
     if lacking := " ".join(f"--workload {name}" for name in gaps(found)):
-        yield f"Not all is measured; what would tell: tare run --suite full {lacking}"
-    yield f"How they are ranked: {RULE}"
+        yield f"Some needs are not measured. Measure them with: tare run --suite full {lacking}"
+    yield f"Ranking: {RULE}"
 
 
 def text(found: Advice, width: int) -> str:
@@ -114,9 +115,9 @@ def _entry(number: str, group: Group, width: int) -> Iterator[str]:
 
 
 def glossary(terms: Sequence[Term]) -> Table:
-    """The short names that there are for needs."""
+    """The short names of needs."""
     rows = tuple((one.name, one.means, one.about or f"fact: {one.fact}", one.factor) for one in terms)
-    return plain("Needs", ("name", "means", "answered by", "the document’s factor"), rows)
+    return plain("Needs", ("name", "meaning", "measured by", "the document’s factor"), rows)
 
 
 def as_dict(found: Advice, runs: Sequence[str], host: str) -> dict[str, Any]:
@@ -180,7 +181,7 @@ def _figure(reason: Reason) -> str:
 
 
 def _table(title: str, groups: Iterable[tuple[str, Candidate]], *, apart: bool = False) -> Table:
-    columns = ("need", "word", f"figure {INTERVAL}", "measured by", "why")
+    columns = ("need", "result", f"figure {INTERVAL}", "measured by", "why")
     lines = (Line(cells, apart, heading) for heading, one in groups for cells in _cells(one))
     return grouped(title, columns, lines, numeric=columns[2:3], apart="")
 

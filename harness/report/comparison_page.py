@@ -16,7 +16,7 @@ from harness.report import number_format, plain_text, variants
 from harness.report.stored_run import safe
 from harness.report.table import Line, Table, grouped
 
-COLUMNS = ("variant", "before", "after", "difference [95 %]", "all together", "p (Holm)", "runs", "blocks", "verdict")
+COLUMNS = ("variant", "before", "after", "difference [95 %]", "simultaneous", "p (Holm)", "runs", "blocks", "verdict")
 TITLES: dict[tuple[View, bool], str] = {
     ("normalised", True): "Each run against its own baseline: primary metrics",
     ("raw", True): "Raw values: primary metrics",
@@ -26,23 +26,23 @@ TITLES: dict[tuple[View, bool], str] = {
 
 
 def sentences(found: Comparison) -> list[str]:
-    """What was compared and found, and how sure that can be."""
-    said = [f"before: {safe(found.before)}; after: {safe(found.after)}."]
+    """What was compared, what was found, and how certain that is."""
+    said = [f"Before: {safe(found.before)}. After: {safe(found.after)}."]
     for view in get_args(View):
         rows = [row for row in found.rows if row.view == view and row.difference is not None]
         counts = Counter(row.verdict() for row in rows)
         if rows:
             words = ", ".join(f"{counts[word]} {word}" for word in ("costs more", "costs less", "no difference found"))
-            said.append(f"{view}: {words} of {len(rows)} figures, by p after Holm below 0.05.")
+            said.append(f"{view}, {len(rows)} figures: {words} (p after Holm below 0.05).")
     bases = {row.contrast.basis for row in found.rows if row.contrast}
     if "within-run noise only" in bases:
         said.append(
-            "Within-run noise only: fewer than three runs a side do not show how much runs of this host differ by "
-            "themselves, and such a difference looks like an effect."
+            "Within-run noise only: with fewer than three runs on a side the noise between runs is unknown. A "
+            "difference between runs then looks like an effect."
         )
     if "the same run, block by block" in bases:
-        said.append("Both sides are versions of the same run: they are compared block by block.")
-    return [*said, *(f"Unlike: {safe(warning)}." for warning in found.warnings)]
+        said.append("Both sides are versions of the same run. They are compared block by block.")
+    return [*said, *(f"Not alike: {safe(warning)}." for warning in found.warnings)]
 
 
 def tables(found: Comparison) -> list[Table]:
@@ -110,8 +110,8 @@ def text(found: Comparison, width: int) -> str:
     parts.append(
         plain_text.wrapped(
             [
-                "difference: positive costs the user more after; [95 % interval] of each figure; “all together” holds "
-                "for all figures of its table at once"
+                "difference: positive costs more after than before; [95 % interval] of each figure; the simultaneous "
+                "intervals hold for all figures of a table at once"
             ],
             width,
         )
@@ -158,11 +158,11 @@ def _families(found: Comparison) -> Iterator[dict[str, Any]]:
 
 
 def gate_lines(gate: Gate, threshold: float) -> list[str]:
-    """What a gate says, for a terminal."""
+    """A gate's outcome, as lines for a terminal."""
     beyond = f"whole interval beyond {number_format.percent(threshold)}"
     lines = [f"regression: {_named(row)}: {beyond}" for row in gate.failed]
     lines += [
-        f"not gated: {_named(row)}: {beyond}, but the noise between runs is not known: compare with --baseline last:3"
+        f"not gated: {_named(row)}: {beyond}, but the noise between runs is unknown; compare with --baseline last:3"
         for row in gate.unjudged
     ]
     return [safe(line) for line in lines] or [f"no regression beyond {number_format.percent(threshold)}"]

@@ -42,7 +42,7 @@ def forest(title: str, rows: Sequence[Overhead], confidence: float, quantity: st
     ]
     if not drawn:
         return None
-    note = f"against {rows[0].baseline}; right of 0 costs the user; {100 * confidence:g} % intervals over n blocks"
+    note = f"against {rows[0].baseline}; right of 0 costs more; {100 * confidence:g} % intervals over n blocks"
     note += "" if all(row.verdict for part in drawn for row in part.rows) else "; * over a tenth of the blocks missing"
     left = panels.margin((row.variant for part in drawn for row in part.rows), 0.35, 0.078)
     stacked = [panels.of(part.rows[0].emulated, part.lines * LINE, above=0.30, below=0.62) for part in drawn]

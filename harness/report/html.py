@@ -59,7 +59,7 @@ def page(stored: Stored, plots: Sequence[Plot], verdicts: Sequence[Verdict]) -> 
             parity_notes=run_tables.parity_notes(stored),
             lone=run_tables.parity_table(stored, shared=False),
             skips=run_tables.skips_table(stored),
-            discards=run_tables.voids_table(stored),
+            discards=run_tables.discards_table(stored),
             workloads=run_tables.workloads_table(stored),
             host=run_tables.host_table(stored),
             command=command_line(stored),

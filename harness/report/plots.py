@@ -19,7 +19,7 @@ from harness.report.stored_run import Stored
 from harness.report.timeline_plot import timeline
 from harness.report.waterfall_plot import ladder, waterfall
 
-EMULATED_HOST = "host itself emulated: shapes, no figures"
+EMULATED_HOST = "the host itself is emulated: no verdict uses these figures"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Plot:
     """One drawn plot: `kind` is overhead, distribution, boot, ladder, published, host-cost or the resource whose
     chapter has it; `topic` the resource, workload or published comparison.
 
-    `alt` says in words what the picture shows.
+    `alt` describes the picture in words.
     """
 
     kind: str
@@ -86,12 +86,12 @@ def _all(stored: Stored) -> Iterator[tuple[str, str, str, Figure | None]]:
         "host-cost",
         "",
         _words(cost),
-        forest("host cost: CPU time of the whole host, energy where it is counted", cost, stored.confidence),
+        forest("host cost: CPU time of the whole host, and energy where it is counted", cost, stored.confidence),
     )
 
 
 def _marked(stored: Stored) -> Iterator[tuple[str, str, str, Figure]]:
-    """Every figure; each says so where the host was itself emulated, since a picture travels without its report."""
+    """Every figure, marked where the host itself was emulated: a picture is also shown without its report."""
     emulated = stored.fact("host_virtualized") in SOFTWARE
     for kind, topic, alt, figure in _all(stored):
         if figure is None:

@@ -19,8 +19,7 @@ from harness.report.table import Line, Table, grouped
 
 LINE = 0.27
 """Inches per line of the plot."""
-COLUMNS = ("variant", "published", "here", "published overhead", "overhead here", "n", "remarks")
-GUEST = "no guest on hardware virtualization in this run; an emulated one stands for none"
+GUEST = "no guest ran on hardware virtualization in this run; emulated guests do not count"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +56,8 @@ def shown(stored: Stored) -> list[Replication]:
 def table(stored: Stored, one: Replication) -> Table:
     """A row for each published figure, under what was compared."""
     level = f"{100 * stored.confidence:g} %"
-    columns = (*COLUMNS[:2], f"here [{level}]", COLUMNS[3], f"overhead here [{level}]", *COLUMNS[5:])
+    measured = (f"measured [{level}]", "published overhead", f"measured overhead [{level}]")
+    columns = ("variant", "published", *measured, "n", "remarks")
     lines = (
         Line(_cells(stored, pair), section=f"{row.what} · {row.workload}:{row.metric}")
         for row in one.repeated
@@ -68,9 +68,12 @@ def table(stored: Stored, one: Replication) -> Table:
 
 def notes(one: Replication) -> list[str]:
     """Where the figures are from, in what the repetition differs, and what is not repeated and why."""
-    found = [f"Published figures: {one.source}, {one.address}. They are of other machines: ratios compare, sizes less."]
+    found = [
+        f"Published figures: {one.source}, {one.address}. They come from other machines: compare "
+        "ratios rather than absolute values."
+    ]
     found += [f"{row.what}: {row.differs}." for row in one.repeated if row.differs]
-    return found + [f"{row.what}: not repeated here: {row.why}." for row in one.rows if row.why]
+    return found + [f"{row.what}: not repeated: {row.why}." for row in one.rows if row.why]
 
 
 def drawing(stored: Stored, one: Replication) -> Figure | None:
@@ -78,9 +81,10 @@ def drawing(stored: Stored, one: Replication) -> Figure | None:
     drawn = [pair for pair in _both(stored, one) if pair.here and pair.here.overhead is not None]
     if not drawn:
         return None
-    note = f"overhead; right of 0 costs the user; ◇ published, ● here with its {100 * stored.confidence:g} % interval"
+    level = f"{100 * stored.confidence:g} %"
+    note = f"overhead; right of 0 costs more; ◇ published, ● measured with its {level} interval"
     panel = panels.Panel(height=len(drawn) * LINE, below=0.62)
-    title = f"published beside here: {one.name}"
+    title = f"published and measured: {one.name}"
     figure, (axes,) = panels.stack(title, note, [panel], head=0.62, left=0.43, right=0.80)
     _draw(axes, drawn)
     return figure
@@ -90,7 +94,7 @@ def alt(stored: Stored, one: Replication) -> str:
     """The plot in words."""
     return "; ".join(
         f"{pair.row.what}, {pair.variant}: published {number_format.percent(pair.published)}, "
-        f"here {number_format.overhead(pair.here)}"
+        f"measured {number_format.overhead(pair.here)}"
         for pair in _both(stored, one)
         if pair.here
     )

@@ -1,4 +1,4 @@
-"""The report's own tables; the chapters have theirs."""
+"""The tables of a run that belong to no chapter: overheads, host cost, boot, parity, what is missing, the host."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -24,10 +24,10 @@ def overhead_columns(stored: Stored) -> tuple[str, ...]:
     """The overhead table's header."""
     return (
         "variant",
-        stored.baseline,
-        "here",
+        f"{stored.baseline} value",
+        "variant value",
         f"overhead [{100 * stored.confidence:g} %]",
-        "plain change",
+        "change",
         "n",
         "remarks",
     )
@@ -41,13 +41,13 @@ def overhead_table(stored: Stored) -> Table:
 
 
 def together_table(stored: Stored) -> Table:
-    """The primary metrics, adjusted for each other: intervals that hold together, p after Holm, the cross-check."""
+    """The primary metrics adjusted for multiple comparisons: simultaneous intervals, p after Holm, the cross-check."""
     shown = [found for found in stored.overheads if found.primary and not number_format.is_host_cost(found.metric)]
     shown = [found for found in shown if found.overhead is not None and _worth_showing(stored, found)]
-    level = f"all together [{100 * stored.confidence:g} %]"
+    level = f"simultaneous [{100 * stored.confidence:g} %]"
     columns = ("metric", "variant", "overhead", level, "p (Holm)", "p (sign-flip)", "n")
     lines = (Line(_together_cells(found), found.emulated) for found in shown)
-    return grouped("Primary metrics, adjusted for each other", columns, lines, numeric=columns[2:])
+    return grouped("Primary metrics, adjusted for multiple comparisons", columns, lines, numeric=columns[2:])
 
 
 def _together_cells(found: Overhead) -> tuple[str, ...]:
@@ -109,7 +109,7 @@ def _overhead_cells(found: Overhead) -> tuple[str, ...]:
 
 def boot_table(stored: Stored) -> Table:
     """Seconds from requested to each milestone (geometric mean of the block values and its interval), per workload."""
-    columns = ("variant", "milestone", f"since requested [{100 * stored.confidence:g} %]", "of it, this phase", "n")
+    columns = ("variant", "milestone", f"since requested [{100 * stored.confidence:g} %]", "this phase", "n")
     return grouped("Boot", columns, _boot_lines(stored), numeric=columns[2:], once=True)
 
 
@@ -136,25 +136,25 @@ def parity_table(stored: Stored, *, shared: bool = True) -> Table:
         held: dict[str, list[str]] = {}
         for variant, facts in instances.items():
             if fact in facts:
-                held.setdefault(_said(facts[fact]), []).append(variant)
+                held.setdefault(_as_text(facts[fact]), []).append(variant)
         runtimes = {variant.partition("/")[0] for those in held.values() for variant in those}
         if len(held) > 1 if shared else len(held) == len(runtimes) == 1:
             rows += [(fact, value, ", ".join(those)) for value, those in held.items()]
     if shared:
-        rows += [("clock strayed from the host's", *clock) for clock in _clocks(stored)]
-    title = "Parity" if shared else "Facts of one runtime only"
+        rows += [("clock drift from the host", *clock) for clock in _clocks(stored)]
+    title = "Parity" if shared else "Facts of one runtime"
     return plain(title, ("fact", "value", "variants"), rows, once=True)
 
 
 def parity_notes(stored: Stored) -> list[str]:
-    """What must be known to read the parity table: what a difference of CPU weights does to figures."""
+    """Notes below the parity table: what different CPU weights do to figures."""
     facts = [one for one in stored.mapping("instances").values() if isinstance(one, dict) and WEIGHED in one]
-    if len({_said(one[WEIGHED]) for one in facts} - {"unknown"}) < 2:
+    if len({_as_text(one[WEIGHED]) for one in facts} - {"unknown"}) < 2:
         return []
     return [
-        f"{WEIGHED} names the control groups around an instance, from the top of the host's hierarchy down, that have "
-        "another CPU weight than the kernel's default. CPU time that several groups want is divided by their weights: "
-        "beside an aggressor, or on CPUs that they share, variants of different weights are not compared fairly."
+        f"{WEIGHED} lists the control groups above an instance whose CPU weight differs from the kernel's default. "
+        "The kernel divides contended CPU time by these weights. Beside an aggressor or on shared CPUs, variants of "
+        "different weights are not compared fairly."
     ]
 
 
@@ -163,20 +163,23 @@ def _clocks(stored: Stored) -> Iterable[tuple[str, str]]:
     for variant, one in stored.mapping("clocks").items():
         ppm = one.get("ppm") if isinstance(one, dict) else None
         if isinstance(ppm, int | float) and math.isfinite(ppm):
-            yield f"{number_format.digits(ppm)} ppm at most, in {_said(one.get('instances'))} instances", str(variant)
+            yield (
+                f"{number_format.digits(ppm)} ppm at most, in {_as_text(one.get('instances'))} instances",
+                str(variant),
+            )
 
 
 def skips_table(stored: Stored) -> Table:
-    """What did not run here, why, and what would change that."""
+    """What was skipped, why, and the fix."""
     rows = [
         tuple(str(entry.get(key) or "") for key in ("what", "reason", "fix"))
         for entry in stored.entries("skips")
         if isinstance(entry, dict)
     ]
-    return plain("Not run here", ("what", "reason", "fix"), rows)
+    return plain("Skipped", ("what", "reason", "fix"), rows)
 
 
-def voids_table(stored: Stored) -> Table:
+def discards_table(stored: Stored) -> Table:
     """Failed cases and discarded blocks with their reasons (last attempt of each block); their rows stay in the CSV."""
     samples = stored.samples[stored.samples["role"] == "subject"]
     last = samples.groupby(["workload", "block"])["attempt"].transform("max")
@@ -216,9 +219,9 @@ def workloads_table(stored: Stored) -> Table:
 
 def host_table(stored: Stored) -> Table:
     """The host, the rig and what the run was, as facts."""
-    rows = [(key, _said(value)) for key, value in stored.mapping("host").items() if value not in ("", None, [], {})]
-    rows += [(f"rig: {key}", _said(value)) for key, value in stored.mapping("rig").items()]
-    rows += [(f"version: {key}", _said(value)) for key, value in stored.mapping("versions").items()]
+    rows = [(key, _as_text(value)) for key, value in stored.mapping("host").items() if value not in ("", None, [], {})]
+    rows += [(f"rig: {key}", _as_text(value)) for key, value in stored.mapping("rig").items()]
+    rows += [(f"version: {key}", _as_text(value)) for key, value in stored.mapping("versions").items()]
     named = {
         "shape": "shape",
         "root": "root (digest)",
@@ -226,11 +229,11 @@ def host_table(stored: Stored) -> Table:
         "harness_cpus": "CPUs of harness and peer",
         "tare": "tare",
     }
-    rows += [(label, _said(stored.manifest[key])) for key, label in named.items() if stored.manifest.get(key)]
+    rows += [(label, _as_text(stored.manifest[key])) for key, label in named.items() if stored.manifest.get(key)]
     return plain("Host", ("fact", "value"), rows)
 
 
-def _said(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, dict):
-        return "; ".join(f"{key}: {_said(item)}" for key, item in value.items())
-    return ", ".join(map(_said, value)) if isinstance(value, list) else str(value)
+        return "; ".join(f"{key}: {_as_text(item)}" for key, item in value.items())
+    return ", ".join(map(_as_text, value)) if isinstance(value, list) else str(value)

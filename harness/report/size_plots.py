@@ -36,8 +36,8 @@ class Row:
 
 
 def bars(title: str, note: str, rows: Sequence[Row], methods: Mapping[str, str]) -> Figure | None:
-    """A bar for each method of each variant on an axis in MB; emulated guests on one of their own. `methods` says in
-    words what each is; at most four. None where nothing can be drawn."""
+    """A bar for each method of each variant on an axis in MB; emulated guests on one of their own. `methods` has
+    the description of each, at most four. None where nothing can be drawn."""
     parts = variants.parts(row for row in rows if row.sizes)
     if not parts:
         return None

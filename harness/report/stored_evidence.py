@@ -13,7 +13,7 @@ from harness.report.stored_run import Stored, load
 
 
 def evidence(stored: Stored) -> Evidence:
-    """What a stored run measured, for verdicts."""
+    """A stored run in the form that verdicts take."""
     natures = [
         *map(str, stored.samples["host_virtualized"].unique()),
         str(stored.mapping("host").get("host_virtualized")),
@@ -33,7 +33,7 @@ def evidence(stored: Stored) -> Evidence:
 
 
 def proved(stored: Stored) -> dict[str, dict[str, str]]:
-    """What instances told of themselves, by variant: their facts, and what a measure of isolation observed."""
+    """The facts of each variant's instances, and what a measure of isolation observed of them."""
     found: dict[str, dict[str, str]] = {}
     seen = [{"variant": name, "facts": facts} for name, facts in stored.mapping("instances").items()]
     for one in [*seen, *stored.observed("isolation")]:

@@ -128,14 +128,14 @@ class Stored:
         return [one for one in found if str(one.get("workload")).partition(".")[0] == resource]
 
     def metric(self, workload: str, metric: str) -> dict[str, Any]:
-        """What the manifest's copy of the workload says about a metric (source, primary …), empty where absent."""
+        """A metric's definition in the manifest's copy of the workload (source, primary …), empty where absent."""
         definition = self.mapping("workloads").get(workload)
         listed = definition.get("metrics") if isinstance(definition, dict) else None
         named = (one for one in listed or () if isinstance(one, dict) and one.get("name") == metric)
         return next(named, {})
 
     def fact(self, column: str) -> str:
-        """A column that is the same in all rows (`host`, `suite` …), or what the rows say, joined."""
+        """The value of a column that is the same in all rows (`host`, `suite` …), or all its values, joined."""
         return ", ".join(str(value) for value in self.samples[column].unique() if value != "")
 
 
@@ -172,7 +172,7 @@ def safe(text: str) -> str:
 
 
 def _numbers(table: object) -> dict[str, float]:
-    """The finite numbers from 0 up of a manifest's table, which anybody may have written."""
+    """The finite numbers from 0 up of a manifest's table. A manifest is foreign input."""
     found = table.items() if isinstance(table, dict) else ()
     return {str(key): float(value) for key, value in found if type(value) in (int, float) and 0 <= value < math.inf}
 

@@ -1,4 +1,4 @@
-"""How plots look: fonts, sizes, and colours that hold on light and on dark pages."""
+"""The look of plots: fonts, sizes, and colours for light and dark pages."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +21,8 @@ FAMILIES = {
     "qemu": "#c2528b",
     "uml": "#7a6bd1",
 }
-"""One colour per runtime family, at least 3:1 against white and against the dark page (WCAG 1.4.11); told apart by
-people with colour-vision deficiency as well, and every mark also carries its variant's name."""
+"""One colour per runtime family, at least 3:1 against white and against the dark page (WCAG 1.4.11). People with
+colour-vision deficiency can distinguish them too, and every mark also has its variant's name."""
 
 PHASES = {
     "created": "#dde6ef",
@@ -39,7 +39,7 @@ PHASES = {
 }
 """Boot phases by the milestone that ends them: one hue, later is darker."""
 
-APART = "emulated (tcg): software emulation, says nothing about KVM guests; axis of its own"
+APART = "emulated (tcg): software emulation, does not apply to KVM guests; own axis"
 
 WIDTH = 8.4
 """Inches; at 96 dots a comfortable column, and wide enough for the numbers beside the marks."""

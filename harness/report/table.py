@@ -1,4 +1,4 @@
-"""What a table is: rows of text under headings, the same for terminal, Markdown and HTML."""
+"""Tables: rows of text under headings, the same for terminal, Markdown and HTML."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -54,13 +54,13 @@ def overview(run_directory: Path, width: int, confidence: float) -> str:
         plain_text.text(run_tables.boot_table(stored), width),
         plain_text.wrapped(boot_phases.notes(stored), width),
         plain_text.text(run_tables.skips_table(stored), width),
-        plain_text.text(run_tables.voids_table(stored), width),
+        plain_text.text(run_tables.discards_table(stored), width),
         claim_tables.text([one for one in verdicts if one.word in claim_tables.JUDGED], width),
         plain_text.wrapped([claim_tables.count_words(verdicts)], width),
         plain_text.wrapped(
             [
-                f"overhead: positive costs the user; [{100 * confidence:g} % Student-t interval], n blocks; "
-                f"plain change = variant / {stored.baseline} − 1"
+                f"overhead: positive costs more; [{100 * confidence:g} % Student-t interval]; n counts blocks; "
+                f"change = variant ÷ {stored.baseline} − 1"
             ],
             width,
         ),

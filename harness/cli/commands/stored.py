@@ -14,16 +14,16 @@ from harness.cli.commands.output import print_lines, render, show
 from harness.errors import ExitCode, bad_input
 from harness.run import request
 
+SAMPLES = "samples.csv"
+
 if TYPE_CHECKING:
     from harness.compare.comparison import Comparison
     from harness.report.stored_run import Stored
 
 
 def report(arguments: argparse.Namespace) -> int:
-    """Render a stored run again."""
-    from harness.record.results import find
-
-    render(find(request.results(arguments), arguments.run).directory)
+    """Render a stored run again, by its name, its folder or its samples.csv."""
+    render(_folder(request.results(arguments), arguments.run))
     return ExitCode.FINE
 
 
@@ -86,7 +86,7 @@ def compare(arguments: argparse.Namespace) -> int:
     threshold = None if arguments.fail_on is None else parse_gate(arguments.fail_on, "--fail-on")
     sides = [open_side(word.split(","), folder, against) for word in arguments.sides]
     if arguments.baseline is None and len(sides) < 2:
-        raise bad_input("SIDE", "one side cannot be compared", "name a second one, or --baseline last:5")
+        raise bad_input("SIDE", "there is only one side", "name a second side, or add --baseline last:5")
     if arguments.baseline is None:
         first, *sides = sides
         found = [comparing.compare(first, side, against=against, allowed=set(arguments.allow)) for side in sides]
@@ -117,7 +117,7 @@ def export(arguments: argparse.Namespace) -> int:
     files = [(name, file) for name, file in usual if file is not None]
     files += [(name, Path(file)) for name, file in arguments.to]
     if not files:
-        raise bad_input("export", "there is no file to write", "add --csv FILE, --parquet FILE or --to FORMAT FILE")
+        raise bad_input("export", "no file to write is given", "add --csv FILE, --parquet FILE or --to FORMAT FILE")
     for name, file in files:
         if not file.absolute().parent.is_dir():
             raise bad_input(name, f"there is no folder {file.absolute().parent}", "name a file in a folder")
@@ -141,6 +141,19 @@ def prune(arguments: argparse.Namespace) -> int:
     print_lines(f"removed {path}" for path in removed)
     print(f"{len(removed)} runs removed, at most {keep} kept")
     return ExitCode.FINE
+
+
+def _folder(results: Path, word: str) -> Path:
+    """The folder of the run that `word` names. A path needs no more than samples.csv there: a manifest may be missing.
+
+    Raises TareError (bad input) where there is none.
+    """
+    from harness.record.results import find
+
+    path = Path(word)
+    folder = path.parent if path.name == SAMPLES else path
+    named_by_path = "/" in word or path.name == SAMPLES
+    return folder if named_by_path and (folder / SAMPLES).is_file() else find(results, word).directory
 
 
 def _stored(arguments: argparse.Namespace, words: Sequence[str]) -> "list[Stored]":

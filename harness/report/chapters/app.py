@@ -1,4 +1,4 @@
-"""Applications: how long requests took, from the usual ones to the slow ones, one line per variant."""
+"""Applications: the percentiles of request latency, one line per variant."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -54,8 +54,8 @@ def _draw(rows: pd.DataFrame, stored: Stored) -> Figure:
     sides = variants.parts(variants.subjects(rows, stored.baseline))
     figure = Figure(figsize=(style.WIDTH, ABOVE + len(kinds) * ROW))
     height = figure.get_figheight()
-    note = "geometric mean over the blocks of each percentile; lower is better; logarithmic"
-    style.head(figure, f"{rows['workload'].iloc[0]}: how long requests took", note)
+    note = "geometric mean of each percentile over the blocks; lower is better; logarithmic"
+    style.head(figure, f"{rows['workload'].iloc[0]}: request latency", note)
     for line, kind in enumerate(kinds):
         for column, side in enumerate(sides):
             bottom = 1 - (ABOVE + (line + 1) * ROW - BELOW) / height
@@ -76,7 +76,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, kind: str, side: Sequence[Subject]) -
     axes.grid(axis="y", color=style.GRID, lw=0.6)
     axes.spines[["right", "top"]].set_visible(False)
     emulated = side[0].emulated
-    title = f"{kind}: emulated, nothing of KVM" if emulated else kind
+    title = f"{kind}: emulated, does not apply to KVM" if emulated else kind
     axes.set_title(title, loc="left", fontsize=9, fontweight="bold", color=style.ink(emulated))
     for (who, own), dash in zip(drawn, cycle(DASHES)):
         tint = style.colour(who.runtime, who.accelerator)

@@ -46,9 +46,9 @@ class Churn(Chapter):
         if not any(_rates(stored)):
             return
         yield (
-            "A job is asked for, gets an instance of its own with the run's shape, does its work (a static program "
-            "that says one line), and is over when nothing of its instance is left. Percentiles are over the jobs of "
-            "all blocks together: they describe, and have no interval."
+            "A job starts with the request, gets an instance of its own with the run's shape, runs a static program "
+            "that prints one line, and ends when its instance is removed. Percentiles are over the jobs of all blocks. "
+            "They are descriptive and have no interval."
         )
         there: dict[tuple[str, str], list[float]] = {}
         for one in stored.observed("churn"):
@@ -58,8 +58,8 @@ class Churn(Chapter):
         known = [f"{' on '.join(key)} {np.median(shares):.2f}" for key, shares in sorted(there.items()) if shares]
         if known:
             yield (
-                "The rate is jobs at once ÷ mean time of a job: what the harness does between two jobs is left out. On "
-                f"average there were at once: {'; '.join(known)}."
+                "The rate is concurrent jobs ÷ mean time of a job, without the harness's own time between two jobs. "
+                f"Concurrent jobs, on average: {'; '.join(known)}."
             )
 
 
@@ -127,7 +127,7 @@ def _latencies(stored: Stored) -> Iterator[Line]:
 
 
 def _seconds(one: dict[str, Any]) -> list[float]:
-    """The jobs' times of what was recorded, which anybody may have written."""
+    """The recorded times of jobs. A manifest is foreign input."""
     found = one.get("seconds")
     listed = found if isinstance(found, list) else []
     return [float(value) for value in listed if isinstance(value, int | float) and 0 < value < 1e9]

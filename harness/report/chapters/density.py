@@ -1,4 +1,4 @@
-"""Density: ready latency, memory and what is left of a CPU against the number of instances; what ended each filling."""
+"""Density: ready latency, memory and CPU left over by the number of instances, and what ended each filling."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -76,7 +76,7 @@ class Density(Chapter):
         """What each variant came to, by workload."""
         for workload, own in _by_workload(stored):
             numeric = {*COLUMNS} - {"variant", "ended by"}
-            title = f"{workload}: how many, and what each costs"
+            title = f"{workload}: instances and what each costs"
             yield grouped(title, COLUMNS, _lines(stored, own), numeric=numeric)
 
     def notes(self, stored: Stored) -> Iterator[str]:
@@ -86,9 +86,9 @@ class Density(Chapter):
             return
         yield f"What ended each filling: {'; '.join(ended)}."
         yield (
-            "One rule for all: a batch is launched at once, all of it must become ready, then comes the next. "
-            "Instances do nothing, have no network and share the shape's CPUs. Memory is what the host has less "
-            "available than before the first of them; what each takes is that curve's slope. The probe is one more "
+            "The rule is the same for all: a batch is launched at once, and the next follows when all of it is ready. "
+            "Instances are idle, have no network and share the shape's CPUs. Memory is the decrease of the host's "
+            "available memory since the first launch; memory each is the slope of that curve. The probe is one more "
             "instance, which works."
         )
 
@@ -124,7 +124,7 @@ def _by_workload(stored: Stored) -> Iterator[tuple[str, list[Curve]]]:
 
 
 def _point(item: Any) -> Point | None:
-    """A recorded point, which anybody may have written; None for what is none."""
+    """A recorded point; None for what is none. A manifest is foreign input."""
     if not isinstance(item, list) or len(item) != 5 or type(item[0]) is not int or item[0] < 0:
         return None
     probe = item[4] if isinstance(item[4], dict) else {}
@@ -180,8 +180,8 @@ def _draw(workload: str, own: Sequence[Curve]) -> Figure:
     rows = variants.parts(own)
     height = ABOVE + len(rows) * (LEGEND + ROW + BELOW)
     figure = Figure(figsize=(style.WIDTH, height))
-    note = "by the number of instances that are ready; both axes logarithmic but for the probe's speed"
-    style.head(figure, f"{style.short(workload, 50)}: more and more instances", note)
+    note = "by the number of ready instances; axes logarithmic, except the probe's speed"
+    style.head(figure, f"{style.short(workload, 50)}: filling the host with instances", note)
     at = height - ABOVE + 0.1
     for part in rows:
         if part[0].emulated:

@@ -1,4 +1,4 @@
-"""Footprint: host memory of an instance by three methods side by side, what came back of what was freed inside."""
+"""Footprint: host memory of an instance by several methods, and how much of the memory freed inside came back."""
 
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,21 +25,21 @@ METHODS = {
 }
 MOMENTS = {"idle": "idle", "held": "holding memory", "freed": "after freeing it"}
 COUNTED = (
-    "PSS counts the pages that the serving processes have mapped, one that n processes share as 1/n to each. It has no "
-    "kernel memory, no page tables and no page cache that nobody maps; of a guest it has all RAM that was ever "
-    "touched, the guest's own page cache and free pages in it. The daemons that all instances share stand apart.",
-    "A cgroup is charged for its processes' own pages and for kernel memory (slab, stacks, page tables), and for page "
-    "cache that it was the first to read: a file that was cached before costs it nothing, and what it did read stays "
-    "charged until it is reclaimed. Processes outside it (shim, proxy) are not in it.",
-    "“VMM without guest RAM” is the resident set of the guest's process less the mapping that is the guest's RAM: what "
-    "the virtual machine itself costs. A QEMU that emulates keeps translated code there, too.",
-    "ΔMemAvailable is the host's view: all kernel memory and page tables, network devices and daemons included. Page "
-    "cache hardly counts, since it can be dropped; everything else that happened on the host at that time does.",
+    "PSS counts the pages that the serving processes have mapped; a page that n processes share counts 1/n for each. "
+    "It excludes kernel memory, page tables and unmapped page cache. For a guest it includes all RAM that was ever "
+    "touched, with the guest's page cache and free pages. Shared daemons are listed separately.",
+    "A cgroup is charged for its processes' own pages and for kernel memory (slab, stacks, page tables). It is also "
+    "charged for page cache that it read first, until that is reclaimed; files that were cached before are free. "
+    "Processes outside the cgroup (shim, proxy) are not counted.",
+    "“VMM without guest RAM” is the resident set of the guest's process without the mapping of the guest's RAM: the "
+    "cost of the virtual machine itself. With emulation it includes translated code.",
+    "ΔMemAvailable is the host's view: it includes all kernel memory, page tables, network devices and daemons. Page "
+    "cache hardly counts, since it can be dropped. Everything else that happened on the host meanwhile counts.",
 )
 CACHED = (
-    "Files that were read inside stay cached when memory is freed: a container's and native's in the host's page "
-    "cache, in no PSS and dropped when the host needs the room; a guest's in its own RAM, which the host cannot "
-    "tell from memory in use, and beside that in the host's cache of the guest's disk where that is used."
+    "Files that were read inside stay cached when memory is freed. For containers and native they are in the host's "
+    "page cache: in no PSS, and dropped when the host needs memory. For a guest they are in its RAM, which the host "
+    "cannot tell from memory in use, and also in the host's cache of the guest's disk where that is used."
 )
 KERNEL = ("Slab", "PageTables", "KernelStack")
 """Of /proc/meminfo."""
@@ -59,7 +59,7 @@ class Footprint(Chapter):
             if figure := bars(f"{workload}: host memory of one instance", note, rows, METHODS):
                 yield Drawing(topic=workload, alt=_words(workload, rows), figure=figure)
             freed = [_moved(stored, workload, who) for who in measured]
-            note = "PSS of its processes; beside it the share that came back"
+            note = "PSS of its processes, and the share that came back"
             if figure := moves(f"{workload}: memory freed inside", note, freed, MOMENTS):
                 alt = "; ".join(f"{row.subject.variant}: {row.words}" for row in freed if row.words)
                 yield Drawing(topic=f"{workload}-freed", alt=f"{workload}, freed inside: {alt}", figure=figure)
@@ -236,8 +236,8 @@ def _touched(stored: Stored) -> Iterator[str]:
     touched = sorted(name for name, one in facts.items() if name in here and one.get("memory_preallocated") == "yes")
     if touched:
         yield (
-            f"RAM touched beforehand, as guests that are measured have it: {', '.join(touched)}. All of it counts from "
-            "the start by every method; guests whose memory is allocated when touched count what they have used so far."
+            f"Preallocated RAM, as in all guests that are measured: {', '.join(touched)}. All of it counts from the "
+            "start by every method. Guests that allocate memory on first use count what they have used so far."
         )
 
 
@@ -251,16 +251,16 @@ def _kernel(sets: Iterable[Set]) -> Iterator[str]:
         said = "; ".join(
             f"{name} {number_format.humane(statistics.median(all_), 'bytes')}" for name, all_ in found.items()
         )
-        yield f"Kernel memory of the host (slab, page tables, stacks) for each idle instance, which no PSS has: {said}."
+        yield f"Kernel memory of the host (slab, page tables, stacks) for each idle instance, not in any PSS: {said}."
 
 
 def _merging(sets: Iterable[Set]) -> Iterator[str]:
     """Whether the host merges pages that are alike, which would make guests cheaper the more they resemble."""
     states = [one.merging for one in sets]
     if not any(states):
-        yield "The host's kernel tells nothing of samepage merging (KSM)."
+        yield "The host's kernel does not report samepage merging (KSM)."
     elif any(state.get("run") == 1 for state in states):
         most = max(state.get("pages_sharing", 0) for state in states)
-        yield f"The host merges pages that are alike (KSM): {most:,.0f} pages were shared at most, and cost nothing."
+        yield f"The host merges identical pages (KSM): at most {most:,.0f} pages were shared and cost nothing."
     else:
-        yield "Samepage merging (KSM) is off on this host: guests that are alike share nothing."
+        yield "Samepage merging (KSM) is off on this host: identical guests share nothing."

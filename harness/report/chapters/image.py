@@ -1,4 +1,4 @@
-"""Images: what each recipe weighs as what each variant starts from, and how it is made, carried and cloned."""
+"""Images: the size of each recipe for each variant, and the times to build, transfer and clone it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -98,14 +98,14 @@ class Image(Chapter):
         if known:
             yield f"Recipes: {'; '.join(f'{name} has {words}' for name, words in sorted(known.items()))}."
         yield (
-            "Recipes show what is possible, not what is typical: an image holds what its builder puts in, in a guest "
-            "and in a container alike. A full system has kernel, systemd and GRUB above the recipe's root; other "
-            "guests' kernels are loaded directly and are in their size."
+            "Recipes show what is possible, not what is typical: an image holds what its builder puts in, for a guest "
+            "as for a container. A full system adds kernel, systemd and GRUB to the recipe's root. Other guests load "
+            "their kernel directly, and their size includes it."
         )
         if any(row.emulated for row in found):
             yield (
-                "Who executes a guest is nothing to its disk: sizes of emulated guests are those of the same guests on "
-                "KVM. Their times to start are emulation's."
+                "A guest's disk does not depend on the accelerator: sizes of emulated guests are those of the same "
+                "guests on KVM. Their start times are those of emulation."
             )
 
 
@@ -170,7 +170,7 @@ def _figure(found: Sequence[Row]) -> Figure:
     for row in found:
         drawn.setdefault((row.emulated, row.recipe), []).append(row)
     drawn = dict(sorted(drawn.items(), key=lambda item: item[0][0]))
-    note = "left is better; medians over blocks; the axis is logarithmic and the same for all"
+    note = "left is better; medians over blocks; one logarithmic axis for all"
     figure, places = panels.stack(
         "image: sizes of what instances start from",
         note,

@@ -1,4 +1,4 @@
-"""Interference in the report: how many times worse each victim fares beside each aggressor, as heat maps."""
+"""Interference: the slowdown of each victim beside each aggressor, as heat maps and a table."""
 
 import math
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ DARK_INK = "#1b1f23"
 """On the cells' own colours, which are the same on light and on dark pages."""
 PLACEMENTS = {
     "shared": "on the same CPUs as the victim",
-    "apart": "on CPUs of its own, outside the victim's",
+    "apart": "on CPUs of its own",
 }
 
 
@@ -43,12 +43,12 @@ class Pair:
 
 
 class Interference(Chapter):
-    """Heat maps, a table and what must be known to read them."""
+    """Heat maps, a table and notes."""
 
     def drawings(self, stored: Stored) -> Iterator[Drawing]:
         """One map for each workload."""
         for workload, found in _by_workload(pairs(stored)).items():
-            words = "; ".join(f"{one.victim} beside {one.aggressor}: {said(one)}" for one in found)
+            words = "; ".join(f"{one.victim} beside {one.aggressor}: {slowdown_text(one)}" for one in found)
             figure = heat_map(workload, found, stored.confidence)
             yield Drawing(topic=workload, alt=f"{workload}, slowdown: {words}", figure=figure)
 
@@ -56,11 +56,11 @@ class Interference(Chapter):
         """Slowdowns with their intervals; pairs with an emulated guest are groups of their own."""
         columns = ("victim", "aggressor", f"slowdown [{100 * stored.confidence:g} %]", "n")
         lines = (
-            Line((one.victim, one.aggressor, said(one), str(one.slowdown.n)), one.emulated, one.workload)
+            Line((one.victim, one.aggressor, slowdown_text(one), str(one.slowdown.n)), one.emulated, one.workload)
             for one in pairs(stored)
         )
         apart = "with an emulated guest (tcg)"
-        yield grouped("Slowdown beside a aggressor", columns, lines, numeric=columns[2:], apart=apart)
+        yield grouped("Slowdown beside an aggressor", columns, lines, numeric=columns[2:], apart=apart)
 
     def notes(self, stored: Stored) -> Iterator[str]:
         """Where aggressors ran, that they were at work, and what a slowdown is."""
@@ -68,9 +68,9 @@ class Interference(Chapter):
         if not seen:
             return
         yield (
-            "A slowdown is how many times worse the victim's own figure is beside an aggressor than alone, right "
-            "before or after, in the same instance; 1 is none. Each aggressor was proven to be at work during every "
-            "window that counts: its command ended only when it was ended, and the host counted its CPU time."
+            "A slowdown is the victim's figure beside an aggressor relative to its figure alone, right before or "
+            "after, in the same instance; 1 is none. In every window that counts the aggressor was at work: its "
+            "command ran until it was ended, and the host counted its CPU time."
         )
         for workload in dict.fromkeys(str(one.get("workload")) for one in seen):
             own = [one for one in seen if one.get("workload") == workload]
@@ -119,7 +119,7 @@ def heat_map(workload: str, found: list[Pair], confidence: float) -> Figure:
     return figure
 
 
-def said(one: Pair) -> str:
+def slowdown_text(one: Pair) -> str:
     """The figure and its interval, as factors."""
     low, high = one.slowdown.low, one.slowdown.high
     ends = "no interval" if low is None or high is None else f"{_factor(low)}, {_factor(high)}"
@@ -137,7 +137,7 @@ def _cell(axes: Axes, one: Pair, column: int, row: int) -> None:
     )  # fmt: skip
     axes.add_patch(box)
     ink = style.INK if one.emulated else DARK_INK
-    figure, _, ends = said(one).partition(" ")
+    figure, _, ends = slowdown_text(one).partition(" ")
     back = {"facecolor": style.PAPER, "edgecolor": "none", "pad": 1.5} if one.emulated else None
     text = f"{figure}\n{ends} n={one.slowdown.n}"
     axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=8.5, color=ink, bbox=back)
@@ -151,7 +151,7 @@ def _shares(seen: list[dict[str, object]]) -> str:
         numbers = [float(x) for x in shares if isinstance(x, int | float)] if isinstance(shares, list) else []
         found.setdefault(str(one.get("aggressor")), []).extend(numbers)
     words = [f"{name} {100 * median(shares):.0f} %" for name, shares in found.items() if shares]
-    return f"CPU time that the aggressor had, of one CPU (median): {', '.join(words)}." if words else ""
+    return f"CPU time of the aggressor, as a share of one CPU (median): {', '.join(words)}." if words else ""
 
 
 def _by_workload(found: list[Pair]) -> dict[str, list[Pair]]:

@@ -1,4 +1,4 @@
-"""Isolation in the report: the facts by variant beside what the variant costs, and counts as bars."""
+"""Isolation: the facts and the overheads of each variant in one table, and counts as bars."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -43,8 +43,8 @@ class Isolation(Chapter):
     def tables(self, stored: Stored) -> Iterator[Table]:
         """Facts as rows, variants as columns; below them what the variant costs in this run."""
         seen = latest(stored)
-        labels = list(dict.fromkeys(label for one in seen.values() for label in _told(one)))
-        rows = [(label, *(_told(one).get(label, "–") for one in seen.values())) for label in labels]
+        labels = list(dict.fromkeys(label for one in seen.values() for label in _facts(one)))
+        rows = [(label, *(_facts(one).get(label, "–") for one in seen.values())) for label in labels]
         rows += list(_costs(stored, list(seen)))
         columns = ("fact", *(_name(stored, variant) for variant in seen))
         yield plain("What separates each variant from the host", columns, rows)
@@ -54,17 +54,15 @@ class Isolation(Chapter):
         if not latest(stored):
             return
         yield (
-            "These are facts of this host, no grades. “System calls that pass”: each number was called once, in a "
-            "process of its own, with arguments that cannot do anything; refused is EPERM (by a filter, for want of a "
-            "capability), absent ENOSYS, killed SIGSYS. In a guest they are calls to its own kernel, and so are its "
-            "capabilities and devices: what stands between it and the host is what the processes that serve it may do "
-            "and reach there (“on the host”)."
+            "These are facts of this host, not grades. “System calls that pass”: each number was called once, in a "
+            "process of its own, with arguments that have no effect. Refused is EPERM (by a filter or a missing "
+            "capability), absent ENOSYS, killed SIGSYS. In a guest, system calls, capabilities and devices are those "
+            "of its own kernel. The rows “on the host” show what the processes that serve it may do there."
         )
         yield (
-            "What is reached in the host's kernel was counted by that kernel's tracer, for the processes that serve "
-            "the instance and all that they start, while one small job ran in it: files, a synchronous write, "
-            "compression, an interpreter, sockets, and what passes commands on. A container's daemons are not among "
-            "them. No module was loaded into the host's kernel, nor was that tried where the host's would take it."
+            "The host kernel's tracer counted what is reached there while one small job ran in the instance: files, a "
+            "synchronous write, compression, an interpreter, sockets, and the command channel. It traced the processes "
+            "that serve the instance and their children, without a container's daemons. No kernel module was loaded."
         )
 
 
@@ -76,7 +74,7 @@ def latest(stored: Stored) -> dict[str, dict[str, Any]]:
 
 def bars(stored: Stored, seen: dict[str, dict[str, Any]], shown: dict[str, str]) -> Figure:
     """A panel for each kind of count, a bar for each variant; emulated guests in their own colour."""
-    note = "of one instance each; facts of this host and no grades"
+    note = "of one instance each; facts of this host, not grades"
     drawn = [
         panels.Panel(height=BAR * len(seen), above=0.3, below=0.2, title=title, title_at=0.15, size=8.5)
         for title in shown.values()
@@ -125,7 +123,7 @@ def _name(stored: Stored, variant: str) -> str:
     return variants.label(variant, stored.emulated(variant))
 
 
-def _told(one: dict[str, Any]) -> dict[str, str]:
+def _facts(one: dict[str, Any]) -> dict[str, str]:
     told = one.get("told")
     return {str(label): str(text) for label, text in told.items()} if isinstance(told, dict) else {}
 

@@ -1,4 +1,4 @@
-"""Lifecycle: how long each operation takes, what a client notices, what survives what, and what cannot be done."""
+"""Lifecycle: the time of each operation, the downtime for a client, what survives, and what is unsupported."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -59,8 +59,10 @@ def _figure(stored: Stored, workload: str, rows: pd.DataFrame) -> Figure:
         panels.of(part[0].emulated, tall, above=TOP, below=AXIS, title_at=0.14)
         for part, tall in zip(parts, heights, strict=True)
     ]
-    note = f"geometric means of blocks; whisker: {100 * stored.confidence:g} % interval; diamonds: a client outside"
-    title = f"{style.short(workload, 50)}: seconds of each operation, and of downtime"
+    note = (
+        f"geometric means of blocks; whisker: {100 * stored.confidence:g} % interval; diamonds: downtime for a client"
+    )
+    title = f"{style.short(workload, 50)}: seconds of each operation and of downtime"
     left = panels.margin((who.variant for part in parts for who in part), 0.3, 0.075)
     figure, places = panels.stack(title, note, drawn, head=0.65, left=left, right=0.74)
     for axes, own, tall in zip(places, lines, heights, strict=True):
@@ -124,8 +126,8 @@ def _survival(stored: Stored) -> Table:
         Line((*key, *_sorted_out(found[key], times[key]), str(times[key])), stored.emulated(key[1]))
         for key in sorted(found, key=lambda key: (key[0], stored.order(key[1])))
     )
-    columns = ("after", "variant", "is there as it was", "is not", "times")
-    return grouped("What survives what", columns, lines, numeric=["times"])
+    columns = ("after", "variant", "survives", "is lost", "times")
+    return grouped("What survives each operation", columns, lines, numeric=["times"])
 
 
 def _sorted_out(things: Counter[str], times: int) -> tuple[str, str]:
@@ -159,7 +161,7 @@ def _ways(stored: Stored) -> Iterator[str]:
                 variants.append(variant)
     for workload, found in sorted(ways.items()):
         said = "; ".join(f"{', '.join(sorted(variants))}: {words}" for words, variants in sorted(found.items()))
-        yield f"{workload} is done by: {said}."
+        yield f"{workload} uses: {said}."
 
 
 def _lacking(stored: Stored) -> Iterator[str]:

@@ -27,9 +27,9 @@ def judged(folder: Path) -> Stored:
 
 def test_pages_have_the_claims(rendered: Path) -> None:
     words = text_of(rendered)
-    assert "The document's sentences, judged by this run alone." in words
+    assert "The document's claims, judged by this run alone." in words
     assert "“Containers: Start in seconds (typically 1-5 seconds)”" in words
-    assert "emulated: libvirt/tcg ran on tcg here" in words
+    assert "emulated: libvirt/tcg ran on tcg, which no verdict about guests uses" in words
     markdown = (rendered / "report.md").read_text()
     assert "\n## Claims\n" in markdown
     assert "| contradicted | “Containers: Start in seconds" in markdown

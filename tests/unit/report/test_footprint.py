@@ -81,7 +81,7 @@ def test_the_pages_have_it_and_its_pictures(run: Stored) -> None:
         assert "Samepage merging (KSM) is off" in text
     assert "no baseline value" not in markdown, "a cgroup that native has not is in the chapter alone"
     plot = (run.directory / "plots" / "footprint-footprint.loaded.svg").read_text()
-    assert "says nothing about KVM guests" in plot and "ΔMemAvailable" in plot
+    assert "does not apply to KVM guests" in plot and "ΔMemAvailable" in plot
     assert (run.directory / "plots" / "footprint-footprint.loaded-freed.svg").exists()
 
 

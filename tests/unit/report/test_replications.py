@@ -54,13 +54,13 @@ def test_an_emulated_guest_stands_for_none(run: Stored) -> None:
     guest = sections["Redis, SET, 50 clients · app.redis:set-rate"][-1]
     assert guest[0] == "libvirt/kvm"
     assert guest[2] == guest[4] == "–"
-    assert "emulated one stands for none" in guest[6]
+    assert "emulated guests do not count" in guest[6]
     assert "libvirt" not in published_figures.alt(run, one)
 
 
 def test_what_is_not_repeated_says_why(run: Stored) -> None:
     (one,) = published_figures.shown(run)
-    said = "RandomAccess, two sockets (GUPS .01261, .01240, .01248): not repeated here: needs a host with two sockets"
+    said = "RandomAccess, two sockets (GUPS .01261, .01240, .01248): not repeated: needs a host with two sockets"
     assert any(note.startswith(said) for note in published_figures.notes(one))
 
 
@@ -81,7 +81,7 @@ def test_pages_and_pictures_have_both(run: Stored) -> None:
     assert "set on libvirt/tcg (emulated): p50" in latency.alt
     assert style.EMULATED in latency.svg
     text = page(run, drawn, stored_evidence.of_run(run), "png")
-    assert "## Published beside here: Felter et al." in text
+    assert "## Published and measured: Felter et al." in text
     assert "plots/published-felter2014.png" in text
     assert "thewmf/kvm-docker-comparison" in text
 
