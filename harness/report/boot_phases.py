@@ -1,6 +1,5 @@
 """Boot samples: which metric is which milestone, and how long each phase between milestones took."""
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,6 +8,7 @@ import pandas as pd
 
 from harness.model import Milestone
 from harness.report import number_format
+from harness.report.foreign_input import numbers, table
 from harness.report.stored_run import Stored
 
 MILESTONES = tuple(milestone.value for milestone in Milestone)
@@ -77,9 +77,8 @@ def notes(stored: Stored) -> list[str]:
 def _beacons(stored: Stored) -> Iterator[str]:
     known, failed = [], []
     for variant, told in _ordered(stored, stored.mapping("beacon")):
-        costs = told.get("costs") if isinstance(told, dict) else None
-        ready = costs.get("ready") if isinstance(costs, dict) else None
-        if isinstance(ready, dict) and (found := numbers(ready, "seconds", "low", "high")):
+        ready = table(table(table(told).get("costs")).get("ready"))
+        if found := numbers(ready, "seconds", "low", "high"):
             middle, low, high = (number_format.humane(one, "s") for one in found)
             known.append(f"{variant} {middle} (readings from {low} to {high})")
         elif isinstance(told, dict):
@@ -101,8 +100,8 @@ def _unheard(stored: Stored) -> Iterator[str]:
 def _cold(stored: Stored) -> Iterator[str]:
     for workload, variants in stored.mapping("cache").items():
         said = []
-        for variant, found in _ordered(stored, variants if isinstance(variants, dict) else {}):
-            if isinstance(found, dict) and (known := numbers(found, "dropped", "stayed")):
+        for variant, found in _ordered(stored, table(variants)):
+            if known := numbers(table(found), "dropped", "stayed"):
                 cached = number_format.humane(known[0], "bytes")
                 said.append(f"{variant} {cached}, of which at most {100 * known[1]:.1f} % stayed")
         if said:
@@ -115,10 +114,3 @@ def _cold(stored: Stored) -> Iterator[str]:
 def _ordered(stored: Stored, table: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """By variant, the baseline first, as in the table."""
     return sorted(table.items(), key=lambda item: (item[0] != stored.baseline, item[0]))
-
-
-def numbers(table: Mapping[str, object], *names: str) -> list[float]:
-    """These finite numbers from 0 up of a table of foreign input; none unless all are there."""
-    found = [table.get(name) for name in names]
-    good = [float(one) for one in found if isinstance(one, int | float) and 0 <= one < math.inf]
-    return good if len(good) == len(names) else []

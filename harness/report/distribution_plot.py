@@ -56,7 +56,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, points: Mapping[Any, list[float]], ba
             axes.plot([dot], [line], ls="", marker=marker, ms=6, color=colour, alpha=strength, mew=0)
         reach = max([reach, *(abs(dot) for dot in [*dots, *small])])
         panels.name(axes, who.variant, line, emulated=who.emulated, fontsize=8.5)
-        said = f"{number_format.humane(middle, str(own['unit'].iloc[0]))}  n={len(own)}"
+        said = f"{number_format.humane(middle, str(own['unit'].iloc[0]))}  n = {len(own)}"
         panels.beside(axes, said, line, 10, fontsize=8.5)
     axes.set_xlim(-1.08 * reach, 1.08 * reach)
     axes.set_ylim(len(seen) - 0.4, -0.6)

@@ -90,6 +90,6 @@ def _row(axes: Axes, row: Overhead, line: int, span: tuple[float, float]) -> Non
     panels.name(axes, row.variant, line, emulated=apart, fontsize=8.5)
     panels.beside(axes, number_format.overhead(row), line, 10, fontsize=8.5)
     edge = (1 - axes.get_position().x1) * style.WIDTH * 72 - 12
-    panels.beside(axes, f"n={row.n}", line, edge, ha="right", color=style.MUTED, fontsize=8.5)
+    panels.beside(axes, f"n = {row.n}", line, edge, ha="right", color=style.MUTED, fontsize=8.5)
     if not row.verdict:
         panels.beside(axes, "*", line, edge + 1, color=style.MUTED, fontsize=8.5)

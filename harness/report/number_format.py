@@ -113,7 +113,7 @@ def figure(value: float, low: float | None, high: float | None, unit: str | None
 
 def with_n(result: Estimate | None, unit: str) -> str:
     """An estimate with its interval and the number of blocks."""
-    return f"{estimated(result, unit)}  n={result.n if result else 0}"
+    return f"{estimated(result, unit)}  n = {result.n if result else 0}"
 
 
 def direction_words(direction: str) -> str:

@@ -124,7 +124,7 @@ def _sorted(stored: Stored, rows: list[Overhead]) -> list[Overhead]:
 def _words(rows: list[Overhead]) -> str:
     return "; ".join(
         f"{row.workload} {row.metric}, {variants.label(row.variant, row.emulated)}: "
-        f"{number_format.overhead(row)} n={row.n}"
+        f"{number_format.overhead(row)} n = {row.n}"
         for row in rows
         if row.overhead is not None
     )

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 
 from harness.analysis.intervals import Estimate
 from harness.report import number_format, panels, style, variants
-from harness.report.variants import Subject
+from harness.report.variants import OfSubject
 
 MB = 10**6
 BAR, GAP = 0.17, 0.16
@@ -22,17 +22,11 @@ SHADES = ("#1f4e82", "#5b93c7", "#a9c4e0", "#6f7782")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(OfSubject):
     """One variant: its sizes in bytes by method, or by moment; what could not be measured is not there."""
 
-    subject: Subject
     sizes: Mapping[str, Estimate]
     words: str = ""
-
-    @property
-    def emulated(self) -> bool:
-        """Whether it ran on software emulation."""
-        return self.subject.emulated
 
 
 def bars(title: str, note: str, rows: Sequence[Row], methods: Mapping[str, str]) -> Figure | None:
@@ -48,7 +42,7 @@ def bars(title: str, note: str, rows: Sequence[Row], methods: Mapping[str, str])
     for part, axes in zip(parts, places, strict=True):
         at, ends = 0.0, [0.0]
         for row in part:
-            panels.name(axes, row.subject.variant, at + (len(row.sizes) - 1) * BAR / 2, emulated=row.emulated)
+            panels.name(axes, row.variant, at + (len(row.sizes) - 1) * BAR / 2, emulated=row.emulated)
             for name, shade in zip(methods, SHADES, strict=False):
                 if (size := row.sizes.get(name)) is not None:
                     ends += _bar(axes, at, size, shade, row.emulated)
@@ -79,7 +73,7 @@ def moves(title: str, note: str, rows: Sequence[Row], moments: Mapping[str, str]
             axes.plot([min(values), max(values)], [number * 0.34] * 2, color=style.GRID, lw=3, zorder=1)
             for mark, value in zip(marks, values, strict=True):
                 axes.plot([value], [number * 0.34], color=colour, zorder=2, ls="", **mark)
-            panels.name(axes, row.subject.variant, number * 0.34, emulated=row.emulated)
+            panels.name(axes, row.variant, number * 0.34, emulated=row.emulated)
             panels.beside(axes, row.words, number * 0.34, fontsize=7.5)
             highest = max(highest, *values)
         _finish(axes, len(part) * 0.34 - 0.17, 0.0, highest)
@@ -92,7 +86,7 @@ def _mark(mark: Mapping[str, Any], words: str) -> Line2D:
 
 def _sheet(title: str, note: str, parts: list[list[Row]], heights: list[float]) -> tuple[Figure, list[Axes]]:
     drawn = [panels.of(part[0].emulated, tall, below=BELOW) for part, tall in zip(parts, heights, strict=True)]
-    left = panels.margin(row.subject.variant for part in parts for row in part)
+    left = panels.margin(row.variant for part in parts for row in part)
     return panels.stack(title, note, drawn, head=ABOVE, left=left, right=0.70)
 
 

@@ -1,7 +1,6 @@
 """A stored run, read for rendering: samples.csv and manifest.json, with every text made safe to show."""
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from harness.errors import bad_input
 from harness.model import RESOURCES
 from harness.record.columnar import read_samples
 from harness.record.row import frame
+from harness.report.foreign_input import all_numbers
 from harness.report.number_format import is_host_cost
 from harness.report.variants import Subject, order, subjects
 
@@ -69,8 +69,8 @@ class Stored:
             planned=plan,
             primary=self._primary(),
             second_stage=second if type(second) is int else None,
-            shares=_numbers(stopping.get("shares")),
-            loads={int(block): load for block, load in _numbers(loads).items() if block.isdecimal()},
+            shares=all_numbers(stopping.get("shares")),
+            loads={int(block): load for block, load in all_numbers(loads).items() if block.isdecimal()},
             cpus=cpus if type(cpus) is int and cpus > 0 else 1,
         )
 
@@ -169,12 +169,6 @@ def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
 def safe(text: str) -> str:
     """`text` on one line, without terminal escapes or direction marks."""
     return UNSAFE.sub("�", text.replace("\n", " ").replace("\t", " ")) if UNSAFE.search(text) else text
-
-
-def _numbers(table: object) -> dict[str, float]:
-    """The finite numbers from 0 up of a manifest's table. A manifest is foreign input."""
-    found = table.items() if isinstance(table, dict) else ()
-    return {str(key): float(value) for key, value in found if type(value) in (int, float) and 0 <= value < math.inf}
 
 
 def _manifest(path: Path) -> Any:

@@ -1,6 +1,7 @@
 """Variants in a report: in which order they stand, in which family, and emulated guests apart from all others."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
@@ -26,6 +27,23 @@ class Subject(NamedTuple):
     def of(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Its own of these rows."""
         return rows[(rows["variant"] == self.variant) & (rows["accelerator"] == self.accelerator)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfSubject:
+    """What belongs to one variant."""
+
+    subject: Subject
+
+    @property
+    def variant(self) -> str:
+        """The variant's name."""
+        return self.subject.variant
+
+    @property
+    def emulated(self) -> bool:
+        """Whether it ran on software emulation."""
+        return self.subject.emulated
 
 
 def subjects(rows: pd.DataFrame, baseline: str) -> list[Subject]:

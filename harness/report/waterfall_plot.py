@@ -48,7 +48,9 @@ def ladder(stored: Stored) -> Iterator[tuple[str, str, list[Step]]]:
 def waterfall(workload: str, metric: str, steps: Sequence[Step], confidence: float) -> Figure:
     """The figure of one metric: a bar from 0 for the first and the last variant, floating bars for the steps."""
     lines, first = len(steps) + 1, steps[0].whole
-    note = f"overhead against {first.baseline}, n={first.n}; whiskers: {100 * confidence:g} % interval of the one step"
+    note = (
+        f"overhead against {first.baseline}, n = {first.n}; whiskers: {100 * confidence:g} % interval of the one step"
+    )
     title = f"{style.short(workload, 40)} · {metric}: from untuned to tuned{' (emulated)' if first.emulated else ''}"
     left = panels.margin((step.words for step in steps), 0.35, 0.075, longest=80)
     panel = panels.Panel(height=lines * LINE, below=0.62)

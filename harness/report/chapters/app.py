@@ -80,7 +80,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, kind: str, side: Sequence[Subject]) -
     axes.set_title(title, loc="left", fontsize=9, fontweight="bold", color=style.ink(emulated))
     for (who, own), dash in zip(drawn, cycle(DASHES)):
         tint = style.colour(who.runtime, who.accelerator)
-        label = f"{style.short(who.variant, 20)} (n={own['n'].min()})"
+        label = f"{style.short(who.variant, 20)} (n = {own['n'].min()})"
         places = [percents.index(percent) for percent in own["percent"]]
         axes.plot(places, own["seconds"], color=tint, ls=dash, marker="o", ms=4, lw=1.6, label=label)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), fontsize=7.5, frameon=False, handlelength=2.2)

@@ -10,8 +10,8 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from harness.analysis.intervals import Estimate
 from harness.report import number_format, panels, style, variants
-from harness.report.boot_phases import numbers
 from harness.report.chapters.base import Chapter, Drawing
+from harness.report.foreign_input import listed, number, numbers
 from harness.report.stored_run import Stored
 from harness.report.table import Line, Table, grouped
 from harness.report.variants import Subject
@@ -31,7 +31,7 @@ class Churn(Chapter):
         if found := list(_rates(stored)):
             words = "; ".join(
                 f"{workload}, {variants.label(who.variant, who.emulated)}: "
-                f"{number_format.estimated(one, 'job/min')} n={one.n}"
+                f"{number_format.estimated(one, 'job/min')} n = {one.n}"
                 for workload, part in found
                 for who, one in part
             )
@@ -79,7 +79,7 @@ def _figure(stored: Stored, found: Sequence[tuple[str, list[Rate]]]) -> Figure:
     left = panels.margin(who.variant for _, part in found for who, _ in part)
     drawn = [_place(workload, part) for workload, part in found]
     title = "churn: short-lived jobs per minute"
-    figure, places = panels.stack(title, note, drawn, head=0.62, left=left, right=0.62, foot=0.1)
+    figure, places = panels.stack(title, note, drawn, head=0.62, left=left, right=0.60, foot=0.1)
     ends: dict[bool, list[float]] = {}
     for _, part in found:
         for who, one in part:
@@ -128,6 +128,5 @@ def _latencies(stored: Stored) -> Iterator[Line]:
 
 def _seconds(one: dict[str, Any]) -> list[float]:
     """The recorded times of jobs. A manifest is foreign input."""
-    found = one.get("seconds")
-    listed = found if isinstance(found, list) else []
-    return [float(value) for value in listed if isinstance(value, int | float) and 0 < value < 1e9]
+    found = (number(value) or 0.0 for value in listed(one.get("seconds")))
+    return [seconds for seconds in found if 0 < seconds < 1e9]

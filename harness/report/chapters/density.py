@@ -1,6 +1,5 @@
 """Density: ready latency, memory and CPU left over by the number of instances, and what ended each filling."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -14,9 +13,10 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from harness.report import number_format, style, variants
 from harness.report.chapters.base import Chapter, Drawing
+from harness.report.foreign_input import listed, number, table
 from harness.report.stored_run import Stored
 from harness.report.table import Line, Table, grouped
-from harness.report.variants import Subject
+from harness.report.variants import OfSubject
 
 GIB, MIB = 2**30, 2**20
 COLUMNS = ("variant", "instances", "ended by", "memory each", "first batch to ready", "last batch", "removed in")
@@ -42,25 +42,14 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
+class Curve(OfSubject):
     """One filling of the host with a variant; `teardown` in seconds, None where it was cut short."""
 
     workload: str
-    subject: Subject
     limit: str
     words: str
     teardown: float | None
     points: tuple[Point, ...] = field(default_factory=tuple)
-
-    @property
-    def variant(self) -> str:
-        """The variant's name."""
-        return self.subject.variant
-
-    @property
-    def emulated(self) -> bool:
-        """Whether it ran on software emulation."""
-        return self.subject.emulated
 
 
 class Density(Chapter):
@@ -98,8 +87,8 @@ def curves(stored: Stored) -> list[Curve]:
     known = {one.variant: one for one in stored.subjects.values() if one.accelerator}
     found = []
     for one in stored.observed("density"):
-        limit, listed = one.get("limit"), one.get("points")
-        points = tuple(point for item in (listed if isinstance(listed, list) else ()) if (point := _point(item)))
+        limit = one.get("limit")
+        points = tuple(point for item in listed(one.get("points")) if (point := _point(item)))
         variant = str(one.get("variant"))
         if one.get("what") != "density" or one.get("discarded") or not isinstance(limit, dict) or variant not in known:
             continue
@@ -127,14 +116,12 @@ def _point(item: Any) -> Point | None:
     """A recorded point; None for what is none. A manifest is foreign input."""
     if not isinstance(item, list) or len(item) != 5 or type(item[0]) is not int or item[0] < 0:
         return None
-    probe = item[4] if isinstance(item[4], dict) else {}
-    rates = (_number(value) for name, value in probe.items() if "per_second" in str(name))
+    rates = (_number(value) for name, value in table(item[4]).items() if "per_second" in name)
     return Point(count=item[0], ready=_number(item[1]), used=_number(item[3]), rate=next(rates, None))
 
 
 def _number(value: object) -> float | None:
-    good = type(value) in (int, float) and isinstance(value, int | float) and 0 < value < math.inf
-    return float(value) if good and isinstance(value, int | float) else None
+    return number(value) or None
 
 
 def _lines(stored: Stored, curves: Sequence[Curve]) -> Iterator[Line]:
@@ -189,11 +176,11 @@ def _draw(workload: str, own: Sequence[Curve]) -> Figure:
         at -= LEGEND + ROW
         looks = _looks(part)
         panels = [
-            figure.add_axes(((0.55 + number * 2.75) / style.WIDTH, at / height, 2.15 / style.WIDTH, ROW / height))
-            for number in range(len(PANELS))
+            figure.add_axes(((0.55 + column * 2.75) / style.WIDTH, at / height, 2.15 / style.WIDTH, ROW / height))
+            for column in range(len(PANELS))
         ]
-        for number, axes in enumerate(panels):
-            _panel(axes, number, part, looks)
+        for column, axes in enumerate(panels):
+            _panel(axes, column, part, looks)
         handles, labels = panels[0].get_legend_handles_labels()
         unique = dict(zip(labels, handles, strict=True))
         figure.legend(

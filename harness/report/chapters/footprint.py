@@ -10,8 +10,8 @@ import pandas as pd
 
 from harness.analysis.intervals import Estimate, estimate, geometric
 from harness.report import number_format, variants
-from harness.report.boot_phases import numbers
 from harness.report.chapters.base import Chapter, Drawing
+from harness.report.foreign_input import all_numbers, listed, numbers, table
 from harness.report.size_plots import Row, bars, moves
 from harness.report.stored_run import Stored
 from harness.report.table import Line, Table, grouped
@@ -61,7 +61,7 @@ class Footprint(Chapter):
             freed = [_moved(stored, workload, who) for who in measured]
             note = "PSS of its processes, and the share that came back"
             if figure := moves(f"{workload}: memory freed inside", note, freed, MOMENTS):
-                alt = "; ".join(f"{row.subject.variant}: {row.words}" for row in freed if row.words)
+                alt = "; ".join(f"{row.variant}: {row.words}" for row in freed if row.words)
                 yield Drawing(topic=f"{workload}-freed", alt=f"{workload}, freed inside: {alt}", figure=figure)
 
     def tables(self, stored: Stored) -> Iterator[Table]:
@@ -110,7 +110,7 @@ def _words(workload: str, rows: Iterable[Row]) -> str:
     parts = []
     for row in rows:
         sizes = (f"{METHODS[name]} {number_format.humane(one.value, 'bytes')}" for name, one in row.sizes.items())
-        parts.append(f"{row.subject.variant}: {', '.join(sizes)}")
+        parts.append(f"{row.variant}: {', '.join(sizes)}")
     return f"{workload}, host memory of one instance: {'; '.join(parts)}"
 
 
@@ -135,27 +135,21 @@ def _sets(stored: Stored, workload: str = "", variant: str = "") -> list[Set]:
 
 
 def _set(one: Mapping[str, Any]) -> Set:
-    many = (numbers(_table_in(one, "wanted"), "instances") or [1.0])[0] or 1.0
-    looks = _table_in(one, "looks")
-    pss = {name: numbers(_table_in(_table_in(looks, name), "resident"), "pss") for name in MOMENTS}
-    change = _table_in(_table_in(looks, "idle"), "meminfo")
+    many = (numbers(table(one.get("wanted")), "instances") or [1.0])[0] or 1.0
+    looks = {name: table(table(one.get("looks")).get(name)) for name in MOMENTS}
+    pss = {name: numbers(table(look.get("resident")), "pss") for name, look in looks.items()}
+    change = table(looks["idle"].get("meminfo"))
     kernel = [size for name in KERNEL if isinstance(size := change.get(name), int)]
-    pairs = [dict(zip(("at", "pss"), pair, strict=False)) for pair in one.get("curve") or () if isinstance(pair, list)]
+    pairs = (dict(zip(("at", "pss"), listed(pair), strict=False)) for pair in listed(one.get("curve")))
     read = [numbers(pair, "at", "pss") for pair in pairs]
-    state = _table_in(_table_in(one, "merging"), "after")
     return Set(
         workload=str(one.get("workload")),
         variant=str(one.get("variant")),
         pss={name: size[0] / many for name, size in pss.items() if size},
         kernel=sum(kernel) / many if len(kernel) == len(KERNEL) else None,
         curve=[(at, size / many) for at, size in filter(None, read)],
-        merging={name: numbers(state, name)[0] for name in state if numbers(state, name)},
+        merging=all_numbers(table(one.get("merging")).get("after")),
     )
-
-
-def _table_in(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = table.get(name)
-    return found if isinstance(found, dict) else {}
 
 
 def _moments(stored: Stored, workload: str, variant: str) -> dict[str, list[float]]:
@@ -169,7 +163,7 @@ def _moved(stored: Stored, workload: str, who: Subject) -> Row:
     sizes = {name: estimate(found) for name, found in _moments(stored, workload, who.variant).items()}
     values = stored.values[stored.values["workload"] == workload]
     back = _estimate(values, who.variant, "returned", stored.confidence)
-    words = f"{_shares(back)}  n={back.n}" if back else ""
+    words = f"{_shares(back)}  n = {back.n}" if back else ""
     return Row(subject=who, sizes=sizes if back else {}, words=words)
 
 

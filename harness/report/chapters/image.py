@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -10,11 +11,11 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
 
 from harness.report import number_format, panels, style, variants
-from harness.report.boot_phases import numbers
 from harness.report.chapters.base import Chapter, Drawing
+from harness.report.foreign_input import number, numbers, table
 from harness.report.stored_run import Stored
 from harness.report.table import Line, Table, grouped
-from harness.report.variants import Subject
+from harness.report.variants import OfSubject
 
 SIZES = {
     "disk": "on disk, shared by all instances",
@@ -38,23 +39,12 @@ ROOT = "root"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(OfSubject):
     """One variant of one recipe: its medians by metric, and how many blocks they are of."""
 
     recipe: str
-    subject: Subject
     values: Mapping[str, float]
     n: int
-
-    @property
-    def variant(self) -> str:
-        """The variant's name."""
-        return self.subject.variant
-
-    @property
-    def emulated(self) -> bool:
-        """Whether it ran on software emulation."""
-        return self.subject.emulated
 
 
 class Image(Chapter):
@@ -135,19 +125,18 @@ def _medians(own: pd.DataFrame) -> dict[str, float]:
 
 def _recipe(stored: Stored, workload: str) -> str:
     """The recipe that a workload is about: by the manifest, without one by its name."""
-    definition = stored.mapping("workloads").get(workload)
-    parameters = definition.get("parameters") if isinstance(definition, dict) else None
-    known = parameters.get("recipe") if isinstance(parameters, dict) else None
-    return str(known or workload.partition("-")[2] or ROOT)
+    return str(_parameters(stored, workload).get("recipe") or workload.partition("-")[2] or ROOT)
+
+
+def _parameters(stored: Stored, workload: str) -> dict[str, Any]:
+    return table(table(stored.mapping("workloads").get(workload)).get("parameters"))
 
 
 def _clone_columns(stored: Stored) -> tuple[str, ...]:
-    definition = stored.mapping("workloads").get("image.growth")
-    parameters = definition.get("parameters") if isinstance(definition, dict) else None
-    mib = parameters.get("write_mib") if isinstance(parameters, dict) else None
+    mib = number(_parameters(stored, "image.growth").get("write_mib"))
     heads = {name: head for name, (head, _) in CLONES.items()}
     heads |= {"linked-disk": "linked takes", "full-disk": "full takes"}
-    heads |= {"written": f"{mib:g} MiB add"} if isinstance(mib, int | float) else {}
+    heads |= {"written": f"{mib:g} MiB add"} if mib is not None else {}
     return tuple(heads.values())
 
 

@@ -14,6 +14,7 @@ from harness.analysis.intervals import Estimate
 from harness.model import aggressor_of
 from harness.report import style, variants
 from harness.report.chapters.base import Chapter, Drawing
+from harness.report.foreign_input import listed, number
 from harness.report.stored_run import Stored
 from harness.report.table import Line, Table, grouped
 
@@ -139,7 +140,7 @@ def _cell(axes: Axes, one: Pair, column: int, row: int) -> None:
     ink = style.INK if one.emulated else DARK_INK
     figure, _, ends = slowdown_text(one).partition(" ")
     back = {"facecolor": style.PAPER, "edgecolor": "none", "pad": 1.5} if one.emulated else None
-    text = f"{figure}\n{ends} n={one.slowdown.n}"
+    text = f"{figure}\n{ends} n = {one.slowdown.n}"
     axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=8.5, color=ink, bbox=back)
 
 
@@ -147,9 +148,8 @@ def _shares(seen: list[dict[str, object]]) -> str:
     """The CPU time that each aggressor used, as a share of one CPU."""
     found: dict[str, list[float]] = {}
     for one in seen:
-        shares = one.get("shares")
-        numbers = [float(x) for x in shares if isinstance(x, int | float)] if isinstance(shares, list) else []
-        found.setdefault(str(one.get("aggressor")), []).extend(numbers)
+        shares = (number(share) for share in listed(one.get("shares")))
+        found.setdefault(str(one.get("aggressor")), []).extend(share for share in shares if share is not None)
     words = [f"{name} {100 * median(shares):.0f} %" for name, shares in found.items() if shares]
     return f"CPU time of the aggressor, as a share of one CPU (median): {', '.join(words)}." if words else ""
 

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from harness.report import number_format, panels, style, variants
 from harness.report.chapters.base import Chapter, Drawing
+from harness.report.foreign_input import all_numbers, table
 from harness.report.stored_run import Stored
 from harness.report.table import Table, plain
 
@@ -124,11 +125,8 @@ def _name(stored: Stored, variant: str) -> str:
 
 
 def _facts(one: dict[str, Any]) -> dict[str, str]:
-    told = one.get("told")
-    return {str(label): str(text) for label, text in told.items()} if isinstance(told, dict) else {}
+    return {label: str(text) for label, text in table(one.get("told")).items()}
 
 
 def _counts(one: dict[str, Any]) -> dict[str, float]:
-    counts = one.get("counts")
-    found = counts.items() if isinstance(counts, dict) else ()
-    return {str(name): float(value) for name, value in found if type(value) in (int, float) and 0 <= value < 1e9}
+    return {name: count for name, count in all_numbers(one.get("counts")).items() if count < 1e9}

@@ -10,6 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 
 from harness.report import number_format, panels, style, variants
 from harness.report.chapters.base import Chapter, Drawing
+from harness.report.foreign_input import table
 from harness.report.stored_run import Stored
 from harness.report.table import Line, Table, grouped
 from harness.report.variants import Subject
@@ -64,7 +65,7 @@ def _figure(stored: Stored, workload: str, rows: pd.DataFrame) -> Figure:
     )
     title = f"{style.short(workload, 50)}: seconds of each operation and of downtime"
     left = panels.margin((who.variant for part in parts for who in part), 0.3, 0.075)
-    figure, places = panels.stack(title, note, drawn, head=0.65, left=left, right=0.74)
+    figure, places = panels.stack(title, note, drawn, head=0.65, left=left, right=0.72)
     for axes, own, tall in zip(places, lines, heights, strict=True):
         _marks(axes, stored, rows, own, tall)
     return figure
@@ -116,12 +117,11 @@ def _survival(stored: Stored) -> Table:
     found: dict[tuple[str, str], Counter[str]] = {}
     times: Counter[tuple[str, str]] = Counter()
     for one in stored.observed(RESOURCE):
-        steps = one.get("steps")
-        for step, things in steps.items() if isinstance(steps, dict) else ():
-            key = str(step), str(one.get("variant"))
+        for step, things in table(one.get("steps")).items():
+            key = step, str(one.get("variant"))
             times[key] += 1
-            for thing, survived in things.items() if isinstance(things, dict) else ():
-                found.setdefault(key, Counter())[str(thing)] += survived is True
+            for thing, survived in table(things).items():
+                found.setdefault(key, Counter())[thing] += survived is True
     lines = (
         Line((*key, *_sorted_out(found[key], times[key]), str(times[key])), stored.emulated(key[1]))
         for key in sorted(found, key=lambda key: (key[0], stored.order(key[1])))
@@ -153,8 +153,7 @@ def _ways(stored: Stored) -> Iterator[str]:
     """By workload, what did it in which variants."""
     ways: dict[str, dict[str, list[str]]] = {}
     for one in stored.observed(RESOURCE):
-        how = one.get("how")
-        words = "; ".join(f"{word}" for word in how.values()) if isinstance(how, dict) else ""
+        words = "; ".join(map(str, table(one.get("how")).values()))
         if words:
             variants = ways.setdefault(str(one["workload"]), {}).setdefault(words, [])
             if (variant := str(one.get("variant"))) not in variants:
