@@ -1,4 +1,4 @@
-"""What may make an overhead less certain than its interval says, in words beside the number.
+"""Warnings beside an overhead: what may make it less certain than its interval.
 
 Every threshold is fixed here, and none of these findings changes how anything is computed. Tests are at 1 %, so that a
 table of a hundred sound figures shows about one of each by chance.
@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import stats
 
 LEAST_BLOCKS = 8
-"""Fewer say nothing about order or shape."""
+"""Fewer blocks show neither order nor shape."""
 ERROR = 0.01
 SPIKE = 6.0
 """Robust standard deviations (MAD / 0.6745) by which one arm's block must stick out while the other's does not …"""
@@ -78,22 +78,22 @@ def of_arms(base: Arm, own: Arm, loads: Mapping[int, float], cpus: int) -> Itera
 def arms(rows: pd.DataFrame) -> dict[tuple[str, str], Arm]:
     """The arms by metric and variant; `rows` are measured ones with the CSV's columns, discarded ones included."""
     steal, elapsed, mhz = (pd.to_numeric(rows[name], errors="coerce") for name in ("steal", "elapsed", "mhz"))
-    told = rows[["metric", "variant", "block"]].assign(
+    rows = rows[["metric", "variant", "block"]].assign(
         steal=steal,
         time=elapsed * (rows["cpus"].astype(str).str.count(",") + 1),
         mhz=mhz,
         strayed=rows["reason"].astype(str).str.contains("clock:"),
     )
-    return {(str(metric), str(variant)): _arm(own) for (metric, variant), own in told.groupby(["metric", "variant"])}
+    return {(str(metric), str(variant)): _arm(own) for (metric, variant), own in rows.groupby(["metric", "variant"])}
 
 
-def _arm(told: pd.DataFrame) -> Arm:
+def _arm(rows: pd.DataFrame) -> Arm:
     return Arm(
-        iterations=len(told),
-        strayed=int(told["strayed"].sum()),
-        steal=_steal(told["steal"], told["time"]),
-        mhz=float(told["mhz"].mean()),
-        blocks=frozenset(told["block"]),
+        iterations=len(rows),
+        strayed=int(rows["strayed"].sum()),
+        steal=_steal(rows["steal"], rows["time"]),
+        mhz=float(rows["mhz"].mean()),
+        blocks=frozenset(rows["block"]),
     )
 
 

@@ -37,7 +37,7 @@ def two_stage(values: Sequence[float], pilot: int, confidence: float = 0.95) -> 
     """Mean of all `values` with the wider of two intervals: by the spread of the first `pilot`, and by that of all.
 
     The first is Stein's (1945): exact for normal values whatever number the pilot's spread asked for, since that spread
-    says nothing of the mean. With heavy tails a pilot often misses the tail: there the second, Student's, is the wider
+    is independent of the mean. With heavy tails a pilot often misses the tail, and the second, Student's, is the wider
     one. With `pilot` at least the number of values both are Student's. Raises ValueError on an empty sequence.
     """
     if not values:

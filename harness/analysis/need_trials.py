@@ -1,23 +1,12 @@
-"""What runs measured of a need: for each variant one trial or fact, from the newest runs that may be compared."""
+"""Which trial or fact each need is judged by, for every variant: from the newest runs that are alike."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pandas as pd
 
-from harness.analysis.blocks import block_values
-from harness.analysis.evidence import (
-    CONFIDENCE,
-    Evidence,
-    Trial,
-    geometric_interval,
-    interval_of,
-    on_hardware,
-    planned_blocks,
-)
-from harness.analysis.intervals import Estimate, two_stage
-from harness.analysis.overhead import ACCELERATOR_WORDS, overheads
+from harness.analysis.overhead import ACCELERATOR_WORDS
+from harness.analysis.trials import Evidence, Trial, ratios, values
 from harness.definitions.needs import Need
 from harness.model import Accelerator
 
@@ -31,7 +20,7 @@ Who = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """What a variant proved in a run, and by what."""
+    """A fact of a variant in a run, and its proof."""
 
     word: str
     proof: str
@@ -40,7 +29,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One need over all variants; `absent` says of others why nothing is there."""
+    """One need over all variants; `absent` gives the reason why others have none."""
 
     need: Need
     trials: Mapping[Who, Trial] = field(default_factory=dict)
@@ -49,7 +38,7 @@ class Measured:
 
 
 def measured(need: Need, evidence: Sequence[Evidence]) -> Measured:
-    """What runs of one host (newest first) say of a need.
+    """The trials or facts of a need in runs of one host (newest first).
 
     Figures of one need are alike in the workload's definition, parameters, shape and host's kernel: of the groups of
     runs that are, the newest with a figure of enough blocks counts, else the newest. In it each variant has the figure
@@ -68,11 +57,11 @@ def measured(need: Need, evidence: Sequence[Evidence]) -> Measured:
             continue
         known = groups.setdefault(_circumstances(rows, one), {})
         for who, trial in _trials(need, rows, one):
-            if who not in known or (trial.fit and not known[who].fit):
+            if who not in known or (known[who].flaw and not trial.flaw):
                 known[who] = trial
         for who, why in _lost(rows, one):
             absent.setdefault(who, why)
-    chosen = next((group for group in groups.values() if any(trial.fit for trial in group.values())), None)
+    chosen = next((group for group in groups.values() if any(not trial.flaw for trial in group.values())), None)
     chosen = chosen or next((group for group in groups.values() if group), {})
     for group in groups.values():
         for who, trial in group.items():
@@ -108,67 +97,10 @@ def _circumstances(rows: pd.DataFrame, one: Evidence) -> object:
 
 
 def _trials(need: Need, rows: pd.DataFrame, one: Evidence) -> Iterator[tuple[Who, Trial]]:
-    yield from _overheads(need, rows, one) if need.overhead else _values(need, rows, one)
-
-
-def _overheads(need: Need, rows: pd.DataFrame, one: Evidence) -> Iterator[tuple[Who, Trial]]:
-    blocks = planned_blocks(one)
-    declared = replace(one.declared, planned=blocks, primary=frozenset())
-    for found in overheads(rows, one.baseline, CONFIDENCE, declared):
-        if found.overhead is not None and found.metric == need.metric:
-            yield (
-                (found.variant, _apart(found.accelerator, one)),
-                Trial(
-                    workload=found.workload,
-                    metric=found.metric,
-                    variant=found.variant,
-                    against=one.baseline,
-                    unit="",
-                    run=one.run,
-                    n=found.n,
-                    whole=found.verdict,
-                    confidence=found.confidence,
-                    logarithms=found.differences,
-                    interval=interval_of(found),
-                ),
-            )
-
-
-def _values(need: Need, rows: pd.DataFrame, one: Evidence) -> Iterator[tuple[Who, Trial]]:
-    """A variant's own block values: their geometric mean, on a linear scale or where one is not positive the mean."""
-    known = planned_blocks(one).get(need.workload, 0)
-    for (variant, accelerator, unit, scale), part in block_values(rows).groupby(
-        ["variant", "accelerator", "unit", "scale"], sort=False
-    ):
-        own = part.sort_values("block")
-        if unit != need.unit or (own["metric"] != need.metric).any():
-            continue
-        end = one.declared.second_stage
-        values = tuple(map(float, own["value"]))
-        pilot = len(own) if end is None else int((own["block"] < end).sum())
-        log = scale == "log" and min(values) > 0
-        yield (
-            (str(variant), _apart(str(accelerator), one)),
-            Trial(
-                workload=need.workload,
-                metric=need.metric,
-                variant=str(variant),
-                against="",
-                unit=str(unit),
-                run=one.run,
-                n=len(own),
-                whole=(known - len(own)) * 10 <= known,
-                confidence=1 - (1 - CONFIDENCE) * one.declared.shares.get(need.workload, 1.0),
-                logarithms=(),
-                interval=_interval(values, pilot, log),
-            ),
-        )
-
-
-def _interval(values: Sequence[float], pilot: int, log: bool) -> Callable[[float], Estimate]:
-    if log:
-        return geometric_interval([math.log(value) for value in values], pilot)
-    return lambda confidence: two_stage(values, pilot, confidence)
+    found = ratios(rows, one, one.baseline) if need.overhead else values(rows, one)
+    for trial in found:
+        if trial.metric == need.metric and (need.overhead or trial.unit == need.unit):
+            yield (trial.variant, _apart(trial.accelerator, one)), trial
 
 
 def _lost(rows: pd.DataFrame, one: Evidence) -> Iterator[tuple[Who, str]]:
@@ -184,7 +116,7 @@ def _lost(rows: pd.DataFrame, one: Evidence) -> Iterator[tuple[Who, str]]:
 
 
 def _apart(accelerator: str, one: Evidence) -> str:
-    return ACCELERATOR_WORDS.get(accelerator, "") if on_hardware(one) else EMULATED_HOST
+    return ACCELERATOR_WORDS.get(accelerator, "") if one.on_hardware else EMULATED_HOST
 
 
 def _facts(name: str, evidence: Sequence[Evidence]) -> dict[Who, Fact]:

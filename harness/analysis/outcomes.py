@@ -1,4 +1,4 @@
-"""What a workload's rows say beside its block values, sorted out once for all its metrics and variants."""
+"""The outcome of a workload's cases beside its block values: which failed, which were discarded, and circumstances."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet

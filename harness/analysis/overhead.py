@@ -28,6 +28,7 @@ from harness.analysis.intervals import (
     two_stage,
 )
 from harness.analysis.outcomes import Cases, sorted_out
+from harness.model import Accelerator
 
 FEW_BLOCKS = 5
 NO_VERDICT = "more than a tenth of the blocks missing: no verdict"
@@ -54,10 +55,10 @@ class Declared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overhead:
-    """What one variant costs the user against the baseline in one metric; positive costs.
+    """The cost of one variant against the baseline in one metric; positive costs more.
 
     On the `log` scale `overhead`, its ends and `change` are relative (0.05 is 5 %), on `linear` they are differences
-    in `unit`. `overhead` is None where it cannot be said; `flags` say why, and what to mind, in words. `n` counts the
+    in `unit`. `overhead` is None where there is none. `flags` give the reason and warnings in words. `n` counts the
     paired blocks, `planned` the blocks that should have been; `differences` are the blocks' own, in their order,
     logarithms on the log scale. `p` is Student's and `flip` the sign-flip test's, a cross-check; both unadjusted.
     Of a primary metric, `adjusted` is p after Holm, and `lowest` and `highest` hold for all primary ones together.
@@ -93,11 +94,16 @@ class Overhead:
     lowest: float | None = None
     highest: float | None = None
 
+    @property
+    def emulated(self) -> bool:
+        """Whether the variant ran on software emulation."""
+        return self.accelerator == Accelerator.TCG
+
     def interval(self, confidence: float) -> Estimate | None:
         """The overhead with an interval of another confidence, by the method that belongs to its metric and run."""
         if self.overhead is None:
             return None
-        result = _estimate(self.differences, self.metric, self.pilot, confidence)
+        result = difference_interval(self.differences, self.metric, self.pilot, confidence)
         return through(relative, result) if self.scale == "log" else result
 
 
@@ -109,7 +115,7 @@ def overheads(
 ) -> list[Overhead]:
     """Every variant's overhead against `baseline`, per workload and metric, in the samples' order.
 
-    d = ±log(variant / baseline) per block (differences on the linear scale), signed so that positive costs the user;
+    d = ±log(variant / baseline) per block (differences on the linear scale), signed so that positive costs more;
     overhead = exp(mean d) − 1. Intervals are Student's, with the pilot's spread where a pilot decided how many blocks
     there are, and bootstrap-t for percentiles. A variant whose every case failed is listed without an overhead.
     """
@@ -127,6 +133,11 @@ def overheads(
     return _adjusted(found, confidence, declared.primary)
 
 
+def enough_blocks(n: int, planned: int) -> bool:
+    """Whether at most a tenth of the planned blocks is missing."""
+    return (planned - n) * 10 <= planned
+
+
 def _compared(
     nature: Mapping[str, str],
     base: Mapping[int, float],
@@ -135,14 +146,14 @@ def _compared(
     confidence: float,
     declared: Declared,
 ) -> Overhead:
-    """The figures of one variant in one metric; its flags say only what the block values say."""
+    """The figures of one variant in one metric, with the flags that follow from the block values."""
     variant, accelerator, runtime, baseline = who
     blocks = sorted(base.keys() & own.keys())
     differences, words = _differences(nature, base, own, blocks)
     end = declared.second_stage
     pilot = len(blocks) if end is None else sum(block < end for block in blocks)
     used = 1 - (1 - confidence) * declared.shares.get(nature["workload"], 1.0)
-    result = _estimate(differences, nature["metric"], pilot, used) if differences else None
+    result = difference_interval(differences, nature["metric"], pilot, used) if differences else None
     log, sign = nature["scale"] == "log", -1.0 if nature["direction"] == "higher" else 1.0
     change = sign * result.value if result else None
     if log and result and change is not None:
@@ -193,7 +204,11 @@ def _differences(
     return [sign * d for d in raw], []
 
 
-def _estimate(differences: Sequence[float], metric: str, pilot: int, confidence: float) -> Estimate:
+def difference_interval(differences: Sequence[float], metric: str, pilot: int, confidence: float) -> Estimate:
+    """Mean and interval of the blocks' differences, by the method that belongs to the metric and the run.
+
+    Bootstrap-t for a percentile without a pilot, else Student-t (see two_stage, also for `pilot`).
+    """
     if pilot >= len(differences) and is_quantile(metric):
         return bootstrap_t(differences, confidence)
     return two_stage(differences, pilot, confidence)
@@ -209,18 +224,18 @@ def _about_n(result: Estimate, differences: Sequence[float]) -> Iterator[str]:
 
 
 def _flagged(one: Overhead, cases: Cases, paired: AbstractSet[int], declared: Declared) -> Overhead:
-    """With what its rows say beside the values: emulation, what is missing, circumstances."""
+    """With the flags that follow from its rows: emulation, missing blocks, circumstances."""
     known = max(declared.planned.get(one.workload, 0), cases.blocks)
     flags = [ACCELERATOR_WORDS[one.accelerator]] if one.accelerator in ACCELERATOR_WORDS else []
     flags += one.flags
     lost = cases.lost(one.metric, (one.variant, one.baseline), paired)
     flags += [f"{word} {count} of {known}" for word, count in lost if count]
-    missing = known - len(paired)
-    if paired and missing * 10 > known:
+    enough = enough_blocks(len(paired), known)
+    if paired and not enough:
         flags.append(NO_VERDICT)
     base, own = (cases.arms.get((one.metric, name), Arm()) for name in (one.baseline, one.variant))
     flags += diagnosis.of_arms(base, own, declared.loads, declared.cpus)
-    return replace(one, planned=known, flags=tuple(flags), verdict=one.verdict and missing * 10 <= known)
+    return replace(one, planned=known, flags=tuple(flags), verdict=one.verdict and enough)
 
 
 def _adjusted(
@@ -230,7 +245,7 @@ def _adjusted(
     chosen = [one for one in found if primary is None or (one.workload, one.metric) in primary]
     done: dict[int, Overhead] = {}
     for emulated in (False, True):
-        family = [one for one in chosen if (one.accelerator == "tcg") == emulated]
+        family = [one for one in chosen if one.emulated == emulated]
         known = sum(one.p is not None for one in family)
         for one, adjusted in zip(family, holm([one.p for one in family]), strict=True):
             spent = (1 - one.confidence) / (1 - confidence)

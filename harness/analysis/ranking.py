@@ -1,6 +1,6 @@
-"""Which variants meet what a user needs, in which order, and why: need by need, and nothing is weighed.
+"""Which variants meet a user's needs, in which order, and why. Needs have an order and no weights.
 
-RULE is the whole of it. Each need is judged as a claim is (see harness.analysis.verdicts): its 90 % interval within the
+RULE is the whole rule. Each need is judged as a claim is (see harness.analysis.verdicts): its 90 % interval within the
 range or outside it. A variant that meets all does so at that certainty too (an intersection-union test: Berger & Hsu
 1996, Statistical Science 11).
 """
@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, get_args
 
-from harness.analysis.evidence import Evidence, Trial, matches
 from harness.analysis.need_trials import Measured, Who, measured, people
-from harness.analysis.verdicts import judge
+from harness.analysis.trials import Evidence, Trial, matches
+from harness.analysis.verdicts import weighed
 from harness.definitions.needs import Need
 
 RULE = (
-    "A variant is as good as the worst word on its needs: met (by the whole 90 % interval), met by the figure only, "
-    "not measured, missed by the figure only, missed. Where that is alike, the words decide need by need in the order "
-    "in which they were stated, then the figures, need by need in that order: no weights. What was not measured is "
-    "never met, and what was emulated or nested stands apart and meets nothing."
+    "A variant ranks by its worst result: met (by the whole 90 % interval), met by the figure only, not measured, "
+    "missed by the figure only, missed. Ties are broken by the result on each need, in the order in which the needs "
+    "were stated, then by the figures in that order. There are no weights. A need that was not measured is not met. "
+    "Emulated and nested guests are not ranked."
 )
 
 Word = Literal["met", "met by the figure only", "not measured", "missed by the figure only", "missed"]
@@ -32,7 +32,7 @@ class Reason:
     """One need on one variant: the word and what it rests on.
 
     With a figure, `value` and its 90 % interval are in the need's unit, or an overhead `against` the baseline; `n`
-    counts blocks of run `run`, `variant` is the one that was measured. `why` says in words what a figure does not.
+    counts blocks of run `run`, `variant` is the one that was measured. `why` has the reason in words.
     """
 
     need: Need
@@ -56,9 +56,9 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A variant with a reason for each need, in their order; `ahead` says why it stands before the next one.
+    """A variant with a reason for each need, in their order; `ahead` is the reason why it ranks before the next one.
 
-    `apart` says why its figures meet nothing (`emulated (tcg)`); such a variant is not ranked.
+    `apart` is the reason why it is not ranked (`emulated (tcg)`).
     """
 
     variant: str
@@ -74,8 +74,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """What can be said: candidates in their order and those that stand apart; variants of which nothing that is needed
-    was measured; and what did not run at all, with the reason."""
+    """Candidates in their order and those that are not ranked; variants on which no need was measured; and what did not
+    run at all, with the reason."""
 
     needs: tuple[Need, ...]
     ranked: tuple[Candidate, ...]
@@ -145,14 +145,14 @@ def _reason(found: Measured, who: Sequence[Who]) -> Reason:
 
 
 def _judged(need: Need, trial: Trial) -> Reason:
-    result = trial.interval(trial.confidence)
+    result, said = weighed(trial, trial.confidence, need.low, need.high)
     inside = need.low <= result.value <= need.high
     word: Word = "met by the figure only" if inside else "missed by the figure only"
     why = trial.flaw
-    if trial.fit and result.low is not None and result.high is not None:
-        said = judge(result.low, result.high, need.low, need.high)
-        word = "met" if said == "supported" else "missed" if said == "contradicted" else word
-        why = "the interval includes the limit" if said == "inconclusive" else ""
+    if said != "inconclusive":
+        word = "met" if said == "supported" else "missed"
+    elif not why and result.low is not None:
+        why = "the interval includes the limit"
     return Reason(
         need=need,
         word=word,
@@ -174,22 +174,22 @@ def _place(one: Candidate) -> tuple[int, tuple[int, ...], tuple[float, ...], str
 
 
 def _ahead(one: Candidate, after: Candidate) -> str:
-    """What of RULE put a candidate before the next one."""
+    """Name the rule that ranked this candidate before the next one."""
     if one.word != after.word:
         worst = next(reason for reason in after.reasons if reason.word == after.word)
-        return f"on {after.variant} {worst.need.name} is {worst.word}"
+        return f"{worst.need.name} is {worst.word} on {after.variant}"
     for own, other in zip(one.reasons, after.reasons, strict=True):
         if own.word != other.word:
-            return f"{own.need.name} is {own.word}, on {after.variant} {other.word}"
+            return f"{own.need.name} is {own.word}, and {other.word} on {after.variant}"
     for own, other in zip(one.reasons, after.reasons, strict=True):
         if own.cost != other.cost:
             return f"{own.need.name} is better than on {after.variant}{_overlap(own, other)}"
-    return f"nothing: {after.variant} is as good, and comes later in the alphabet"
+    return "both are equal, so the order is alphabetical"
 
 
 def _overlap(own: Reason, other: Reason) -> str:
     if own.low is None or own.high is None or other.low is None or other.high is None:
-        return ", by a single block: there is no interval"
+        return ", but one block gives no interval"
     return "" if own.high < other.low or other.high < own.low else ", but the intervals overlap"
 
 

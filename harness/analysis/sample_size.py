@@ -18,7 +18,7 @@ MOST_BLOCKS = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """What the pilot told of one workload: block differences of its primary metric by variant, seconds per block."""
+    """A pilot's result for one workload: block differences of its primary metric by variant, seconds per block."""
 
     differences: Mapping[str, Sequence[float]]
     seconds: float
@@ -77,7 +77,7 @@ def allocate(noises: Mapping[str, Noise], done: Mapping[str, int], seconds: floa
 
 
 def blocks_to_detect(effect: float, deviation: float, power: float = 0.8, confidence: float = 0.95) -> int:
-    """Blocks with which an overhead of `effect` is told from none with `power`, at block sd `deviation` (log-ratios).
+    """Blocks with which an overhead of `effect` differs from none with `power`, at block sd `deviation` (log-ratios).
 
     By the noncentral t (statsmodels' TTestPower); 2 where there is no noise, at most MOST_BLOCKS.
     """

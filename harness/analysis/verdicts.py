@@ -1,7 +1,7 @@
 """Verdicts on claims by equivalence: an interval inside the claim's range, outside it, or neither.
 
 The 90 % interval lying in the range is two one-sided tests at 5 % each (Schuirmann 1987, Journal of Pharmacokinetics
-and Biopharmaceutics 15). So at an end of the range, where either word is half wrong, each is said in at most 5 % of
+and Biopharmaceutics 15). When the truth is at an end of the range, each verdict therefore comes from at most 5 % of
 runs. A claim over several rows is supported when every row is (an intersection-union test, which needs no adjustment:
 Berger & Hsu 1996, Statistical Science 11), and contradicted when one row is outside after Bonferroni.
 """
@@ -14,9 +14,10 @@ from typing import Literal, get_args
 import numpy as np
 from scipy import stats
 
-from harness.analysis.evidence import CONFIDENCE, Evidence, Trial, absence, chosen_trials, on_hardware
-from harness.analysis.intervals import estimate, relative, simultaneous
+from harness.analysis.claim_trials import absence, chosen_trials
+from harness.analysis.intervals import Estimate, estimate, relative, simultaneous
 from harness.analysis.overhead import FEW_BLOCKS
+from harness.analysis.trials import CONFIDENCE, Evidence, Trial
 from harness.definitions.claims import Claim
 
 MOST_BLOCKS = 10_000
@@ -51,7 +52,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What can be said of a claim, why, and by which figures."""
+    """A claim's verdict, its reason, and the figures that it rests on."""
 
     claim: Claim
     word: Word
@@ -65,6 +66,14 @@ def judge(low_end: float, high_end: float, low: float, high: float) -> Word:
     if low <= low_end and high_end <= high:
         return "supported"
     return "contradicted" if high_end < low or high < low_end else "inconclusive"
+
+
+def weighed(trial: Trial, confidence: float, low: float, high: float) -> tuple[Estimate, Word]:
+    """A trial's figure with an interval, and the verdict by it: `inconclusive` where the trial decides nothing."""
+    result = trial.interval(confidence)
+    if trial.flaw or result.low is None or result.high is None:
+        return result, "inconclusive"
+    return result, judge(result.low, result.high, low, high)
 
 
 def judge_differences(d: Sequence[float], low: float, high: float) -> Word:
@@ -97,7 +106,7 @@ def verdicts(claims: Sequence[Claim], evidence: Sequence[Evidence]) -> list[Verd
     guests, and everything on a host that is itself emulated, are left out.
     """
     measured = [claim for claim in claims if claim.judged and not claim.needs]
-    usable = [one for one in evidence if on_hardware(one)]
+    usable = [one for one in evidence if one.on_hardware]
     trials = chosen_trials(measured, usable)
     return [_verdict(claim, trials, usable, evidence) for claim in claims]
 
@@ -118,17 +127,17 @@ def _verdict(
     if claim.needs:
         return Verdict(claim=claim, word="not measured here", reason=f"tare has no {claim.needs} yet")
     if evidence and not usable:
-        why = f"emulated host: it is itself emulated ({evidence[0].host_virtualized}), and enters no verdict"
+        why = f"emulated host ({evidence[0].host_virtualized}): no verdict uses its figures"
         return Verdict(claim=claim, word="not measured here", reason=why)
     if not (own := trials.get(claim.id)):
         return Verdict(claim=claim, word="not measured here", reason=absence(claim, usable))
-    return _weighed(claim, own)
+    return _judged(claim, own)
 
 
-def _weighed(claim: Claim, trials: Sequence[Trial]) -> Verdict:
+def _judged(claim: Claim, trials: Sequence[Trial]) -> Verdict:
     """The verdict on a claim of which at least one row was measured."""
     low, high = _ends(claim)
-    family = max(sum(trial.fit for trial in trials), 1)
+    family = max(sum(not trial.flaw for trial in trials), 1)
     rows = tuple(_figure(trial, low, high, family) for trial in trials)
     outside = [row for row, trial in zip(rows, trials, strict=True) if _outside(trial, low, high, family)]
     there = {(trial.workload, trial.metric) for trial in trials}
@@ -151,24 +160,17 @@ def _ends(claim: Claim) -> tuple[float, float]:
 
 def _outside(trial: Trial, low: float, high: float, family: int) -> bool:
     """Whether a row contradicts its claim although it is one of `family` that could."""
-    wide = trial.interval(simultaneous(trial.confidence, family)) if trial.fit else None
-    if wide is None or wide.low is None or wide.high is None:
-        return False
-    return judge(wide.low, wide.high, low, high) == "contradicted"
+    return weighed(trial, simultaneous(trial.confidence, family), low, high)[1] == "contradicted"
 
 
 def _figure(trial: Trial, low: float, high: float, family: int) -> Figure:
-    result = trial.interval(trial.confidence)
-    word: Word = "inconclusive"
-    if trial.fit and result.low is not None and result.high is not None:
-        word = judge(result.low, result.high, low, high)
+    result, word = weighed(trial, trial.confidence, low, high)
     inside = low <= result.value <= high
     needed = None
     if word == "inconclusive" and trial.n > 1 and trial.whole:
         confidence = trial.confidence if inside else simultaneous(trial.confidence, family)
-        sd = float(np.std(trial.logarithms, ddof=1))
-        mean = float(np.mean(trial.logarithms))
-        needed = blocks_needed(mean, sd, trial.logarithm(low), trial.logarithm(high), confidence)
+        mean, sd = float(np.mean(trial.points)), float(np.std(trial.points, ddof=1))
+        needed = blocks_needed(mean, sd, trial.on_scale(low), trial.on_scale(high), confidence)
         # The interval's own method may ask for a little more than the expected one.
         needed = None if needed is None else max(needed, trial.n + 1)
     return Figure(
@@ -203,7 +205,7 @@ def _open(rows: Sequence[Figure], missing: Sequence[str], family: int) -> Iterat
         need = f"more than {MOST_BLOCKS:,} blocks" if most.blocks is None else f"about {most.blocks:,} blocks"
         yield f"the interval includes an end of the range: {need} needed, {most.n} so far"
     if any(row.word == "contradicted" for row in rows):
-        yield f"a row is outside by itself, but not with {family} rows counted"
+        yield f"one interval is outside the range, but not after adjusting for {family} rows"
     if missing:
         yield f"not measured yet: {', '.join(missing)}"
 

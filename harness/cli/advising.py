@@ -1,4 +1,4 @@
-"""What `tare advise` was asked, and who may be advised: needs, candidates, and variants that are configured alike."""
+"""The input of `tare advise`: needs, candidates, and variants that are configured alike."""
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Glossary:
-    """What a need can be about."""
+    """The names that a need can use."""
 
     terms: tuple[Term, ...]
     workloads: Mapping[str, Workload]
@@ -36,7 +36,7 @@ def glossary(arguments: argparse.Namespace) -> Glossary:
 def needs(arguments: argparse.Namespace, known: Glossary) -> tuple[Need, ...]:
     """The needs of the user's file or flags. Raises TareError (bad input) for wrong ones, both, or none."""
     if (arguments.file is None) == (not arguments.need):
-        problem = "there is no need" if arguments.file is None else "there is a file of needs and --need too"
+        problem = "no need is given" if arguments.file is None else "a file of needs and --need are both given"
         raise bad_input("advise", problem, "give a file, or --need NAME=LIMIT (tare advise --list shows the names)")
     if arguments.file is not None:
         return load_needs(arguments.file, known.terms, known.workloads)
@@ -47,7 +47,7 @@ def advise(asked: Sequence[Need], stored: "Sequence[Stored]", among: Sequence[st
     """The advice by runs of one host, the newest first. Raises TareError (bad input) where there is no run, or none
     that measured a variant or runtime of `among`."""
     from harness.analysis.ranking import advise as judge
-    from harness.report.claim_tables import evidence
+    from harness.report.stored_evidence import evidence
 
     if not stored:
         raise bad_input("advise", f"there are no runs in {results}", "tare run")
@@ -56,7 +56,7 @@ def advise(asked: Sequence[Need], stored: "Sequence[Stored]", among: Sequence[st
     known = {*measured, *(name.partition("/")[0] for name in measured)}
     for word in among:
         if word not in known:
-            raise bad_input("--variant", f"no run here measured {word}", suggest(word, known))
+            raise bad_input("--variant", f"no run of this host measured {word}", suggest(word, known))
     return judge(asked, runs, among, alike(_variants()))
 
 

@@ -1,4 +1,4 @@
-"""What makes two sides unlike each other: said beside every comparison, and refused where it would mislead."""
+"""What makes two sides unlike: warnings beside a comparison, and a refusal where it would mislead."""
 
 from collections.abc import Iterator
 
@@ -21,14 +21,14 @@ def check(before: Side, after: Side, allow_emulated: bool) -> None:
 
 
 def warnings(before: Side, after: Side) -> list[str]:
-    """What differs between the sides, in words; facts that no manifest tells are named as unknown."""
+    """What differs between the sides, in words. Facts that no manifest records are listed as unknown."""
     return [*_hosts(before, after), *_columns(before, after), *_manifests(before, after)]
 
 
 def _hosts(before: Side, after: Side) -> Iterator[str]:
     hosts = [set(map(str, side.moments["host"])) for side in (before, after)]
     if hosts[0] != hosts[1]:
-        yield f"different hosts ({_said(hosts[0])} and {_said(hosts[1])}): only the normalised view compares them"
+        yield f"different hosts ({_listed(hosts[0])} and {_listed(hosts[1])}): use the normalised view only"
 
 
 def _columns(before: Side, after: Side) -> Iterator[str]:
@@ -37,7 +37,7 @@ def _columns(before: Side, after: Side) -> Iterator[str]:
         for variant in sorted(kinds[0].keys() & kinds[1].keys()):
             first, second = kinds[0][variant], kinds[1][variant]
             if first != second:
-                yield f"{variant}: {name} differs: {_said(first)} and {_said(second)}"
+                yield f"{variant}: {name} differs: {_listed(first)} and {_listed(second)}"
 
 
 def _by_variant(side: Side, column: str) -> dict[str, set[str]]:
@@ -73,9 +73,9 @@ def _facts(side: Side, *path: str) -> set[str]:
 
 def _unlike(what: str, first: set[str], second: set[str]) -> Iterator[str]:
     if first and second and first != second:
-        yield f"{what} differs: {_said(first)} and {_said(second)}"
+        yield f"{what} differs: {_listed(first)} and {_listed(second)}"
 
 
-def _said(values: set[str]) -> str:
+def _listed(values: set[str]) -> str:
     text = ", ".join(sorted(values))
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

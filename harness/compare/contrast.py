@@ -75,7 +75,7 @@ def contrast(first: Sequence[RunMean], second: Sequence[RunMean]) -> Contrast:
 
     With three runs a side the run is a random effect: Welch's t on the runs' means (Welch 1947), which hold the noise
     within the runs too. With three on one side only, its spread between runs stands for both. With fewer only the
-    noise within the runs is known, and what differs from run to run looks like an effect: `basis` says so.
+    noise within the runs is known, and a difference between runs looks like an effect. `basis` names the noise.
     Raises ValueError for an empty side.
     """
     if not first or not second:
@@ -116,13 +116,13 @@ def _contrast(value: float, terms: Sequence[tuple[float, int]], basis: Basis) ->
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """How one variant's figure in one metric differs between two sides; positive costs the user more after.
+    """How one variant's figure in one metric differs between two sides; positive costs more after.
 
     The `normalised` view compares each run's overhead against its own baseline, `raw` the values themselves. On the
     log scale `before`, `after`, `difference` and its ends are relative in the normalised view (0.05 is 5 %), and so
     are the latter in the raw one, where `before` and `after` are in `unit`; on the linear scale all are in `unit`.
     `low` and `high` are the interval, `lowest` and `highest` hold for the whole family together; `adjusted` is p after
-    Holm. `runs` and `blocks` count both sides. `difference` is None where it cannot be said: `why`.
+    Holm. `runs` and `blocks` count both sides. `difference` is None where there is none: `why` gives the reason.
     """
 
     view: View
@@ -238,7 +238,7 @@ def _filled(one: Difference, means: Sequence[Sequence[RunMean]], found: Contrast
     before, after = (_shown(one, float(np.mean([run.mean for run in side]))) for side in means)
     low, high = (_effect(one, end) for end in found.interval(confidence))
     effect = _effect(one, found.value)
-    why = "" if found.error is not None else "a run of one block: its noise is not known"
+    why = "" if found.error is not None else "a run of one block: its noise is unknown"
     return replace(one, before=before, after=after, difference=effect, low=low, high=high, contrast=found, why=why)
 
 
@@ -275,7 +275,7 @@ def _unlike(rows: tuple[pd.DataFrame, pd.DataFrame], allowed: AbstractSet[str]) 
 
 
 def _size(shape: object) -> str:
-    """A shape without the host's CPU numbers, which say where and not how much."""
+    """A shape without the host's CPU numbers, which are no part of its size."""
     return str(shape).partition("@")[0]
 
 

@@ -20,7 +20,7 @@ LOOKED_AT = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """What earlier runs tell of one workload: sd of the primary metric's block differences, seconds of a block."""
+    """Earlier runs of one workload: sd of the primary metric's block differences, seconds of a block."""
 
     deviation: float
     seconds: float
@@ -67,7 +67,7 @@ def last(count: int, results: Path, fingerprint: str, without: Iterable[str]) ->
 
 
 def past(results: Path, fingerprint: str, casts: Mapping[str, tuple[str, tuple[str, ...]]]) -> dict[str, Past]:
-    """What the host's newest fit runs tell of workloads; `casts` has definition and variants of each.
+    """The noise and the times of workloads in the host's newest fit runs; `casts` has definition and variants of each.
 
     Only runs of the same definition count; of the variants the noisiest decides, emulated ones only among themselves.
     """

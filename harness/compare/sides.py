@@ -21,7 +21,7 @@ BASELINE = "native"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class SampleFile:
     """One file of samples, and what is known of its run from the manifest beside it (empty without one)."""
 
     samples: Path
@@ -38,7 +38,7 @@ class Side:
     """One side of a comparison: its name, its files, and the moments of all of its runs."""
 
     label: str
-    files: tuple[Stored, ...]
+    files: tuple[SampleFile, ...]
     moments: pd.DataFrame
 
     @property
@@ -71,7 +71,7 @@ def open_side(words: Sequence[str], results: Path, against: str | None = None) -
     for file, frame in zip(files, frames, strict=True):
         own = set(map(str, frame["run"].unique()))
         if twice := sorted(own & seen):
-            raise bad_input(str(file.samples), f"the run {twice[0]} is on this side already", "name each run once")
+            raise bad_input(str(file.samples), f"the run {twice[0]} is already on this side", "name each run once")
         seen |= own
     whole = pd.concat(frames, ignore_index=True)
     if whole.empty:
@@ -106,14 +106,14 @@ def _values(side: Side, run: str, against: str | None) -> dict[Any, dict[tuple[s
     return found
 
 
-def _resolve(word: str, results: Path) -> list[Stored]:
+def _resolve(word: str, results: Path) -> list[SampleFile]:
     path = Path(word)
     if path.suffix in (".csv", ".parquet"):
-        return [Stored(samples=path, manifest=_beside(path))]
+        return [SampleFile(samples=path, manifest=_beside(path))]
     if path.is_dir() and not (path / SAMPLES).exists():
         inside = [run.directory for run in store.runs(path) if (run.directory / SAMPLES).is_file()]
         if not inside:
-            raise bad_input(word, "is a folder without a run", "name a run, a folder of runs, or a CSV")
+            raise bad_input(word, "contains no run", "name a run, a folder of runs, or a CSV")
         return _of_folders(inside)
     folder = path if path.is_dir() and "/" in word else store.find(results, word).directory
     if not (folder / SAMPLES).is_file():
@@ -121,8 +121,8 @@ def _resolve(word: str, results: Path) -> list[Stored]:
     return _of_folders([folder])
 
 
-def _of_folders(folders: Iterable[Path]) -> list[Stored]:
-    return [Stored(samples=at / SAMPLES, manifest=_beside(at / SAMPLES)) for at in folders]
+def _of_folders(folders: Iterable[Path]) -> list[SampleFile]:
+    return [SampleFile(samples=at / SAMPLES, manifest=_beside(at / SAMPLES)) for at in folders]
 
 
 def _beside(samples: Path) -> Mapping[str, Any]:

@@ -1,16 +1,16 @@
-"""Advice as tables, and as text for a terminal: the answer first, then each variant's reasons, then the rule."""
+"""Advice as tables and as text: the answer first, then each variant's results, then the ranking rule."""
 
-import dataclasses
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
 
 from harness.analysis.ranking import RULE, Advice, Candidate, Reason, gaps
 from harness.definitions.needs import Need, Term
-from harness.report import formatting, plain_text
-from harness.report.table import Group, Section, Table, plain
+from harness.report import number_format, plain_text
+from harness.report.table import Group, Line, Table, grouped, plain
 
 INTERVAL = "[90 %]"
 
@@ -18,21 +18,22 @@ INTERVAL = "[90 %]"
 def answer(found: Advice) -> str:
     """What is advised, or why nothing is, as one sentence."""
     if not found.ranked:
-        apart = ": what was measured stands apart" if found.apart else ""
-        return f"No variant here can be advised: nothing of what is needed was measured{apart}."
+        apart = " Emulated and nested guests are not ranked." if found.apart else ""
+        return f"No variant can be advised: no need was measured.{apart}"
     first = found.ranked[0]
     if found.chosen is None:
         lacking = [one for one in first.reasons if one.word not in ("met", "met by the figure only")]
         said = "; ".join(f"{one.need.name} is {one.word}" for one in lacking)
-        return f"No variant here is known to meet all. Nearest is {first.variant}: {said}."
+        return f"No variant is known to meet all needs. The nearest is {first.variant}: {said}."
     also = [one.variant for one in found.ranked[1:] if one.word == first.word]
-    sure = "" if first.word == "met" else " by the figure only: more blocks would tell"
-    count = "what is needed" if len(first.reasons) == 1 else f"all {len(first.reasons)} needs"
-    return f"{first.variant} meets {count}{sure}{f', and so do {_listed(also)} after it' if also else ''}."
+    sure = "" if first.word == "met" else " by the figure only; more blocks are needed to be certain"
+    count = "the need" if len(first.reasons) == 1 else f"all {len(first.reasons)} needs"
+    others = f" {_listed(also)} {'does' if len(also) == 1 else 'do'} too, ranked lower." if also else ""
+    return f"{first.variant} meets {count}{sure}.{others}"
 
 
 def need_words(need: Need) -> str:
-    """A need with its meaning, its limit and what answers."""
+    """A need with its meaning, its limit, and the fact or metric that measures it."""
     by = f"fact {need.fact}" if need.fact else f"{need.workload} {need.metric}"
     return f"{need.name}: {', '.join(part for part in (need.means, limit(need)) if part)} ({by})"
 
@@ -42,7 +43,7 @@ def limit(need: Need) -> str:
     if need.fact:
         return ""
     if not need.limited:
-        return f"the {need.direction} the better"
+        return number_format.direction_words(need.direction)
     if need.overhead:
         return f"overhead at most {100 * need.high:g} %"
     return f"at most {_amount(need.high, need)}" if need.high < math.inf else f"at least {_amount(need.low, need)}"
@@ -50,29 +51,26 @@ def limit(need: Need) -> str:
 
 def ranked_table(found: Advice) -> Table:
     """One group per candidate, best first, one row per need."""
-    groups = [Group(title=f"{one.variant}: {_verdict(one)}", sections=(_section(one),)) for one in found.ranked]
-    return _table("Variants, best first", groups)
+    return _table("Variants, best first", ((f"{one.variant}: {_verdict(one)}", one) for one in found.ranked))
 
 
 def apart_table(found: Advice) -> Table:
-    """What was emulated, nested or measured on an emulated host: shown, and no answer to anything."""
-    groups = [
-        Group(title=f"{one.variant}: {one.apart}", sections=(_section(one),), emulated=True) for one in found.apart
-    ]
-    return _table("Emulated or nested: shown apart, meets nothing", groups)
+    """Variants that were emulated, nested or measured on an emulated host: shown, but not ranked."""
+    groups = ((f"{one.variant}: {one.apart}", one) for one in found.apart)
+    return _table("Emulated or nested guests: not ranked", groups, apart=True)
 
 
 def notes(found: Advice) -> Iterator[str]:
     """Why each candidate stands before the next, what did not run, what to measure next, and the rule."""
     for one, after in pairwise(found.ranked):
-        yield f"{one.variant} comes before {after.variant}: {one.ahead}."
+        yield f"{one.variant} ranks before {after.variant}: {one.ahead}."
     if found.unmeasured:
-        yield f"Of what is needed nothing was measured on {_listed(found.unmeasured)}."
+        yield f"No need was measured on {_listed(found.unmeasured)}."
     for what, why in found.skips:
-        yield f"{what} did not run here: {why}."
+        yield f"{what} did not run: {why}."
     if lacking := " ".join(f"--workload {name}" for name in gaps(found)):
-        yield f"Not all is measured; what would tell: tare run --suite full {lacking}"
-    yield f"How they are ranked: {RULE}"
+        yield f"Some needs are not measured. Measure them with: tare run --suite full {lacking}"
+    yield f"Ranking: {RULE}"
 
 
 def text(found: Advice, width: int) -> str:
@@ -102,7 +100,7 @@ def markdown(found: Advice) -> Iterator[str]:
             yield f"## {escape(one.title)}\n"
         for group in one.groups:
             yield f"### {escape(group.title)}\n"
-            yield from table(dataclasses.replace(one, groups=(group,)))
+            yield from table(replace(one, groups=(group,)))
     yield from (f"- {escape(note)}" for note in notes(found))
 
 
@@ -117,9 +115,9 @@ def _entry(number: str, group: Group, width: int) -> Iterator[str]:
 
 
 def glossary(terms: Sequence[Term]) -> Table:
-    """The short names that there are for needs."""
+    """The short names of needs."""
     rows = tuple((one.name, one.means, one.about or f"fact: {one.fact}", one.factor) for one in terms)
-    return plain("Needs", ("name", "means", "answered by", "the document’s factor"), rows)
+    return plain("Needs", ("name", "meaning", "measured by", "the document’s factor"), rows)
 
 
 def as_dict(found: Advice, runs: Sequence[str], host: str) -> dict[str, Any]:
@@ -140,7 +138,7 @@ def as_dict(found: Advice, runs: Sequence[str], host: str) -> dict[str, Any]:
 
 
 def _amount(end: float, need: Need) -> str:
-    number, _, unit = formatting.humane(end, need.unit).partition(" ")
+    number, _, unit = number_format.humane(end, need.unit).partition(" ")
     return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {unit}".rstrip()
 
 
@@ -156,50 +154,48 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _section(one: Candidate) -> Section:
-    return Section(title="", rows=tuple(_row(reason, one) for reason in one.reasons))
+def _cells(one: Candidate) -> Iterator[tuple[str, ...]]:
+    for reason in one.reasons:
+        need = reason.need
+        measured = (f"{need.workload} {need.metric}", f"n = {reason.n}") if reason.n else ()
+        run = f"run {reason.run}" if reason.run else ""
+        other = f"measured as {reason.variant}" if reason.variant not in ("", one.variant) else ""
+        yield (
+            ": ".join(filter(None, (need.name, limit(need)))),
+            _word(reason, one),
+            _figure(reason),
+            ", ".join(filter(None, (*measured, run))),
+            "; ".join(filter(None, (reason.why, other))),
+        )
 
 
-def _row(reason: Reason, one: Candidate) -> tuple[str, ...]:
-    word = one.apart if one.apart and reason.word != "not measured" else reason.word
-    measured = (f"{reason.need.workload} {reason.need.metric}", f"n = {reason.n}") if reason.n else ()
-    run = f"run {reason.run}" if reason.run else ""
-    other = f"measured as {reason.variant}" if reason.variant not in ("", one.variant) else ""
-    why = "; ".join(part for part in (reason.why, other) if part)
-    name = ": ".join(part for part in (reason.need.name, limit(reason.need)) if part)
-    return name, word, figure(reason), ", ".join(part for part in (*measured, run) if part), why
+def _word(reason: Reason, one: Candidate) -> str:
+    """The reason's word; what is measured of a candidate that stands apart has none but that."""
+    return one.apart if one.apart and reason.word != "not measured" else reason.word
 
 
-def figure(reason: Reason) -> str:
-    """A reason's figure with its interval; empty where it has none."""
+def _figure(reason: Reason) -> str:
     if reason.value is None:
         return ""
-    if reason.against:
-        factor = reason.value >= formatting.FACTOR_FROM
-        value, low, high = (formatting.percent(end, factor=factor) for end in (reason.value, reason.low, reason.high))
-    else:
-        value, low, high = (formatting.humane(end, reason.need.unit) for end in (reason.value, reason.low, reason.high))
-    if reason.low is None or reason.high is None:
-        return f"{value} [no interval]"
-    return f"{value} [{low.removesuffix(' %')}, {high.removesuffix(' %')}]"
+    return number_format.figure(reason.value, reason.low, reason.high, None if reason.against else reason.need.unit)
 
 
-def _table(title: str, groups: Sequence[Group]) -> Table:
-    columns = ("need", "word", f"figure {INTERVAL}", "measured by", "why")
-    return Table(title=title, columns=columns, numeric=frozenset(columns[2:3]), groups=tuple(groups))
+def _table(title: str, groups: Iterable[tuple[str, Candidate]], *, apart: bool = False) -> Table:
+    columns = ("need", "result", f"figure {INTERVAL}", "measured by", "why")
+    lines = (Line(cells, apart, heading) for heading, one in groups for cells in _cells(one))
+    return grouped(title, columns, lines, numeric=columns[2:3], apart="")
 
 
 def _need(need: Need) -> dict[str, Any]:
     ends = {name: None if math.isinf(end) else end for name, end in (("low", need.low), ("high", need.high))}
-    return {**dataclasses.asdict(need), **ends}
+    return {**asdict(need), **ends}
 
 
 def _candidate(one: Candidate) -> dict[str, Any]:
     reasons = []
     for reason in one.reasons:
-        told = {key: value for key, value in dataclasses.asdict(reason).items() if key != "need"}
+        told = {key: value for key, value in asdict(reason).items() if key != "need"}
         ends = {key: None if told[key] is None or math.isinf(told[key]) else told[key] for key in ("low", "high")}
-        word = one.apart if one.apart and reason.word != "not measured" else reason.word
-        reasons.append({"need": reason.need.name, **told, **ends, "word": word})
+        reasons.append({"need": reason.need.name, **told, **ends, "word": _word(reason, one)})
     verdict = one.apart or one.word
     return {"variant": one.variant, "verdict": verdict, "ahead": one.ahead, "reasons": reasons}

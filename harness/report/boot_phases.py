@@ -1,6 +1,5 @@
 """Boot samples: which metric is which milestone, and how long each phase between milestones took."""
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from harness.model import Milestone
-from harness.report import formatting
+from harness.report import number_format
+from harness.report.foreign_input import numbers, table
 from harness.report.stored_run import Stored
 
 MILESTONES = tuple(milestone.value for milestone in Milestone)
@@ -47,7 +47,8 @@ def boot_values(stored: Stored) -> pd.DataFrame:
 def phases(rows: pd.DataFrame) -> dict[str, float]:
     """Seconds from the previous milestone to each milestone, by median block value, for one variant's rows.
 
-    That may not be the milestones' own order: a container's daemons say that it has started after its first word.
+    The order is that of time and not of the milestones: daemons report that a container has started after its first
+    line.
     """
     medians = rows.groupby("milestone", sort=False)["value"].median().sort_values(kind="stable")
     return dict(zip(medians.index, medians.diff().fillna(medians).tolist(), strict=True))
@@ -69,24 +70,23 @@ def until_last(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def notes(stored: Stored) -> list[str]:
-    """What must be known beside the boot table: what was subtracted, what is not there and why, how cold it was."""
+    """Notes below the boot table: what was subtracted, what is missing and why, and how cold the starts were."""
     return [*_beacons(stored), *_unheard(stored), *_cold(stored)]
 
 
 def _beacons(stored: Stored) -> Iterator[str]:
     known, failed = [], []
     for variant, told in _ordered(stored, stored.mapping("beacon")):
-        costs = told.get("costs") if isinstance(told, dict) else None
-        ready = costs.get("ready") if isinstance(costs, dict) else None
-        if isinstance(ready, dict) and (found := numbers(ready, "seconds", "low", "high")):
-            middle, low, high = (formatting.humane(one, "s") for one in found)
+        ready = table(table(table(told).get("costs")).get("ready"))
+        if found := numbers(ready, "seconds", "low", "high"):
+            middle, low, high = (number_format.humane(one, "s") for one in found)
             known.append(f"{variant} {middle} (readings from {low} to {high})")
         elif isinstance(told, dict):
             failed.append(f"{variant} ({told.get('failed') or 'no figure'})")
     if known:
-        yield f"The beacon's own cost is subtracted from the time to ready: {'; '.join(known)}."
+        yield f"The signalling overhead is subtracted from the time to ready: {'; '.join(known)}."
     if failed:
-        yield f"What the beacon costs could not be measured, and nothing is subtracted: {'; '.join(failed)}."
+        yield f"The signalling overhead could not be measured, so nothing is subtracted: {'; '.join(failed)}."
 
 
 def _unheard(stored: Stored) -> Iterator[str]:
@@ -100,24 +100,17 @@ def _unheard(stored: Stored) -> Iterator[str]:
 def _cold(stored: Stored) -> Iterator[str]:
     for workload, variants in stored.mapping("cache").items():
         said = []
-        for variant, found in _ordered(stored, variants if isinstance(variants, dict) else {}):
-            if isinstance(found, dict) and (known := numbers(found, "dropped", "stayed")):
-                cached = formatting.humane(known[0], "bytes")
+        for variant, found in _ordered(stored, table(variants)):
+            if known := numbers(table(found), "dropped", "stayed"):
+                cached = number_format.humane(known[0], "bytes")
                 said.append(f"{variant} {cached}, of which at most {100 * known[1]:.1f} % stayed")
         if said:
             yield (
-                f"{workload} is cold: before each launch the variant's own files were dropped from the host's page "
-                f"cache. What of them had been in it (median): {'; '.join(said)}. Programs of the host stay warm."
+                f"{workload} is a cold start: before each launch the variant's files are dropped from the host's page "
+                f"cache. They had cached (median): {'; '.join(said)}. Programs of the host stay cached."
             )
 
 
 def _ordered(stored: Stored, table: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """By variant, the baseline first, as in the table."""
     return sorted(table.items(), key=lambda item: (item[0] != stored.baseline, item[0]))
-
-
-def numbers(table: Mapping[str, object], *names: str) -> list[float]:
-    """These finite numbers from 0 up of a table that anybody may have written; none unless all are there."""
-    found = [table.get(name) for name in names]
-    good = [float(one) for one in found if isinstance(one, int | float) and 0 <= one < math.inf]
-    return good if len(good) == len(names) else []

@@ -12,11 +12,11 @@ from harness.compare.comparison import Comparison, Gate
 from harness.compare.contrast import Difference, View
 from harness.durable import atomic_write
 from harness.model import RESOURCES
-from harness.report import formatting, plain_text
+from harness.report import number_format, plain_text, variants
 from harness.report.stored_run import safe
-from harness.report.table import Group, Section, Table
+from harness.report.table import Line, Table, grouped
 
-COLUMNS = ("variant", "before", "after", "difference [95 %]", "all together", "p (Holm)", "runs", "blocks", "verdict")
+COLUMNS = ("variant", "before", "after", "difference [95 %]", "simultaneous", "p (Holm)", "runs", "blocks", "verdict")
 TITLES: dict[tuple[View, bool], str] = {
     ("normalised", True): "Each run against its own baseline: primary metrics",
     ("raw", True): "Raw values: primary metrics",
@@ -26,23 +26,23 @@ TITLES: dict[tuple[View, bool], str] = {
 
 
 def sentences(found: Comparison) -> list[str]:
-    """What was compared and found, and how sure that can be."""
-    said = [f"before: {safe(found.before)}; after: {safe(found.after)}."]
+    """What was compared, what was found, and how certain that is."""
+    said = [f"Before: {safe(found.before)}. After: {safe(found.after)}."]
     for view in get_args(View):
         rows = [row for row in found.rows if row.view == view and row.difference is not None]
         counts = Counter(row.verdict() for row in rows)
         if rows:
             words = ", ".join(f"{counts[word]} {word}" for word in ("costs more", "costs less", "no difference found"))
-            said.append(f"{view}: {words} of {len(rows)} figures, by p after Holm below 0.05.")
+            said.append(f"{view}, {len(rows)} figures: {words} (p after Holm below 0.05).")
     bases = {row.contrast.basis for row in found.rows if row.contrast}
     if "within-run noise only" in bases:
         said.append(
-            "Within-run noise only: fewer than three runs a side do not show how much runs of this host differ by "
-            "themselves, and such a difference looks like an effect."
+            "Within-run noise only: with fewer than three runs on a side the noise between runs is unknown. A "
+            "difference between runs then looks like an effect."
         )
     if "the same run, block by block" in bases:
-        said.append("Both sides are versions of the same run: they are compared block by block.")
-    return [*said, *(f"Unlike: {safe(warning)}." for warning in found.warnings)]
+        said.append("Both sides are versions of the same run. They are compared block by block.")
+    return [*said, *(f"Not alike: {safe(warning)}." for warning in found.warnings)]
 
 
 def tables(found: Comparison) -> list[Table]:
@@ -110,8 +110,8 @@ def text(found: Comparison, width: int) -> str:
     parts.append(
         plain_text.wrapped(
             [
-                "difference: positive costs the user more after; [95 % interval] of each figure; “all together” holds "
-                "for all figures of its table at once"
+                "difference: positive costs more after than before; [95 % interval] of each figure; the simultaneous "
+                "intervals hold for all figures of a table at once"
             ],
             width,
         )
@@ -146,7 +146,7 @@ def write_page(comparisons: Sequence[Comparison], path: Path) -> None:
 
 def _families(found: Comparison) -> Iterator[dict[str, Any]]:
     """Each family's table with its plot; emulated guests have a panel of their own."""
-    from harness.report.forest import forest
+    from harness.report.forest_plot import forest
     from harness.report.plots import Plot, svg
 
     for (view, primary), title in TITLES.items():
@@ -158,62 +158,48 @@ def _families(found: Comparison) -> Iterator[dict[str, Any]]:
 
 
 def gate_lines(gate: Gate, threshold: float) -> list[str]:
-    """What a gate says, for a terminal."""
-    beyond = f"whole interval beyond {formatting.percent(threshold)}"
+    """A gate's outcome, as lines for a terminal."""
+    beyond = f"whole interval beyond {number_format.percent(threshold)}"
     lines = [f"regression: {_named(row)}: {beyond}" for row in gate.failed]
     lines += [
-        f"not gated: {_named(row)}: {beyond}, but the noise between runs is not known: compare with --baseline last:3"
+        f"not gated: {_named(row)}: {beyond}, but the noise between runs is unknown; compare with --baseline last:3"
         for row in gate.unjudged
     ]
-    return [safe(line) for line in lines] or [f"no regression beyond {formatting.percent(threshold)}"]
+    return [safe(line) for line in lines] or [f"no regression beyond {number_format.percent(threshold)}"]
 
 
 def _named(row: Difference) -> str:
     (shown,) = as_overheads([row])
-    value = f"{formatting.difference(row.difference, shown)} {formatting.interval(shown)}"
-    return f"{row.workload} · {row.metric} on {row.variant} {value}"
+    return f"{row.workload} · {row.metric} on {row.variant} {number_format.overhead(shown)}"
 
 
 def _table(title: str, rows: Sequence[Difference]) -> Table:
-    groups: dict[tuple[str, bool], list[Difference]] = {}
-    for row in sorted(rows, key=_place):
-        groups.setdefault((row.workload.partition(".")[0], formatting.emulated(row.accelerator)), []).append(row)
-    return Table(
-        title=title,
-        columns=COLUMNS,
-        numeric=frozenset(COLUMNS[1:-1]),
-        groups=tuple(
-            Group(
-                title=f"{resource} · emulated (tcg)" if emulated else resource,
-                sections=tuple(_sections(members)),
-                emulated=emulated,
-            )
-            for (resource, emulated), members in groups.items()
-        ),
+    lines = (
+        Line(
+            _cells(row),
+            variants.emulated(row.accelerator),
+            row.workload.partition(".")[0],
+            safe(f"{row.workload} · {row.metric} ({number_format.direction_words(row.direction)})"),
+        )
+        for row in sorted(rows, key=_place)
     )
+    return grouped(title, COLUMNS, lines, numeric=COLUMNS[1:-1])
 
 
-def _sections(members: Sequence[Difference]) -> Iterator[Section]:
-    for head in dict.fromkeys((row.workload, row.metric, row.direction) for row in members):
-        rows = [row for row in members if (row.workload, row.metric, row.direction) == head]
-        title = f"{head[0]} · {head[1]} ({formatting.direction_words(head[2])})"
-        yield Section(title=safe(title), rows=tuple(map(_row, rows)))
-
-
-def _row(row: Difference) -> tuple[str, ...]:
+def _cells(row: Difference) -> tuple[str, ...]:
     (shown,) = as_overheads([row])
     (wide,) = as_overheads([dataclasses.replace(row, low=row.lowest, high=row.highest)])
     sides = [
-        formatting.humane(value, row.unit) if row.view == "raw" else formatting.difference(value, shown)
+        number_format.humane(value, row.unit) if row.view == "raw" else number_format.difference(value, shown)
         for value in (row.before, row.after)
     ]
     verdict = row.verdict() + (f": {row.why}" if row.why else "")
     return (
         safe(row.variant),
         *sides,
-        f"{formatting.difference(row.difference, shown)} {formatting.interval(shown)}".rstrip(),
-        formatting.interval(wide),
-        formatting.probability(row.adjusted),
+        number_format.overhead(shown),
+        number_format.interval(wide),
+        number_format.probability(row.adjusted),
         f"{row.runs[0]} / {row.runs[1]}",
         f"{row.blocks[0]} / {row.blocks[1]}",
         safe(verdict),
@@ -223,4 +209,4 @@ def _row(row: Difference) -> tuple[str, ...]:
 def _place(row: Difference) -> tuple[int, str, str, tuple[int, str]]:
     resource = row.workload.partition(".")[0]
     rank = RESOURCES.index(resource) if resource in RESOURCES else len(RESOURCES)
-    return rank, row.workload, row.metric, formatting.order(row.variant, row.accelerator, "")
+    return rank, row.workload, row.metric, variants.order(row.variant, row.accelerator, "")

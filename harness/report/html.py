@@ -7,10 +7,10 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from harness.analysis.verdicts import Verdict
-from harness.report import boot_phases, replication_tables, run_tables, style
+from harness.report import boot_phases, published_figures, run_tables, style
 from harness.report import claim_tables as ledger
 from harness.report.chapters import CHAPTERS
-from harness.report.efficiency import efficiency_table
+from harness.report.efficiency_table import efficiency_table
 from harness.report.headline import sentences
 from harness.report.plots import Plot
 from harness.report.stored_run import Stored
@@ -50,8 +50,8 @@ def page(stored: Stored, plots: Sequence[Plot], verdicts: Sequence[Verdict]) -> 
             open_claims=ledger.open_table(verdicts),
             claims_counts=ledger.count_words(verdicts),
             published=[
-                (one, replication_tables.table(stored, one), replication_tables.notes(one))
-                for one in replication_tables.shown(stored)
+                (one, published_figures.table(stored, one), published_figures.notes(one))
+                for one in published_figures.shown(stored)
             ],
             cost=run_tables.host_cost_table(stored),
             efficiency=efficiency_table(stored),
@@ -59,7 +59,7 @@ def page(stored: Stored, plots: Sequence[Plot], verdicts: Sequence[Verdict]) -> 
             parity_notes=run_tables.parity_notes(stored),
             lone=run_tables.parity_table(stored, shared=False),
             skips=run_tables.skips_table(stored),
-            discards=run_tables.voids_table(stored),
+            discards=run_tables.discards_table(stored),
             workloads=run_tables.workloads_table(stored),
             host=run_tables.host_table(stored),
             command=command_line(stored),

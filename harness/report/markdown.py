@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from harness.analysis.verdicts import Verdict
-from harness.report import boot_phases, replication_tables, run_tables
+from harness.report import boot_phases, published_figures, run_tables
 from harness.report import claim_tables as ledger
 from harness.report.chapters import CHAPTERS, Chapter
-from harness.report.efficiency import efficiency_table
+from harness.report.efficiency_table import efficiency_table
 from harness.report.headline import sentences
 from harness.report.html import command_line
 from harness.report.plots import Plot
@@ -37,7 +37,7 @@ def claims(found: Sequence[Verdict]) -> Iterator[str]:
     yield f"{escape(ledger.count_words(found))}\n"
     if any(one.word in ledger.JUDGED for one in found):
         yield from table(ledger.judged_table(found))
-    yield "No verdict, and why:\n"
+    yield "Claims without a verdict, and the reason:\n"
     yield from table(ledger.open_table(found))
 
 
@@ -48,14 +48,13 @@ def _lines(stored: Stored, plots: Sequence[Plot], verdicts: Sequence[Verdict], p
     level = f"{100 * stored.confidence:g} %"
     base = escape(stored.baseline)
     yield (
-        f"Overhead = exp(mean d) − 1 with d = ±log(variant ÷ {base}) per block, signed so that "
-        "positive costs the user; "
-        f"from +100 % on as a factor. [Student-t interval, {level}, per figure]. Plain change = variant ÷ {base} − 1. "
-        "n counts blocks. Values are medians of the paired blocks.\n"
+        f"Overhead = exp(mean d) − 1, with d = ±log(variant ÷ {base}) in each block; positive costs more. "
+        f"Overheads of +100 % and more are factors. [Student-t interval, {level}, for each figure]. "
+        f"Change = variant ÷ {base} − 1. n counts blocks. Values are medians of the paired blocks.\n"
     )
     yield from _pictures(plots, "overhead", picture)
     yield from table(run_tables.overhead_table(stored))
-    yield "\n## Primary metrics, adjusted for each other\n"
+    yield "\n## Primary metrics, adjusted for multiple comparisons\n"
     yield from table(run_tables.together_table(stored))
     yield "\n## Claims\n"
     yield from claims(verdicts)
@@ -69,10 +68,10 @@ def _lines(stored: Stored, plots: Sequence[Plot], verdicts: Sequence[Verdict], p
     for title, kind, one in (
         ("Boot", "boot", run_tables.boot_table(stored)),
         ("Host cost", "host-cost", run_tables.host_cost_table(stored)),
-        ("Efficiency: work for one CPU second of the host", "", efficiency_table(stored)),
+        ("Efficiency: work per CPU second of the host", "", efficiency_table(stored)),
         ("Parity: facts that differ between the variants", "parity", run_tables.parity_table(stored)),
-        ("Not run here", "", run_tables.skips_table(stored)),
-        ("Failed and discarded", "", run_tables.voids_table(stored)),
+        ("Skipped", "", run_tables.skips_table(stored)),
+        ("Failed and discarded", "", run_tables.discards_table(stored)),
         ("Host and versions", "", run_tables.host_table(stored)),
     ):
         if not one.empty:
@@ -98,11 +97,11 @@ def _chapter(resource: str, chapter: Chapter, stored: Stored, plots: Sequence[Pl
 
 
 def _published(stored: Stored, plots: Sequence[Plot], picture: str) -> Iterator[str]:
-    for one in replication_tables.shown(stored):
-        yield f"\n## Published beside here: {escape(one.title)}\n"
+    for one in published_figures.shown(stored):
+        yield f"\n## Published and measured: {escape(one.title)}\n"
         yield from _pictures([plot for plot in plots if plot.topic == one.name], "published", picture)
-        yield from table(replication_tables.table(stored, one))
-        yield from (f"{escape(note)}\n" for note in replication_tables.notes(one))
+        yield from table(published_figures.table(stored, one))
+        yield from (f"{escape(note)}\n" for note in published_figures.notes(one))
 
 
 def _pictures(plots: Sequence[Plot], kind: str, ending: str) -> Iterator[str]:

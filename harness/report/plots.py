@@ -9,17 +9,17 @@ from matplotlib.figure import Figure
 from harness.analysis.blocks import usable
 from harness.analysis.overhead import Overhead
 from harness.model import HOST_COSTS, SOFTWARE
-from harness.report import formatting, replication_tables, style
+from harness.report import number_format, published_figures, style, variants
 from harness.report.boot_phases import boot_values
 from harness.report.chapters import CHAPTERS
-from harness.report.efficiency import COSTS
-from harness.report.forest import forest
-from harness.report.spread import spread
+from harness.report.distribution_plot import spread
+from harness.report.efficiency_table import COSTS
+from harness.report.forest_plot import forest
 from harness.report.stored_run import Stored
-from harness.report.timeline import timeline
-from harness.report.waterfall import ladder, waterfall
+from harness.report.timeline_plot import timeline
+from harness.report.waterfall_plot import ladder, waterfall
 
-EMULATED_HOST = "host itself emulated: shapes, no figures"
+EMULATED_HOST = "the host itself is emulated: no verdict uses these figures"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Plot:
     """One drawn plot: `kind` is overhead, distribution, boot, ladder, published, host-cost or the resource whose
     chapter has it; `topic` the resource, workload or published comparison.
 
-    `alt` says in words what the picture shows.
+    `alt` describes the picture in words.
     """
 
     kind: str
@@ -53,7 +53,7 @@ def draw(stored: Stored, *, png: bool = True, vector: bool = True) -> list[Plot]
 
 
 def _all(stored: Stored) -> Iterator[tuple[str, str, str, Figure | None]]:
-    own = [row for row in stored.overheads if not formatting.is_host_cost(row.metric)]
+    own = [row for row in stored.overheads if not number_format.is_host_cost(row.metric)]
     values, iterations = stored.values, usable(stored.samples)
     for resource in dict.fromkeys(str(name).partition(".")[0] for name in values["workload"]):
         if resource == "boot":
@@ -64,7 +64,7 @@ def _all(stored: Stored) -> Iterator[tuple[str, str, str, Figure | None]]:
         mine, all_mine = (
             frame[
                 (frame["workload"].str.partition(".")[0] == resource)
-                & ~frame["metric"].map(formatting.is_host_cost).astype(bool)
+                & ~frame["metric"].map(number_format.is_host_cost).astype(bool)
             ]
             for frame in (values, iterations)
         )
@@ -79,19 +79,19 @@ def _all(stored: Stored) -> Iterator[tuple[str, str, str, Figure | None]]:
     for resource, chapter in CHAPTERS.items():
         for one in chapter.drawings(stored):
             yield resource, one.topic, one.alt, one.figure
-    for found in replication_tables.shown(stored):
-        yield "published", found.name, replication_tables.alt(stored, found), replication_tables.drawing(stored, found)
+    for found in published_figures.shown(stored):
+        yield "published", found.name, published_figures.alt(stored, found), published_figures.drawing(stored, found)
     cost = _sorted(stored, _cost(stored.overheads))
     yield (
         "host-cost",
         "",
         _words(cost),
-        forest("host cost: CPU time of the whole host, energy where it is counted", cost, stored.confidence),
+        forest("host cost: CPU time of the whole host, and energy where it is counted", cost, stored.confidence),
     )
 
 
 def _marked(stored: Stored) -> Iterator[tuple[str, str, str, Figure]]:
-    """Every figure; each says so where the host was itself emulated, since a picture travels without its report."""
+    """Every figure, marked where the host itself was emulated: a picture is also shown without its report."""
     emulated = stored.fact("host_virtualized") in SOFTWARE
     for kind, topic, alt, figure in _all(stored):
         if figure is None:
@@ -116,16 +116,15 @@ def _sorted(stored: Stored, rows: list[Overhead]) -> list[Overhead]:
         rows,
         key=lambda row: (
             heads.index((row.workload, row.metric)),
-            *formatting.order(row.variant, row.accelerator, stored.baseline),
+            *variants.order(row.variant, row.accelerator, stored.baseline),
         ),
     )
 
 
 def _words(rows: list[Overhead]) -> str:
     return "; ".join(
-        f"{row.workload} {row.metric}, {row.variant}"
-        f"{' (emulated)' if formatting.emulated(row.accelerator) else ''}: "
-        f"{formatting.difference(row.overhead, row)} {formatting.interval(row)} n={row.n}"
+        f"{row.workload} {row.metric}, {variants.label(row.variant, row.emulated)}: "
+        f"{number_format.overhead(row)} n = {row.n}"
         for row in rows
         if row.overhead is not None
     )

@@ -1,17 +1,16 @@
-"""The report's own tables; the chapters have theirs."""
+"""The tables of a run that belong to no chapter: overheads, host cost, boot, parity, what is missing, the host."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import pandas as pd
 
-from harness.analysis.intervals import geometric
 from harness.analysis.overhead import NO_VERDICT, Overhead
-from harness.report import formatting
+from harness.report import number_format, variants
 from harness.report.boot_phases import boot_values, milestone_of, phases
 from harness.report.stored_run import Stored
-from harness.report.table import Group, Section, Table, plain
+from harness.report.table import Line, Table, grouped, plain
 
 EACH_INSTANCES_OWN = frozenset({"pid", "cgroup", "cgroup_path", "name", "uuid", "container"})
 """Facts that differ between any two instances and so explain nothing."""
@@ -25,10 +24,10 @@ def overhead_columns(stored: Stored) -> tuple[str, ...]:
     """The overhead table's header."""
     return (
         "variant",
-        stored.baseline,
-        "here",
+        f"{stored.baseline} value",
+        "variant value",
         f"overhead [{100 * stored.confidence:g} %]",
-        "plain change",
+        "change",
         "n",
         "remarks",
     )
@@ -36,50 +35,39 @@ def overhead_columns(stored: Stored) -> tuple[str, ...]:
 
 def overhead_table(stored: Stored) -> Table:
     """Overheads by resource; emulated guests are groups of their own; host cost is left out (its own table)."""
-    own = (found for found in stored.overheads if not formatting.is_host_cost(found.metric))
+    own = (found for found in stored.overheads if not number_format.is_host_cost(found.metric))
     shown = [found for found in own if _worth_showing(stored, found)]
-    return _grouped(stored, "Overhead", shown)
+    return _overheads(stored, "Overhead", shown)
 
 
 def together_table(stored: Stored) -> Table:
-    """The primary metrics, adjusted for each other: intervals that hold together, p after Holm, the cross-check."""
-    shown = [found for found in stored.overheads if found.primary and not formatting.is_host_cost(found.metric)]
+    """The primary metrics adjusted for multiple comparisons: simultaneous intervals, p after Holm, the cross-check."""
+    shown = [found for found in stored.overheads if found.primary and not number_format.is_host_cost(found.metric)]
     shown = [found for found in shown if found.overhead is not None and _worth_showing(stored, found)]
-    groups: dict[bool, list[Overhead]] = {}
-    for found in shown:
-        groups.setdefault(formatting.emulated(found.accelerator), []).append(found)
-    columns = ("metric", "variant", "overhead", f"all together [{100 * stored.confidence:g} %]", "p (Holm)", "n")
-    return Table(
-        title="Primary metrics, adjusted for each other",
-        columns=(*columns[:-1], "p (sign-flip)", "n"),
-        numeric=frozenset((*columns[2:], "p (sign-flip)")),
-        groups=tuple(
-            Group(
-                title="emulated (tcg)" if emulated else "",
-                sections=(Section(title="", rows=tuple(map(_together_row, members))),),
-                emulated=emulated,
-            )
-            for emulated, members in sorted(groups.items())
-        ),
-    )
+    level = f"simultaneous [{100 * stored.confidence:g} %]"
+    columns = ("metric", "variant", "overhead", level, "p (Holm)", "p (sign-flip)", "n")
+    lines = (Line(_together_cells(found), found.emulated) for found in shown)
+    return grouped("Primary metrics, adjusted for multiple comparisons", columns, lines, numeric=columns[2:])
 
 
-def _together_row(found: Overhead) -> tuple[str, ...]:
+def _together_cells(found: Overhead) -> tuple[str, ...]:
     wide = replace(found, low=found.lowest, high=found.highest)
     return (
         f"{found.workload} · {found.metric}",
         found.variant,
-        formatting.difference(found.overhead, found),
-        formatting.interval(wide),
-        formatting.probability(found.adjusted),
-        formatting.probability(found.flip),
+        number_format.difference(found.overhead, found),
+        number_format.interval(wide),
+        number_format.probability(found.adjusted),
+        number_format.probability(found.flip),
         str(found.n),
     )
 
 
 def host_cost_table(stored: Stored) -> Table:
     """What each workload costs the whole host in CPU time, above idle, with the overhead against the baseline."""
-    return _grouped(stored, "Host cost", [found for found in stored.overheads if formatting.is_host_cost(found.metric)])
+    return _overheads(
+        stored, "Host cost", [found for found in stored.overheads if number_format.is_host_cost(found.metric)]
+    )
 
 
 def _worth_showing(stored: Stored, found: Overhead) -> bool:
@@ -91,48 +79,29 @@ def _worth_showing(stored: Stored, found: Overhead) -> bool:
     return milestone is None or (found.overhead is not None and milestone in ("ready", "service"))
 
 
-def _grouped(stored: Stored, title: str, shown: Iterable[Overhead]) -> Table:
+def _overheads(stored: Stored, title: str, shown: Iterable[Overhead]) -> Table:
     columns = overhead_columns(stored)
-    groups: dict[tuple[str, str], list[Overhead]] = {}
+    heads: dict[tuple[str, ...], list[Overhead]] = {}
     for found in shown:
-        label = formatting.family(found.runtime, found.accelerator) if formatting.emulated(found.accelerator) else ""
-        groups.setdefault((found.workload.partition(".")[0], label), []).append(found)
-    resources = list(dict.fromkeys(resource for resource, _ in groups))
-    ranked = sorted(groups, key=lambda key: (resources.index(key[0]), key[1]))
-    return Table(
-        title=title,
-        columns=columns,
-        numeric=frozenset(columns[1:6]),
-        groups=tuple(
-            Group(
-                title=f"{resource} · {label}" if label else resource,
-                sections=tuple(_sections(stored, groups[resource, label])),
-                emulated=bool(label),
-            )
-            for resource, label in ranked
-        ),
-    )
+        heads.setdefault((found.workload, found.metric, found.direction, found.scale), []).append(found)
+    lines = []
+    for (workload, metric, direction, scale), rows in heads.items():
+        linear = ", overhead as a difference" if scale == "linear" else ""
+        section = f"{workload} · {metric} ({number_format.direction_words(direction)}{linear})"
+        rows.sort(key=lambda found: variants.order(found.variant, found.accelerator, stored.baseline))
+        resource = workload.partition(".")[0]
+        lines += [Line(_overhead_cells(found), found.emulated, resource, section) for found in rows]
+    return grouped(title, columns, lines, numeric=columns[1:6])
 
 
-def _sections(stored: Stored, members: Sequence[Overhead]) -> Iterable[Section]:
-    for head in dict.fromkeys((found.workload, found.metric, found.direction, found.scale) for found in members):
-        rows = [found for found in members if (found.workload, found.metric, found.direction, found.scale) == head]
-        rows.sort(key=lambda found: formatting.order(found.variant, found.accelerator, stored.baseline))
-        linear = ", overhead as a difference" if head[3] == "linear" else ""
-        yield Section(
-            title=f"{head[0]} · {head[1]} ({formatting.direction_words(head[2])}{linear})",
-            rows=tuple(_overhead_row(found) for found in rows),
-        )
-
-
-def _overhead_row(found: Overhead) -> tuple[str, ...]:
+def _overhead_cells(found: Overhead) -> tuple[str, ...]:
     remarks = [flag.replace(NO_VERDICT, "no verdict") for flag in found.flags if not flag.startswith("emulated")]
     return (
         found.variant,
-        formatting.humane(found.baseline_value, found.unit),
-        formatting.humane(found.variant_value, found.unit),
-        f"{formatting.difference(found.overhead, found)} {formatting.interval(found)}".rstrip(),
-        formatting.difference(found.change, found),
+        number_format.humane(found.baseline_value, found.unit),
+        number_format.humane(found.variant_value, found.unit),
+        number_format.overhead(found),
+        number_format.difference(found.change, found),
         str(found.n),
         "; ".join(remarks),
     )
@@ -140,29 +109,19 @@ def _overhead_row(found: Overhead) -> tuple[str, ...]:
 
 def boot_table(stored: Stored) -> Table:
     """Seconds from requested to each milestone (geometric mean of the block values and its interval), per workload."""
-    values = boot_values(stored)
-    groups = []
-    for workload, rows in values.groupby("workload", sort=False):
-        for emulated, part in rows.groupby(rows["accelerator"].isin(formatting.EMULATED)):
-            label = " · emulated (tcg)" if emulated else ""
-            sections = tuple(_boot_sections(stored, part))
-            groups.append(Group(title=f"{workload}{label}", sections=sections, emulated=bool(emulated)))
-    columns = ("variant", "milestone", f"since requested [{100 * stored.confidence:g} %]", "of it, this phase", "n")
-    return Table(title="Boot", columns=columns, numeric=frozenset(columns[2:]), groups=tuple(groups))
+    columns = ("variant", "milestone", f"since requested [{100 * stored.confidence:g} %]", "this phase", "n")
+    return grouped("Boot", columns, _boot_lines(stored), numeric=columns[2:], once=True)
 
 
-def _boot_sections(stored: Stored, rows: pd.DataFrame) -> Iterable[Section]:
-    seen = rows[["variant", "accelerator"]].drop_duplicates().itertuples(index=False, name=None)
-    for variant, accelerator in sorted(seen, key=lambda pair: formatting.order(pair[0], pair[1], stored.baseline)):
-        own = rows[(rows["variant"] == variant) & (rows["accelerator"] == accelerator)]
-        spans = phases(own)
-        cells: list[tuple[str, ...]] = []
-        for milestone, phase in spans.items():
-            result = geometric(own[own["milestone"] == milestone]["value"].tolist(), stored.confidence)
-            name = str(variant) if not cells else ""
-            n = str(result.n if result else 0)
-            cells.append((name, milestone, formatting.estimated(result, "s"), formatting.humane(phase, "s"), n))
-        yield Section(title="", rows=tuple(cells))
+def _boot_lines(stored: Stored) -> Iterator[Line]:
+    for workload, rows in boot_values(stored).groupby("workload", sort=False):
+        for who in variants.subjects(rows, stored.baseline):
+            own = who.of(rows)
+            for milestone, phase in phases(own).items():
+                result = stored.geometric(own[own["milestone"] == milestone])
+                since, n = number_format.estimated(result, "s"), str(result.n if result else 0)
+                cells = (who.variant, milestone, since, number_format.humane(phase, "s"), n)
+                yield Line(cells, who.emulated, str(workload))
 
 
 def parity_table(stored: Stored, *, shared: bool = True) -> Table:
@@ -172,33 +131,30 @@ def parity_table(stored: Stored, *, shared: bool = True) -> Table:
     version), which are no differences but are nowhere else to be read.
     """
     instances = {name: facts for name, facts in stored.mapping("instances").items() if isinstance(facts, dict)}
-    sections = []
+    rows: list[tuple[str, ...]] = []
     for fact in sorted({fact for facts in instances.values() for fact in facts} - EACH_INSTANCES_OWN):
         held: dict[str, list[str]] = {}
         for variant, facts in instances.items():
             if fact in facts:
-                held.setdefault(_said(facts[fact]), []).append(variant)
-        runtimes = {variant.partition("/")[0] for variants in held.values() for variant in variants}
+                held.setdefault(_as_text(facts[fact]), []).append(variant)
+        runtimes = {variant.partition("/")[0] for those in held.values() for variant in those}
         if len(held) > 1 if shared else len(held) == len(runtimes) == 1:
-            rows = tuple(("", value, ", ".join(variants)) for value, variants in held.items())
-            sections.append(Section(title="", rows=((fact, *rows[0][1:]), *rows[1:])))
-    if shared and (strayed := tuple(_clocks(stored))):
-        rows = tuple(("", *row) for row in strayed[1:])
-        sections.append(Section(title="", rows=(("clock strayed from the host's", *strayed[0]), *rows)))
-    group = Group(title="", sections=tuple(sections))
-    title = "Parity" if shared else "Facts of one runtime only"
-    return Table(title=title, columns=("fact", "value", "variants"), numeric=frozenset(), groups=(group,))
+            rows += [(fact, value, ", ".join(those)) for value, those in held.items()]
+    if shared:
+        rows += [("clock drift from the host", *clock) for clock in _clocks(stored)]
+    title = "Parity" if shared else "Facts of one runtime"
+    return plain(title, ("fact", "value", "variants"), rows, once=True)
 
 
 def parity_notes(stored: Stored) -> list[str]:
-    """What must be known to read the parity table: what a difference of CPU weights does to figures."""
+    """Notes below the parity table: what different CPU weights do to figures."""
     facts = [one for one in stored.mapping("instances").values() if isinstance(one, dict) and WEIGHED in one]
-    if len({_said(one[WEIGHED]) for one in facts} - {"unknown"}) < 2:
+    if len({_as_text(one[WEIGHED]) for one in facts} - {"unknown"}) < 2:
         return []
     return [
-        f"{WEIGHED} names the control groups around an instance, from the top of the host's hierarchy down, that have "
-        "another CPU weight than the kernel's default. CPU time that several groups want is divided by their weights: "
-        "beside an aggressor, or on CPUs that they share, variants of different weights are not compared fairly."
+        f"{WEIGHED} lists the control groups above an instance whose CPU weight differs from the kernel's default. "
+        "The kernel divides contended CPU time by these weights. Beside an aggressor or on shared CPUs, variants of "
+        "different weights are not compared fairly."
     ]
 
 
@@ -207,20 +163,23 @@ def _clocks(stored: Stored) -> Iterable[tuple[str, str]]:
     for variant, one in stored.mapping("clocks").items():
         ppm = one.get("ppm") if isinstance(one, dict) else None
         if isinstance(ppm, int | float) and math.isfinite(ppm):
-            yield f"{formatting.digits(ppm)} ppm at most, in {_said(one.get('instances'))} instances", str(variant)
+            yield (
+                f"{number_format.digits(ppm)} ppm at most, in {_as_text(one.get('instances'))} instances",
+                str(variant),
+            )
 
 
 def skips_table(stored: Stored) -> Table:
-    """What did not run here, why, and what would change that."""
+    """What was skipped, why, and the fix."""
     rows = [
         tuple(str(entry.get(key) or "") for key in ("what", "reason", "fix"))
         for entry in stored.entries("skips")
         if isinstance(entry, dict)
     ]
-    return plain("Not run here", ("what", "reason", "fix"), rows)
+    return plain("Skipped", ("what", "reason", "fix"), rows)
 
 
-def voids_table(stored: Stored) -> Table:
+def discards_table(stored: Stored) -> Table:
     """Failed cases and discarded blocks with their reasons (last attempt of each block); their rows stay in the CSV."""
     samples = stored.samples[stored.samples["role"] == "subject"]
     last = samples.groupby(["workload", "block"])["attempt"].transform("max")
@@ -260,9 +219,9 @@ def workloads_table(stored: Stored) -> Table:
 
 def host_table(stored: Stored) -> Table:
     """The host, the rig and what the run was, as facts."""
-    rows = [(key, _said(value)) for key, value in stored.mapping("host").items() if value not in ("", None, [], {})]
-    rows += [(f"rig: {key}", _said(value)) for key, value in stored.mapping("rig").items()]
-    rows += [(f"version: {key}", _said(value)) for key, value in stored.mapping("versions").items()]
+    rows = [(key, _as_text(value)) for key, value in stored.mapping("host").items() if value not in ("", None, [], {})]
+    rows += [(f"rig: {key}", _as_text(value)) for key, value in stored.mapping("rig").items()]
+    rows += [(f"version: {key}", _as_text(value)) for key, value in stored.mapping("versions").items()]
     named = {
         "shape": "shape",
         "root": "root (digest)",
@@ -270,11 +229,11 @@ def host_table(stored: Stored) -> Table:
         "harness_cpus": "CPUs of harness and peer",
         "tare": "tare",
     }
-    rows += [(label, _said(stored.manifest[key])) for key, label in named.items() if stored.manifest.get(key)]
+    rows += [(label, _as_text(stored.manifest[key])) for key, label in named.items() if stored.manifest.get(key)]
     return plain("Host", ("fact", "value"), rows)
 
 
-def _said(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, dict):
-        return "; ".join(f"{key}: {_said(item)}" for key, item in value.items())
-    return ", ".join(map(_said, value)) if isinstance(value, list) else str(value)
+        return "; ".join(f"{key}: {_as_text(item)}" for key, item in value.items())
+    return ", ".join(map(_as_text, value)) if isinstance(value, list) else str(value)

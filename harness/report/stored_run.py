@@ -1,7 +1,6 @@
 """A stored run, read for rendering: samples.csv and manifest.json, with every text made safe to show."""
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -13,12 +12,15 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.blocks import block_values
+from harness.analysis.intervals import Estimate, geometric
 from harness.analysis.overhead import Declared, Overhead, overheads
 from harness.errors import bad_input
 from harness.model import RESOURCES
 from harness.record.columnar import read_samples
 from harness.record.row import frame
-from harness.report import formatting
+from harness.report.foreign_input import all_numbers
+from harness.report.number_format import is_host_cost
+from harness.report.variants import Subject, order, subjects
 
 # Terminal escapes, and marks that turn the direction of text around, would let a name in a foreign CSV rewrite a page.
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -67,8 +69,8 @@ class Stored:
             planned=plan,
             primary=self._primary(),
             second_stage=second if type(second) is int else None,
-            shares=_numbers(stopping.get("shares")),
-            loads={int(block): load for block, load in _numbers(loads).items() if block.isdecimal()},
+            shares=all_numbers(stopping.get("shares")),
+            loads={int(block): load for block, load in all_numbers(loads).items() if block.isdecimal()},
             cpus=cpus if type(cpus) is int and cpus > 0 else 1,
         )
 
@@ -79,12 +81,36 @@ class Stored:
             for workload, metric in self.samples[["workload", "metric"]].drop_duplicates().itertuples(index=False)
         }
         declared = {pair for pair in known if self.metric(*pair).get("primary") is True}
-        return declared or {pair for pair in known if not formatting.is_host_cost(pair[1])}
+        return declared or {pair for pair in known if not is_host_cost(pair[1])}
 
     @cached_property
     def values(self) -> pd.DataFrame:
         """The block values (see harness.analysis.overhead.block_values)."""
         return block_values(self.samples)
+
+    def of_resource(self, resource: str) -> pd.DataFrame:
+        """The block values of a resource's workloads."""
+        return self.values[self.values["workload"].str.startswith(f"{resource}.").astype(bool)]
+
+    def geometric(self, rows: pd.DataFrame) -> Estimate | None:
+        """The geometric mean of block values and its interval; None where one is not positive, or none is there."""
+        return geometric(rows["value"].astype(float).tolist(), self.confidence)
+
+    @cached_property
+    def subjects(self) -> dict[str, Subject]:
+        """Each variant as it was measured; one whose every case failed early has no accelerator."""
+        known = sorted(subjects(self.samples, self.baseline), key=lambda one: one.accelerator != "")
+        return {one.variant: one for one in known}
+
+    def order(self, variant: str) -> tuple[int, str]:
+        """Sort key of a variant in the report."""
+        subject = self.subjects.get(variant)
+        return order(variant, subject.accelerator if subject else "", self.baseline)
+
+    def emulated(self, variant: str) -> bool:
+        """Whether a variant ran on software emulation."""
+        subject = self.subjects.get(variant)
+        return subject is not None and subject.emulated
 
     def mapping(self, key: str) -> dict[str, Any]:
         """A table of the manifest, empty where absent."""
@@ -102,14 +128,14 @@ class Stored:
         return [one for one in found if str(one.get("workload")).partition(".")[0] == resource]
 
     def metric(self, workload: str, metric: str) -> dict[str, Any]:
-        """What the manifest's copy of the workload says about a metric (source, primary …), empty where absent."""
+        """A metric's definition in the manifest's copy of the workload (source, primary …), empty where absent."""
         definition = self.mapping("workloads").get(workload)
         listed = definition.get("metrics") if isinstance(definition, dict) else None
         named = (one for one in listed or () if isinstance(one, dict) and one.get("name") == metric)
         return next(named, {})
 
     def fact(self, column: str) -> str:
-        """A column that is the same in all rows (`host`, `suite` …), or what the rows say, joined."""
+        """The value of a column that is the same in all rows (`host`, `suite` …), or all its values, joined."""
         return ", ".join(str(value) for value in self.samples[column].unique() if value != "")
 
 
@@ -143,12 +169,6 @@ def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
 def safe(text: str) -> str:
     """`text` on one line, without terminal escapes or direction marks."""
     return UNSAFE.sub("�", text.replace("\n", " ").replace("\t", " ")) if UNSAFE.search(text) else text
-
-
-def _numbers(table: object) -> dict[str, float]:
-    """The finite numbers from 0 up of a manifest's table, which anybody may have written."""
-    found = table.items() if isinstance(table, dict) else ()
-    return {str(key): float(value) for key, value in found if type(value) in (int, float) and 0 <= value < math.inf}
 
 
 def _manifest(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""How plots look: fonts, sizes, and colours that hold on light and on dark pages."""
+"""The look of plots: fonts, sizes, and colours for light and dark pages."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from harness.report import formatting
+from harness.report.variants import emulated
 
 INK, MUTED, GRID, PAPER = "#1b1f24", "#5b6470", "#d5d9df", "#fefefe"
 """Text, secondary text, grid and page; the HTML page replaces these four by its own variables."""
@@ -21,8 +21,8 @@ FAMILIES = {
     "qemu": "#c2528b",
     "uml": "#7a6bd1",
 }
-"""One colour per runtime family, at least 3:1 against white and against the dark page (WCAG 1.4.11); told apart by
-people with colour-vision deficiency as well, and every mark also carries its variant's name."""
+"""One colour per runtime family, at least 3:1 against white and against the dark page (WCAG 1.4.11). People with
+colour-vision deficiency can distinguish them too, and every mark also has its variant's name."""
 
 PHASES = {
     "created": "#dde6ef",
@@ -39,7 +39,7 @@ PHASES = {
 }
 """Boot phases by the milestone that ends them: one hue, later is darker."""
 
-APART = "emulated (tcg): software emulation, says nothing about KVM guests; axis of its own"
+APART = "emulated (tcg): software emulation, does not apply to KVM guests; own axis"
 
 WIDTH = 8.4
 """Inches; at 96 dots a comfortable column, and wide enough for the numbers beside the marks."""
@@ -75,7 +75,12 @@ def drawing() -> Iterator[None]:
 
 def colour(runtime: str, accelerator: str) -> str:
     """The colour of a variant's family."""
-    return EMULATED if formatting.emulated(accelerator) else FAMILIES.get(runtime, OTHER)
+    return EMULATED if emulated(accelerator) else FAMILIES.get(runtime, OTHER)
+
+
+def ink(is_emulated: bool) -> str:
+    """The colour of words about a variant."""
+    return EMULATED if is_emulated else INK
 
 
 def short(text: str, limit: int) -> str:

@@ -5,7 +5,17 @@ from pathlib import Path
 
 from harness.durable import atomic_write
 from harness.errors import bad_input
-from harness.report import FORMATS, boot_phases, claim_tables, html, markdown, plain_text, plots, run_tables
+from harness.report import (
+    FORMATS,
+    boot_phases,
+    claim_tables,
+    html,
+    markdown,
+    plain_text,
+    plots,
+    run_tables,
+    stored_evidence,
+)
 from harness.report.headline import sentences
 from harness.report.stored_run import load
 
@@ -17,7 +27,7 @@ def write(run_directory: Path, formats: Sequence[str], confidence: float) -> lis
     stored = load(run_directory, confidence)
     drawn = plots.draw(stored, png="png" in formats, vector="svg" in formats or "html" in formats)
     files: dict[Path, bytes] = {}
-    verdicts = claim_tables.of_run(stored) if {"html", "md"} & {*formats} else []
+    verdicts = stored_evidence.of_run(stored) if {"html", "md"} & {*formats} else []
     if "html" in formats:
         files[run_directory / "report.html"] = html.page(stored, drawn, verdicts).encode()
     if "md" in formats:
@@ -37,20 +47,20 @@ def write(run_directory: Path, formats: Sequence[str], confidence: float) -> lis
 def overview(run_directory: Path, width: int, confidence: float) -> str:
     """See harness.report.summary."""
     stored = load(run_directory, confidence)
-    verdicts = claim_tables.of_run(stored)
+    verdicts = stored_evidence.of_run(stored)
     parts = [
         plain_text.wrapped(sentences(stored), width),
         plain_text.text(run_tables.overhead_table(stored), width),
         plain_text.text(run_tables.boot_table(stored), width),
         plain_text.wrapped(boot_phases.notes(stored), width),
         plain_text.text(run_tables.skips_table(stored), width),
-        plain_text.text(run_tables.voids_table(stored), width),
+        plain_text.text(run_tables.discards_table(stored), width),
         claim_tables.text([one for one in verdicts if one.word in claim_tables.JUDGED], width),
         plain_text.wrapped([claim_tables.count_words(verdicts)], width),
         plain_text.wrapped(
             [
-                f"overhead: positive costs the user; [{100 * confidence:g} % Student-t interval], n blocks; "
-                f"plain change = variant / {stored.baseline} − 1"
+                f"overhead: positive costs more; [{100 * confidence:g} % Student-t interval]; n counts blocks; "
+                f"change = variant ÷ {stored.baseline} − 1"
             ],
             width,
         ),

@@ -79,11 +79,11 @@ def test_opposite_needs_get_different_reasoned_answers(measured: Tare) -> None:
     alone = measured(*words(measured, "--need", "own-kernel", "--need", "start=1s")).stdout
     assert "fake/slow meets all 2 needs." in alone
     assert "a guest's, 6.1-guest on kvm" in alone
-    assert "fake/slow comes before fake/baseline: on fake/baseline own-kernel is missed." in alone
+    assert "fake/slow ranks before fake/baseline: own-kernel is missed on fake/baseline." in alone
     quick = measured(*words(measured, "--need", "start=115ms", "--need", "own-kernel")).stdout
-    assert "No variant here is known to meet all." in quick
+    assert "No variant is known to meet all needs." in quick
     fast = measured(*words(measured, "--need", "start=115ms")).stdout
-    assert "fake/baseline meets what is needed." in fast
+    assert "fake/baseline meets the need." in fast
     assert "boot.fake ready, n = 6, run " in fast
 
 
@@ -118,7 +118,7 @@ def test_an_emulated_guest_is_shown_and_never_advised(measured: Tare) -> None:
 
 def test_what_nobody_measured_is_named(measured: Tare) -> None:
     text = measured(*words(measured, "--need", "start=1s", "--need", "memory.noisy:rate")).stdout
-    assert "memory.noisy:rate: the higher the better: not measured; no run measured it" in text
+    assert "memory.noisy:rate: higher is better: not measured; no run measured it" in text
     assert "tare run --suite full --workload memory.noisy" in text
 
 
@@ -129,10 +129,10 @@ def test_the_names_are_listed(tare: Tare) -> None:
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ([], "there is no need"),
+        ([], "no need is given"),
         (["--need", "own-kernl"], "did you mean own-kernel?"),
         (["no.toml"], "does not exist"),
-        (["no.toml", "--need", "start"], "and --need too"),
+        (["no.toml", "--need", "start"], "and --need are both given"),
     ],
 )
 def test_bad_input_is_refused(tare: Tare, more: list[str], says: str) -> None:
@@ -145,5 +145,5 @@ def test_without_a_run_there_is_no_advice(tare: Tare) -> None:
 
 def test_a_variant_that_was_not_measured_is_refused(measured: Tare) -> None:
     done = measured(*words(measured, "--need", "start=1s", "--variant", "fake/slwo"), code=2)
-    assert "no run here measured fake/slwo" in done.stderr
+    assert "no run of this host measured fake/slwo" in done.stderr
     assert "did you mean fake/slow?" in done.stderr

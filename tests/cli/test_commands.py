@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from tests.cli.conftest import Tare
+from tests.unit.report import synthetic
 
 
 def test_list_names_everything_that_can_be_chosen(tare: Tare) -> None:
@@ -59,3 +60,12 @@ def test_a_reader_that_leaves_is_no_error(tare: Tare) -> None:
     child.stdout.close()
     assert child.stderr.read() == ""
     assert child.wait(60) == 0
+
+
+def test_samples_without_a_manifest_are_rendered_by_folder_and_by_file(tare: Tare) -> None:
+    folder = synthetic.write(tare.home / "foreign", synthetic.samples(blocks=2, iterations=1), None)
+    for word in (folder, folder / "samples.csv"):
+        (folder / "report.md").unlink(missing_ok=True)
+        assert "docker/bridge" in tare("report", str(word)).stdout
+        assert (folder / "report.md").is_file()
+    assert "is not the folder of a run" in tare("report", str(tare.home / "absent"), code=2).stderr

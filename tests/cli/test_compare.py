@@ -146,13 +146,13 @@ def test_a_run_on_both_sides_beside_another_is_refused(tare: Tare, pair: list[Pa
     _, stderr = compare(tare, f"{pair[0].name},{pair[1].name}", pair[1].name, code=2)
     assert "both hold the run" in stderr
     _, stderr = compare(tare, f"{pair[0].name},{pair[0].name}", pair[1].name, code=2)
-    assert "on this side already" in stderr
+    assert "already on this side" in stderr
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["latest"], "one side cannot be compared"),
+        (["latest"], "there is only one side"),
         (["latest", "nothing.csv"], "nothing.csv"),
         (["latest", "latest", "--fail-on", "speed=5%"], "there is no gate"),
         (["latest", "latest", "--fail-on", "regression=5"], "--fail-on regression"),

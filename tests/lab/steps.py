@@ -11,9 +11,9 @@ from typing import Protocol
 from harness import report
 from harness.definitions.suites import load_suite
 from harness.paths import data
-from harness.report.formatting import difference
+from harness.report.number_format import difference
 from harness.report.stored_run import load
-from harness.report.waterfall import ladder as ladder_of
+from harness.report.waterfall_plot import ladder as ladder_of
 from tests.lab.guest import Kind, Lab
 
 ENVIRONMENT = {

@@ -14,16 +14,16 @@ from harness.cli.commands.output import print_lines, render, show
 from harness.errors import ExitCode, bad_input
 from harness.run import request
 
+SAMPLES = "samples.csv"
+
 if TYPE_CHECKING:
     from harness.compare.comparison import Comparison
     from harness.report.stored_run import Stored
 
 
 def report(arguments: argparse.Namespace) -> int:
-    """Render a stored run again."""
-    from harness.record.results import find
-
-    render(find(request.results(arguments), arguments.run).directory)
+    """Render a stored run again, by its name, its folder or its samples.csv."""
+    render(_folder(request.results(arguments), arguments.run))
     return ExitCode.FINE
 
 
@@ -33,12 +33,12 @@ def claims(arguments: argparse.Namespace) -> int:
     from harness.definitions.claims import load_claims
     from harness.definitions.workloads import load_workloads
     from harness.report import claim_tables as ledger
-    from harness.report import markdown
+    from harness.report import markdown, stored_evidence
 
     folder = request.workloads_folder(arguments)
     known = load_claims(folder, load_workloads(folder))
     stored = _stored(arguments, arguments.runs)
-    found = verdicts(known, [ledger.evidence(one) for one in stored])
+    found = verdicts(known, [stored_evidence.evidence(one) for one in stored])
     host = stored[0].fact("host") if stored else ""
     if arguments.markdown:
         print_lines(markdown.claims(found))
@@ -86,7 +86,7 @@ def compare(arguments: argparse.Namespace) -> int:
     threshold = None if arguments.fail_on is None else parse_gate(arguments.fail_on, "--fail-on")
     sides = [open_side(word.split(","), folder, against) for word in arguments.sides]
     if arguments.baseline is None and len(sides) < 2:
-        raise bad_input("SIDE", "one side cannot be compared", "name a second one, or --baseline last:5")
+        raise bad_input("SIDE", "there is only one side", "name a second side, or add --baseline last:5")
     if arguments.baseline is None:
         first, *sides = sides
         found = [comparing.compare(first, side, against=against, allowed=set(arguments.allow)) for side in sides]
@@ -117,7 +117,7 @@ def export(arguments: argparse.Namespace) -> int:
     files = [(name, file) for name, file in usual if file is not None]
     files += [(name, Path(file)) for name, file in arguments.to]
     if not files:
-        raise bad_input("export", "there is no file to write", "add --csv FILE, --parquet FILE or --to FORMAT FILE")
+        raise bad_input("export", "no file to write is given", "add --csv FILE, --parquet FILE or --to FORMAT FILE")
     for name, file in files:
         if not file.absolute().parent.is_dir():
             raise bad_input(name, f"there is no folder {file.absolute().parent}", "name a file in a folder")
@@ -143,17 +143,30 @@ def prune(arguments: argparse.Namespace) -> int:
     return ExitCode.FINE
 
 
+def _folder(results: Path, word: str) -> Path:
+    """The folder of the run that `word` names. A path needs no more than samples.csv there: a manifest may be missing.
+
+    Raises TareError (bad input) where there is none.
+    """
+    from harness.record.results import find
+
+    path = Path(word)
+    folder = path.parent if path.name == SAMPLES else path
+    named_by_path = "/" in word or path.name == SAMPLES
+    return folder if named_by_path and (folder / SAMPLES).is_file() else find(results, word).directory
+
+
 def _stored(arguments: argparse.Namespace, words: Sequence[str]) -> "list[Stored]":
     """The runs that were named, newest first, or else all of the newest run's host."""
     from harness.record.results import find, runs
-    from harness.report import claim_tables as ledger
+    from harness.report import stored_evidence
 
     results = request.results(arguments)
     if words:
         # Newest first, whatever the order in which they were named.
         named = {(one := find(results, word)).name: one.directory for word in words}
-        return ledger.load_named([named[name] for name in sorted(named, reverse=True)])
-    stored, damaged = ledger.load_newest_host([one.directory for one in reversed(runs(results))])
+        return stored_evidence.load_named([named[name] for name in sorted(named, reverse=True)])
+    stored, damaged = stored_evidence.load_newest_host([one.directory for one in reversed(runs(results))])
     for line in damaged:
         print(line, file=sys.stderr)
     return stored

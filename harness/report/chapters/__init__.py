@@ -1,4 +1,4 @@
-"""What a resource's part of the report has beside its overheads: pictures, tables and notes of its own.
+"""Chapters: the pictures, tables and notes that a resource's part of a report has besides its overheads.
 
 A chapter is one module here and one line in CHAPTERS; it reads the stored run and nothing else.
 """

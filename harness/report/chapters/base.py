@@ -1,4 +1,4 @@
-"""What a chapter is."""
+"""The base class of chapters."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from harness.report.table import Table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """A picture of a chapter: `topic` names it in the file's name, `alt` says in words what it shows."""
+    """A picture of a chapter: `topic` names it in the file's name, `alt` describes it in words."""
 
     topic: str
     alt: str
@@ -19,7 +19,7 @@ class Drawing:
 
 
 class Chapter:
-    """What a chapter may have; one without any of it is not shown."""
+    """A resource's part of a report. A chapter without pictures, tables and notes is not shown."""
 
     def drawings(self, stored: Stored) -> Iterator[Drawing]:
         """Its pictures, drawn under harness.report.style."""

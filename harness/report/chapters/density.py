@@ -1,6 +1,5 @@
-"""Density: ready latency, memory and what is left of a CPU against the number of instances; what ended each filling."""
+"""Density: ready latency, memory and CPU left over by the number of instances, and what ended each filling."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -12,10 +11,12 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from harness.report import formatting, style
+from harness.report import number_format, style, variants
 from harness.report.chapters.base import Chapter, Drawing
+from harness.report.foreign_input import listed, number, table
 from harness.report.stored_run import Stored
-from harness.report.table import Group, Section, Table
+from harness.report.table import Line, Table, grouped
+from harness.report.variants import OfSubject
 
 GIB, MIB = 2**30, 2**20
 COLUMNS = ("variant", "instances", "ended by", "memory each", "first batch to ready", "last batch", "removed in")
@@ -28,7 +29,6 @@ MARKED = 40
 """Points of a line, beyond which they are not marked one by one."""
 FEW = 100
 """Times between an axis's ends, up to which 2 and 5 have ticks of their own too."""
-ALONE = "emulated (tcg)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,22 +42,14 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
+class Curve(OfSubject):
     """One filling of the host with a variant; `teardown` in seconds, None where it was cut short."""
 
     workload: str
-    variant: str
-    runtime: str
-    accelerator: str
     limit: str
     words: str
     teardown: float | None
     points: tuple[Point, ...] = field(default_factory=tuple)
-
-    @property
-    def emulated(self) -> bool:
-        """Whether it ran on software emulation."""
-        return formatting.emulated(self.accelerator)
 
 
 class Density(Chapter):
@@ -72,18 +64,9 @@ class Density(Chapter):
     def tables(self, stored: Stored) -> Iterator[Table]:
         """What each variant came to, by workload."""
         for workload, own in _by_workload(stored):
-            split = [[one for one in own if one.emulated == apart] for apart in (False, True)]
-            groups = tuple(
-                Group(
-                    title=ALONE if part[0].emulated else "", sections=(_rows(stored, part),), emulated=part[0].emulated
-                )
-                for part in split
-                if part
-            )
-            numeric = frozenset(COLUMNS) - {"variant", "ended by"}
-            yield Table(
-                title=f"{workload}: how many, and what each costs", columns=COLUMNS, numeric=numeric, groups=groups
-            )
+            numeric = {*COLUMNS} - {"variant", "ended by"}
+            title = f"{workload}: instances and what each costs"
+            yield grouped(title, COLUMNS, _lines(stored, own), numeric=numeric)
 
     def notes(self, stored: Stored) -> Iterator[str]:
         """How it was counted, and the limits in words."""
@@ -92,44 +75,35 @@ class Density(Chapter):
             return
         yield f"What ended each filling: {'; '.join(ended)}."
         yield (
-            "One rule for all: a batch is launched at once, all of it must become ready, then comes the next. "
-            "Instances do nothing, have no network and share the shape's CPUs. Memory is what the host has less "
-            "available than before the first of them; what each takes is that curve's slope. The probe is one more "
+            "The rule is the same for all: a batch is launched at once, and the next follows when all of it is ready. "
+            "Instances are idle, have no network and share the shape's CPUs. Memory is the decrease of the host's "
+            "available memory since the first launch; memory each is the slope of that curve. The probe is one more "
             "instance, which works."
         )
 
 
 def curves(stored: Stored) -> list[Curve]:
     """Every filling that was recorded and reached one instance, in the report's order of variants."""
-    known = {
-        str(variant): (str(runtime), str(accelerator))
-        for variant, runtime, accelerator in stored.samples[["variant", "runtime", "accelerator"]].itertuples(
-            index=False
-        )
-        if accelerator
-    }
+    known = {one.variant: one for one in stored.subjects.values() if one.accelerator}
     found = []
     for one in stored.observed("density"):
-        limit, listed = one.get("limit"), one.get("points")
-        points = tuple(point for item in (listed if isinstance(listed, list) else ()) if (point := _point(item)))
+        limit = one.get("limit")
+        points = tuple(point for item in listed(one.get("points")) if (point := _point(item)))
         variant = str(one.get("variant"))
         if one.get("what") != "density" or one.get("discarded") or not isinstance(limit, dict) or variant not in known:
             continue
         if points and points[-1].count:
-            runtime, accelerator = known[variant]
             found.append(
                 Curve(
                     workload=str(one.get("workload")),
-                    variant=variant,
-                    runtime=runtime,
-                    accelerator=accelerator,
+                    subject=known[variant],
                     limit=str(limit.get("kind")),
                     words=str(limit.get("words")),
                     teardown=_number(one.get("teardown")),
                     points=points,
                 )
             )
-    return sorted(found, key=lambda one: formatting.order(one.variant, one.accelerator, stored.baseline))
+    return sorted(found, key=lambda one: stored.order(one.variant))
 
 
 def _by_workload(stored: Stored) -> Iterator[tuple[str, list[Curve]]]:
@@ -139,37 +113,30 @@ def _by_workload(stored: Stored) -> Iterator[tuple[str, list[Curve]]]:
 
 
 def _point(item: Any) -> Point | None:
-    """A recorded point, which anybody may have written; None for what is none."""
+    """A recorded point; None for what is none. A manifest is foreign input."""
     if not isinstance(item, list) or len(item) != 5 or type(item[0]) is not int or item[0] < 0:
         return None
-    probe = item[4] if isinstance(item[4], dict) else {}
-    rates = (_number(value) for name, value in probe.items() if "per_second" in str(name))
+    rates = (_number(value) for name, value in table(item[4]).items() if "per_second" in name)
     return Point(count=item[0], ready=_number(item[1]), used=_number(item[3]), rate=next(rates, None))
 
 
 def _number(value: object) -> float | None:
-    good = type(value) in (int, float) and isinstance(value, int | float) and 0 < value < math.inf
-    return float(value) if good and isinstance(value, int | float) else None
+    return number(value) or None
 
 
-def _rows(stored: Stored, part: Sequence[Curve]) -> Section:
-    rows = []
-    for variant, found in groupby(part, key=lambda one: one.variant):
+def _lines(stored: Stored, curves: Sequence[Curve]) -> Iterator[Line]:
+    for variant, found in groupby(curves, key=lambda one: one.variant):
         own = list(found)
         last = [one.points[-1].ready for one in own]
         first = [next((point.ready for point in one.points if point.ready), None) for one in own]
-        rows.append(
-            (
-                variant,
-                _count(own),
-                ", ".join(dict.fromkeys(one.limit for one in own)),
-                _mib(stored, own[0]),
-                formatting.humane(_middle(first), "s"),
-                formatting.humane(_middle(last), "s"),
-                formatting.humane(_middle([one.teardown for one in own]), "s"),
-            )
+        cells = (
+            variant,
+            _count(own),
+            ", ".join(dict.fromkeys(one.limit for one in own)),
+            _mib(stored, own[0]),
+            *(number_format.humane(_middle(times), "s") for times in (first, last, [one.teardown for one in own])),
         )
-    return Section(title="", rows=tuple(rows))
+        yield Line(cells, own[0].emulated)
 
 
 def _count(own: Sequence[Curve]) -> str:
@@ -187,7 +154,7 @@ def _mib(stored: Stored, one: Curve) -> str:
         & (values["variant"] == one.variant)
         & (values["metric"] == "memory-per-instance")
     ]["value"]
-    return f"{formatting.digits(float(chosen.median()) / MIB)} MiB" if len(chosen) else "–"
+    return f"{number_format.digits(float(chosen.median()) / MIB)} MiB" if len(chosen) else "–"
 
 
 def _middle(values: Sequence[float | None]) -> float | None:
@@ -197,12 +164,11 @@ def _middle(values: Sequence[float | None]) -> float | None:
 
 def _draw(workload: str, own: Sequence[Curve]) -> Figure:
     """A row of three panels for what the host's own processors ran, one for emulated guests."""
-    split = [[one for one in own if one.emulated == apart] for apart in (False, True)]
-    rows = [part for part in split if part]
+    rows = variants.parts(own)
     height = ABOVE + len(rows) * (LEGEND + ROW + BELOW)
     figure = Figure(figsize=(style.WIDTH, height))
-    note = "by the number of instances that are ready; both axes logarithmic but for the probe's speed"
-    style.head(figure, f"{style.short(workload, 50)}: more and more instances", note)
+    note = "by the number of ready instances; axes logarithmic, except the probe's speed"
+    style.head(figure, f"{style.short(workload, 50)}: filling the host with instances", note)
     at = height - ABOVE + 0.1
     for part in rows:
         if part[0].emulated:
@@ -210,11 +176,11 @@ def _draw(workload: str, own: Sequence[Curve]) -> Figure:
         at -= LEGEND + ROW
         looks = _looks(part)
         panels = [
-            figure.add_axes(((0.55 + number * 2.75) / style.WIDTH, at / height, 2.15 / style.WIDTH, ROW / height))
-            for number in range(len(PANELS))
+            figure.add_axes(((0.55 + column * 2.75) / style.WIDTH, at / height, 2.15 / style.WIDTH, ROW / height))
+            for column in range(len(PANELS))
         ]
-        for number, axes in enumerate(panels):
-            _panel(axes, number, part, looks)
+        for column, axes in enumerate(panels):
+            _panel(axes, column, part, looks)
         handles, labels = panels[0].get_legend_handles_labels()
         unique = dict(zip(labels, handles, strict=True))
         figure.legend(
@@ -233,7 +199,7 @@ def _looks(part: Sequence[Curve]) -> Mapping[str, dict[str, Any]]:
     """By variant, its family's colour, and a dash of its own within the family."""
     looks: dict[str, dict[str, Any]] = {}
     for one in part:
-        colour = style.colour(one.runtime, one.accelerator)
+        colour = style.colour(one.subject.runtime, one.subject.accelerator)
         if one.variant not in looks:
             same = sum(look["color"] == colour for look in looks.values())
             looks[one.variant] = {"color": colour, "ls": DASHES[same % len(DASHES)]}

@@ -1,4 +1,4 @@
-"""Footprint: host memory of an instance by three methods side by side, what came back of what was freed inside."""
+"""Footprint: host memory of an instance by several methods, and how much of the memory freed inside came back."""
 
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.intervals import Estimate, estimate, geometric
-from harness.report import formatting
-from harness.report.boot_phases import numbers
+from harness.report import number_format, variants
 from harness.report.chapters.base import Chapter, Drawing
-from harness.report.sizes import Row, bars, moves
+from harness.report.foreign_input import all_numbers, listed, numbers, table
+from harness.report.size_plots import Row, bars, moves
 from harness.report.stored_run import Stored
-from harness.report.table import Group, Section, Table
+from harness.report.table import Line, Table, grouped
+from harness.report.variants import Subject
 
 METHODS = {
     "pss": "PSS of its processes",
@@ -24,21 +25,21 @@ METHODS = {
 }
 MOMENTS = {"idle": "idle", "held": "holding memory", "freed": "after freeing it"}
 COUNTED = (
-    "PSS counts the pages that the serving processes have mapped, one that n processes share as 1/n to each. It has no "
-    "kernel memory, no page tables and no page cache that nobody maps; of a guest it has all RAM that was ever "
-    "touched, the guest's own page cache and free pages in it. The daemons that all instances share stand apart.",
-    "A cgroup is charged for its processes' own pages and for kernel memory (slab, stacks, page tables), and for page "
-    "cache that it was the first to read: a file that was cached before costs it nothing, and what it did read stays "
-    "charged until it is reclaimed. Processes outside it (shim, proxy) are not in it.",
-    "“VMM without guest RAM” is the resident set of the guest's process less the mapping that is the guest's RAM: what "
-    "the virtual machine itself costs. A QEMU that emulates keeps translated code there, too.",
-    "ΔMemAvailable is the host's view: all kernel memory and page tables, network devices and daemons included. Page "
-    "cache hardly counts, since it can be dropped; everything else that happened on the host at that time does.",
+    "PSS counts the pages that the serving processes have mapped; a page that n processes share counts 1/n for each. "
+    "It excludes kernel memory, page tables and unmapped page cache. For a guest it includes all RAM that was ever "
+    "touched, with the guest's page cache and free pages. Shared daemons are listed separately.",
+    "A cgroup is charged for its processes' own pages and for kernel memory (slab, stacks, page tables). It is also "
+    "charged for page cache that it read first, until that is reclaimed; files that were cached before are free. "
+    "Processes outside the cgroup (shim, proxy) are not counted.",
+    "“VMM without guest RAM” is the resident set of the guest's process without the mapping of the guest's RAM: the "
+    "cost of the virtual machine itself. With emulation it includes translated code.",
+    "ΔMemAvailable is the host's view: it includes all kernel memory, page tables, network devices and daemons. Page "
+    "cache hardly counts, since it can be dropped. Everything else that happened on the host meanwhile counts.",
 )
 CACHED = (
-    "Files that were read inside stay cached when memory is freed: a container's and native's in the host's page "
-    "cache, in no PSS and dropped when the host needs the room; a guest's in its own RAM, which the host cannot "
-    "tell from memory in use, and beside that in the host's cache of the guest's disk where that is used."
+    "Files that were read inside stay cached when memory is freed. For containers and native they are in the host's "
+    "page cache: in no PSS, and dropped when the host needs memory. For a guest they are in its RAM, which the host "
+    "cannot tell from memory in use, and also in the host's cache of the guest's disk where that is used."
 )
 KERNEL = ("Slab", "PageTables", "KernelStack")
 """Of /proc/meminfo."""
@@ -52,12 +53,13 @@ class Footprint(Chapter):
     def drawings(self, stored: Stored) -> Iterator[Drawing]:
         """A plot of the methods for each workload, and one of what came back."""
         for workload, values in _values(stored):
-            rows = [_row(stored, values, *pair) for pair in _variants(stored, values)]
+            measured = variants.subjects(values, stored.baseline)
+            rows = [_row(stored, values, who) for who in measured]
             note = f"whiskers: {100 * stored.confidence:g} % interval over n blocks; what each counts: see the notes"
             if figure := bars(f"{workload}: host memory of one instance", note, rows, METHODS):
                 yield Drawing(topic=workload, alt=_words(workload, rows), figure=figure)
-            freed = [_moved(stored, workload, *pair) for pair in _variants(stored, values)]
-            note = "PSS of its processes; beside it the share that came back"
+            freed = [_moved(stored, workload, who) for who in measured]
+            note = "PSS of its processes, and the share that came back"
             if figure := moves(f"{workload}: memory freed inside", note, freed, MOMENTS):
                 alt = "; ".join(f"{row.variant}: {row.words}" for row in freed if row.words)
                 yield Drawing(topic=f"{workload}-freed", alt=f"{workload}, freed inside: {alt}", figure=figure)
@@ -85,16 +87,8 @@ class Footprint(Chapter):
 
 
 def _values(stored: Stored) -> Iterator[tuple[str, pd.DataFrame]]:
-    values = stored.values
-    found = values[values["workload"].str.startswith("footprint.")]
-    yield from ((str(name), rows) for name, rows in found.groupby("workload", sort=False))
-
-
-def _variants(stored: Stored, values: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """Variant, runtime and accelerator, in the report's order."""
-    seen = values[["variant", "runtime", "accelerator"]].drop_duplicates().itertuples(index=False, name=None)
-    found = [(str(variant), str(runtime), str(accelerator)) for variant, runtime, accelerator in seen]
-    return sorted(found, key=lambda one: formatting.order(one[0], one[2], stored.baseline))
+    for name, rows in stored.of_resource("footprint").groupby("workload", sort=False):
+        yield str(name), rows
 
 
 def _estimate(values: pd.DataFrame, variant: str, metric: str, confidence: float) -> Estimate | None:
@@ -107,17 +101,17 @@ def _estimate(values: pd.DataFrame, variant: str, metric: str, confidence: float
     return estimate(found, confidence) if linear else geometric(found, confidence)
 
 
-def _row(stored: Stored, values: pd.DataFrame, variant: str, runtime: str, accelerator: str) -> Row:
-    sizes = {name: _estimate(values, variant, name, stored.confidence) for name in METHODS}
-    known = {name: size for name, size in sizes.items() if size is not None}
-    return Row(variant=variant, runtime=runtime, accelerator=accelerator, sizes=known)
+def _row(stored: Stored, values: pd.DataFrame, who: Subject) -> Row:
+    sizes = {name: _estimate(values, who.variant, name, stored.confidence) for name in METHODS}
+    return Row(subject=who, sizes={name: size for name, size in sizes.items() if size is not None})
 
 
 def _words(workload: str, rows: Iterable[Row]) -> str:
-    def sizes(row: Row) -> str:
-        return ", ".join(f"{METHODS[name]} {formatting.humane(one.value, 'bytes')}" for name, one in row.sizes.items())
-
-    return f"{workload}, host memory of one instance: " + "; ".join(f"{row.variant}: {sizes(row)}" for row in rows)
+    parts = []
+    for row in rows:
+        sizes = (f"{METHODS[name]} {number_format.humane(one.value, 'bytes')}" for name, one in row.sizes.items())
+        parts.append(f"{row.variant}: {', '.join(sizes)}")
+    return f"{workload}, host memory of one instance: {'; '.join(parts)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,27 +135,21 @@ def _sets(stored: Stored, workload: str = "", variant: str = "") -> list[Set]:
 
 
 def _set(one: Mapping[str, Any]) -> Set:
-    many = (numbers(_table_in(one, "wanted"), "instances") or [1.0])[0] or 1.0
-    looks = _table_in(one, "looks")
-    pss = {name: numbers(_table_in(_table_in(looks, name), "resident"), "pss") for name in MOMENTS}
-    change = _table_in(_table_in(looks, "idle"), "meminfo")
+    many = (numbers(table(one.get("wanted")), "instances") or [1.0])[0] or 1.0
+    looks = {name: table(table(one.get("looks")).get(name)) for name in MOMENTS}
+    pss = {name: numbers(table(look.get("resident")), "pss") for name, look in looks.items()}
+    change = table(looks["idle"].get("meminfo"))
     kernel = [size for name in KERNEL if isinstance(size := change.get(name), int)]
-    pairs = [dict(zip(("at", "pss"), pair, strict=False)) for pair in one.get("curve") or () if isinstance(pair, list)]
+    pairs = (dict(zip(("at", "pss"), listed(pair), strict=False)) for pair in listed(one.get("curve")))
     read = [numbers(pair, "at", "pss") for pair in pairs]
-    state = _table_in(_table_in(one, "merging"), "after")
     return Set(
         workload=str(one.get("workload")),
         variant=str(one.get("variant")),
         pss={name: size[0] / many for name, size in pss.items() if size},
         kernel=sum(kernel) / many if len(kernel) == len(KERNEL) else None,
         curve=[(at, size / many) for at, size in filter(None, read)],
-        merging={name: numbers(state, name)[0] for name in state if numbers(state, name)},
+        merging=all_numbers(table(one.get("merging")).get("after")),
     )
-
-
-def _table_in(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = table.get(name)
-    return found if isinstance(found, dict) else {}
 
 
 def _moments(stored: Stored, workload: str, variant: str) -> dict[str, list[float]]:
@@ -171,12 +159,12 @@ def _moments(stored: Stored, workload: str, variant: str) -> dict[str, list[floa
     return {name: sizes for name, sizes in found.items() if sizes}
 
 
-def _moved(stored: Stored, workload: str, variant: str, runtime: str, accelerator: str) -> Row:
-    sizes = {name: estimate(found) for name, found in _moments(stored, workload, variant).items()}
+def _moved(stored: Stored, workload: str, who: Subject) -> Row:
+    sizes = {name: estimate(found) for name, found in _moments(stored, workload, who.variant).items()}
     values = stored.values[stored.values["workload"] == workload]
-    back = _estimate(values, variant, "returned", stored.confidence)
-    words = f"{_shares(back)}  n={back.n}" if back else ""
-    return Row(variant=variant, runtime=runtime, accelerator=accelerator, sizes=sizes if back else {}, words=words)
+    back = _estimate(values, who.variant, "returned", stored.confidence)
+    words = f"{_shares(back)}  n = {back.n}" if back else ""
+    return Row(subject=who, sizes=sizes if back else {}, words=words)
 
 
 def _shares(share: Estimate | None) -> str:
@@ -184,21 +172,19 @@ def _shares(share: Estimate | None) -> str:
     if share is None:
         return "–"
     ends = [share.low, share.high]
-    low, high = (formatting.minus(f"{100 * end:.0f}") if end is not None else "" for end in ends)
-    return formatting.minus(f"{100 * share.value:.0f} %") + (f" [{low}, {high}]" if low else " [no interval]")
+    low, high = (number_format.minus(f"{100 * end:.0f}") if end is not None else "" for end in ends)
+    return number_format.minus(f"{100 * share.value:.0f} %") + (f" [{low}, {high}]" if low else " [no interval]")
 
 
 def _table(stored: Stored, title: str, columns: tuple[str, ...], rows: Rows) -> Table:
     """Groups by workload, emulated guests apart, with the rows that `rows` gives for each variant."""
-    groups = []
-    for workload, values in _values(stored):
-        for apart in (False, True):
-            names = [one[0] for one in _variants(stored, values) if formatting.emulated(one[2]) == apart]
-            cells = tuple(row for name in names for row in rows(workload, values, name))
-            name = f"{workload} · emulated (tcg)" if apart else workload
-            if cells:
-                groups.append(Group(title=name, sections=(Section(title="", rows=cells),), emulated=apart))
-    return Table(title=title, columns=columns, numeric=frozenset(columns[1:]), groups=tuple(groups))
+    lines = (
+        Line(cells, who.emulated, workload)
+        for workload, values in _values(stored)
+        for who in variants.subjects(values, stored.baseline)
+        for cells in rows(workload, values, who.variant)
+    )
+    return grouped(title, columns, lines, numeric=columns[1:])
 
 
 def _sizes(stored: Stored, workload: str, values: pd.DataFrame, variant: str) -> Iterator[tuple[str, ...]]:
@@ -207,11 +193,11 @@ def _sizes(stored: Stored, workload: str, values: pd.DataFrame, variant: str) ->
 
     def middle(metric: str, unit: str) -> str:
         found = one(metric)
-        return formatting.humane(found.value, unit) if found else "–"
+        return number_format.humane(found.value, unit) if found else "–"
 
     pss = one("pss") or one("available")
     shared = ", ".join((middle("daemons", "bytes"), middle("daemons-each", "bytes")))
-    sizes = (formatting.estimated(one(name), "bytes") for name in METHODS)
+    sizes = (number_format.estimated(one(name), "bytes") for name in METHODS)
     rest = (middle("cgroup-uncached", "bytes"), middle("idle-cpu", "s/s"), shared if one("daemons") else "–")
     yield (variant, *sizes, *rest, str(pss.n if pss else 0))
 
@@ -221,7 +207,7 @@ def _returns(stored: Stored, workload: str, values: pd.DataFrame, variant: str) 
     moments = _moments(stored, workload, variant)
     if back is None or moments.keys() != MOMENTS.keys():
         return
-    sizes = (formatting.humane(statistics.median(moments[name]), "bytes") for name in MOMENTS)
+    sizes = (number_format.humane(statistics.median(moments[name]), "bytes") for name in MOMENTS)
     yield (variant, *sizes, _shares(back), _half(stored, workload, variant), str(back.n))
 
 
@@ -234,7 +220,7 @@ def _half(stored: Stored, workload: str, variant: str) -> str:
             found.append(next((at for at, pss in one.curve if pss <= (held + freed) / 2), one.curve[-1][0]))
     if not found:
         return "–"
-    return formatting.humane(seconds, "s") if (seconds := statistics.median(found)) else "at the first look"
+    return number_format.humane(seconds, "s") if (seconds := statistics.median(found)) else "at the first look"
 
 
 def _touched(stored: Stored) -> Iterator[str]:
@@ -244,8 +230,8 @@ def _touched(stored: Stored) -> Iterator[str]:
     touched = sorted(name for name, one in facts.items() if name in here and one.get("memory_preallocated") == "yes")
     if touched:
         yield (
-            f"RAM touched beforehand, as guests that are measured have it: {', '.join(touched)}. All of it counts from "
-            "the start by every method; guests whose memory is allocated when touched count what they have used so far."
+            f"Preallocated RAM, as in all guests that are measured: {', '.join(touched)}. All of it counts from the "
+            "start by every method. Guests that allocate memory on first use count what they have used so far."
         )
 
 
@@ -257,18 +243,18 @@ def _kernel(sets: Iterable[Set]) -> Iterator[str]:
             found.setdefault(one.variant, []).append(one.kernel)
     if found:
         said = "; ".join(
-            f"{name} {formatting.humane(statistics.median(all_), 'bytes')}" for name, all_ in found.items()
+            f"{name} {number_format.humane(statistics.median(all_), 'bytes')}" for name, all_ in found.items()
         )
-        yield f"Kernel memory of the host (slab, page tables, stacks) for each idle instance, which no PSS has: {said}."
+        yield f"Kernel memory of the host (slab, page tables, stacks) for each idle instance, not in any PSS: {said}."
 
 
 def _merging(sets: Iterable[Set]) -> Iterator[str]:
     """Whether the host merges pages that are alike, which would make guests cheaper the more they resemble."""
     states = [one.merging for one in sets]
     if not any(states):
-        yield "The host's kernel tells nothing of samepage merging (KSM)."
+        yield "The host's kernel does not report samepage merging (KSM)."
     elif any(state.get("run") == 1 for state in states):
         most = max(state.get("pages_sharing", 0) for state in states)
-        yield f"The host merges pages that are alike (KSM): {most:,.0f} pages were shared at most, and cost nothing."
+        yield f"The host merges identical pages (KSM): at most {most:,.0f} pages were shared and cost nothing."
     else:
-        yield "Samepage merging (KSM) is off on this host: guests that are alike share nothing."
+        yield "Samepage merging (KSM) is off on this host: identical guests share nothing."

@@ -1,4 +1,4 @@
-"""Interference in the report: how many times worse each victim fares beside each aggressor, as heat maps."""
+"""Interference: the slowdown of each victim beside each aggressor, as heat maps and a table."""
 
 import math
 from collections.abc import Iterator
@@ -10,12 +10,13 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from harness.analysis.intervals import Estimate, geometric
+from harness.analysis.intervals import Estimate
 from harness.model import aggressor_of
-from harness.report import formatting, style
+from harness.report import style, variants
 from harness.report.chapters.base import Chapter, Drawing
+from harness.report.foreign_input import listed, number
 from harness.report.stored_run import Stored
-from harness.report.table import Group, Section, Table
+from harness.report.table import Line, Table, grouped
 
 RESOURCE = "interference"
 CELL = 0.52
@@ -27,7 +28,7 @@ DARK_INK = "#1b1f23"
 """On the cells' own colours, which are the same on light and on dark pages."""
 PLACEMENTS = {
     "shared": "on the same CPUs as the victim",
-    "apart": "on CPUs of its own, outside the victim's",
+    "apart": "on CPUs of its own",
 }
 
 
@@ -43,28 +44,24 @@ class Pair:
 
 
 class Interference(Chapter):
-    """Heat maps, a table and what must be known to read them."""
+    """Heat maps, a table and notes."""
 
     def drawings(self, stored: Stored) -> Iterator[Drawing]:
         """One map for each workload."""
         for workload, found in _by_workload(pairs(stored)).items():
-            words = "; ".join(f"{one.victim} beside {one.aggressor}: {said(one)}" for one in found)
+            words = "; ".join(f"{one.victim} beside {one.aggressor}: {slowdown_text(one)}" for one in found)
             figure = heat_map(workload, found, stored.confidence)
             yield Drawing(topic=workload, alt=f"{workload}, slowdown: {words}", figure=figure)
 
     def tables(self, stored: Stored) -> Iterator[Table]:
         """Slowdowns with their intervals; pairs with an emulated guest are groups of their own."""
         columns = ("victim", "aggressor", f"slowdown [{100 * stored.confidence:g} %]", "n")
-        groups = []
-        for workload, found in _by_workload(pairs(stored)).items():
-            for emulated in (False, True):
-                rows = tuple(_row(one) for one in found if one.emulated == emulated)
-                label = f"{workload} · with an emulated guest (tcg)" if emulated else workload
-                if rows:
-                    section = Section(title="", rows=rows)
-                    groups.append(Group(title=label, sections=(section,), emulated=emulated))
-        title = "Slowdown beside an aggressor"
-        yield Table(title=title, columns=columns, numeric=frozenset(columns[2:]), groups=tuple(groups))
+        lines = (
+            Line((one.victim, one.aggressor, slowdown_text(one), str(one.slowdown.n)), one.emulated, one.workload)
+            for one in pairs(stored)
+        )
+        apart = "with an emulated guest (tcg)"
+        yield grouped("Slowdown beside an aggressor", columns, lines, numeric=columns[2:], apart=apart)
 
     def notes(self, stored: Stored) -> Iterator[str]:
         """Where aggressors ran, that they were at work, and what a slowdown is."""
@@ -72,9 +69,9 @@ class Interference(Chapter):
         if not seen:
             return
         yield (
-            "A slowdown is how many times worse the victim's own figure is beside an aggressor than alone, right "
-            "before or after, in the same instance; 1 is none. Each aggressor was proven to be at work during every "
-            "window that counts: its command ended only when it was ended, and the host counted its CPU time."
+            "A slowdown is the victim's figure beside an aggressor relative to its figure alone, right before or "
+            "after, in the same instance; 1 is none. In every window that counts the aggressor was at work: its "
+            "command ran until it was ended, and the host counted its CPU time."
         )
         for workload in dict.fromkeys(str(one.get("workload")) for one in seen):
             own = [one for one in seen if one.get("workload") == workload]
@@ -85,17 +82,13 @@ class Interference(Chapter):
 
 def pairs(stored: Stored) -> list[Pair]:
     """Every victim and aggressor with a figure, in the run's order of workloads, emulated ones last."""
-    values = stored.values
-    rows = values[values["workload"].str.startswith(f"{RESOURCE}.")]
-    kinds = dict(rows[["variant", "accelerator"]].drop_duplicates().itertuples(index=False, name=None))
+    rows = stored.of_resource(RESOURCE)
     found = []
     for (workload, metric, victim), own in rows.groupby(["workload", "metric", "variant"], sort=False):
         other = aggressor_of(str(stored.metric(str(workload), str(metric)).get("source", "")))
-        result = geometric(own["value"].astype(float).tolist(), stored.confidence)
+        result = stored.geometric(own)
         if other and result:
-            emulated = any(
-                formatting.emulated(str(kinds.get(one, ""))) or "/tcg" in one for one in (str(victim), other)
-            )
+            emulated = any(stored.emulated(one) or "/tcg" in one for one in (str(victim), other))
             pair = Pair(workload=str(workload), victim=str(victim), aggressor=other, slowdown=result, emulated=emulated)
             found.append(pair)
     workloads = list(dict.fromkeys(one.workload for one in found))
@@ -127,7 +120,7 @@ def heat_map(workload: str, found: list[Pair], confidence: float) -> Figure:
     return figure
 
 
-def said(one: Pair) -> str:
+def slowdown_text(one: Pair) -> str:
     """The figure and its interval, as factors."""
     low, high = one.slowdown.low, one.slowdown.high
     ends = "no interval" if low is None or high is None else f"{_factor(low)}, {_factor(high)}"
@@ -145,25 +138,20 @@ def _cell(axes: Axes, one: Pair, column: int, row: int) -> None:
     )  # fmt: skip
     axes.add_patch(box)
     ink = style.INK if one.emulated else DARK_INK
-    figure, _, ends = said(one).partition(" ")
+    figure, _, ends = slowdown_text(one).partition(" ")
     back = {"facecolor": style.PAPER, "edgecolor": "none", "pad": 1.5} if one.emulated else None
-    text = f"{figure}\n{ends} n={one.slowdown.n}"
+    text = f"{figure}\n{ends} n = {one.slowdown.n}"
     axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=8.5, color=ink, bbox=back)
-
-
-def _row(one: Pair) -> tuple[str, ...]:
-    return one.victim, one.aggressor, said(one), str(one.slowdown.n)
 
 
 def _shares(seen: list[dict[str, object]]) -> str:
     """The CPU time that each aggressor used, as a share of one CPU."""
     found: dict[str, list[float]] = {}
     for one in seen:
-        shares = one.get("shares")
-        numbers = [float(x) for x in shares if isinstance(x, int | float)] if isinstance(shares, list) else []
-        found.setdefault(str(one.get("aggressor")), []).extend(numbers)
+        shares = (number(share) for share in listed(one.get("shares")))
+        found.setdefault(str(one.get("aggressor")), []).extend(share for share in shares if share is not None)
     words = [f"{name} {100 * median(shares):.0f} %" for name, shares in found.items() if shares]
-    return f"CPU time that the aggressor had, of one CPU (median): {', '.join(words)}." if words else ""
+    return f"CPU time of the aggressor, as a share of one CPU (median): {', '.join(words)}." if words else ""
 
 
 def _by_workload(found: list[Pair]) -> dict[str, list[Pair]]:
@@ -171,7 +159,7 @@ def _by_workload(found: list[Pair]) -> dict[str, list[Pair]]:
 
 
 def _rank(variant: str, stored: Stored) -> tuple[int, str]:
-    return formatting.order(variant, "tcg" if "/tcg" in variant else "", stored.baseline)
+    return variants.order(variant, "tcg" if "/tcg" in variant else "", stored.baseline)
 
 
 def _factor(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Isolation in the report: the facts by variant beside what the variant costs, and counts as bars."""
+"""Isolation: the facts and the overheads of each variant in one table, and counts as bars."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,8 +6,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.report import formatting, style
+from harness.report import number_format, panels, style, variants
 from harness.report.chapters.base import Chapter, Drawing
+from harness.report.foreign_input import all_numbers, table
 from harness.report.stored_run import Stored
 from harness.report.table import Table, plain
 
@@ -43,8 +44,8 @@ class Isolation(Chapter):
     def tables(self, stored: Stored) -> Iterator[Table]:
         """Facts as rows, variants as columns; below them what the variant costs in this run."""
         seen = latest(stored)
-        labels = list(dict.fromkeys(label for one in seen.values() for label in _told(one)))
-        rows = [(label, *(_told(one).get(label, "–") for one in seen.values())) for label in labels]
+        labels = list(dict.fromkeys(label for one in seen.values() for label in _facts(one)))
+        rows = [(label, *(_facts(one).get(label, "–") for one in seen.values())) for label in labels]
         rows += list(_costs(stored, list(seen)))
         columns = ("fact", *(_name(stored, variant) for variant in seen))
         yield plain("What separates each variant from the host", columns, rows)
@@ -54,50 +55,41 @@ class Isolation(Chapter):
         if not latest(stored):
             return
         yield (
-            "These are facts of this host, no grades. “System calls that pass”: each number was called once, in a "
-            "process of its own, with arguments that cannot do anything; refused is EPERM (by a filter, for want of a "
-            "capability), absent ENOSYS, killed SIGSYS. In a guest they are calls to its own kernel, and so are its "
-            "capabilities and devices: what stands between it and the host is what the processes that serve it may do "
-            "and reach there (“on the host”)."
+            "These are facts of this host, not grades. “System calls that pass”: each number was called once, in a "
+            "process of its own, with arguments that have no effect. Refused is EPERM (by a filter or a missing "
+            "capability), absent ENOSYS, killed SIGSYS. In a guest, system calls, capabilities and devices are those "
+            "of its own kernel. The rows “on the host” show what the processes that serve it may do there."
         )
         yield (
-            "What is reached in the host's kernel was counted by that kernel's tracer, for the processes that serve "
-            "the instance and all that they start, while one small job ran in it: files, a synchronous write, "
-            "compression, an interpreter, sockets, and what passes commands on. A container's daemons are not among "
-            "them. No module was loaded into the host's kernel, nor was that tried where the host's would take it."
+            "The host kernel's tracer counted what is reached there while one small job ran in the instance: files, a "
+            "synchronous write, compression, an interpreter, sockets, and the command channel. It traced the processes "
+            "that serve the instance and their children, without a container's daemons. No kernel module was loaded."
         )
 
 
 def latest(stored: Stored) -> dict[str, dict[str, Any]]:
     """What was gathered of each variant in its last block, in the report's order of variants."""
     found = {str(one.get("variant")): one for one in stored.observed(RESOURCE) if one.get("what") == "isolation"}
-    return dict(
-        sorted(
-            found.items(), key=lambda item: formatting.order(item[0], _accelerator(stored, item[0]), stored.baseline)
-        )
-    )
+    return dict(sorted(found.items(), key=lambda item: stored.order(item[0])))
 
 
 def bars(stored: Stored, seen: dict[str, dict[str, Any]], shown: dict[str, str]) -> Figure:
     """A panel for each kind of count, a bar for each variant; emulated guests in their own colour."""
-    each = BAR * len(seen)
-    height = 0.75 + (each + 0.5) * len(shown)
-    figure = Figure(figsize=(style.WIDTH, height))
-    style.head(figure, "isolation: counts", "of one instance each; facts of this host and no grades")
-    left = (0.35 + 0.078 * max(len(style.short(_name(stored, name), 34)) for name in seen)) / style.WIDTH
-    at = height - 0.65
-    for kind, title in shown.items():
-        figure.text(0.012, (at - 0.15) / height, title, fontweight="bold", fontsize=8.5, va="center")
-        at -= 0.3 + each
-        _panel(figure.add_axes((left, at / height, 0.9 - left, each / height)), stored, seen, kind)
-        at -= 0.2
+    note = "of one instance each; facts of this host, not grades"
+    drawn = [
+        panels.Panel(height=BAR * len(seen), above=0.3, below=0.2, title=title, title_at=0.15, size=8.5)
+        for title in shown.values()
+    ]
+    left = panels.margin((_name(stored, name) for name in seen), 0.35, 0.078, longest=34)
+    figure, places = panels.stack("isolation: counts", note, drawn, head=0.65, left=left, right=0.9, foot=0.1)
+    for kind, axes in zip(shown, places, strict=True):
+        _panel(axes, stored, seen, kind)
     return figure
 
 
 def _panel(axes: Axes, stored: Stored, seen: dict[str, dict[str, Any]], kind: str) -> None:
     for line, (variant, one) in enumerate(seen.items()):
-        accelerator = _accelerator(stored, variant)
-        colour = style.colour(variant.partition("/")[0], accelerator)
+        colour = style.colour(variant.partition("/")[0], "tcg" if stored.emulated(variant) else "")
         value = _counts(one).get(kind)
         own = kind in OWN_KERNEL and one.get("shared_kernel") is False
         face, hatch = ("none", "////") if own else (colour, None)
@@ -118,7 +110,7 @@ def _costs(stored: Stored, variants: list[str]) -> Iterator[tuple[str, ...]]:
     own = [one for one in stored.overheads if one.primary and one.workload.partition(".")[0] in COSTS]
     for workload, metric in dict.fromkeys((one.workload, one.metric) for one in own):
         cells = {
-            one.variant: f"{formatting.difference(one.overhead, one)} {formatting.interval(one)}".rstrip()
+            one.variant: number_format.overhead(one)
             for one in own
             if (one.workload, one.metric) == (workload, metric) and one.overhead is not None
         }
@@ -128,21 +120,13 @@ def _costs(stored: Stored, variants: list[str]) -> Iterator[tuple[str, ...]]:
             yield (f"overhead of {workload} · {metric}", *row)
 
 
-def _accelerator(stored: Stored, variant: str) -> str:
-    rows = stored.samples[stored.samples["variant"] == variant]
-    return str(rows["accelerator"].iloc[0]) if len(rows) else ""
-
-
 def _name(stored: Stored, variant: str) -> str:
-    return f"{variant} (emulated)" if formatting.emulated(_accelerator(stored, variant)) else variant
+    return variants.label(variant, stored.emulated(variant))
 
 
-def _told(one: dict[str, Any]) -> dict[str, str]:
-    told = one.get("told")
-    return {str(label): str(text) for label, text in told.items()} if isinstance(told, dict) else {}
+def _facts(one: dict[str, Any]) -> dict[str, str]:
+    return {label: str(text) for label, text in table(one.get("told")).items()}
 
 
 def _counts(one: dict[str, Any]) -> dict[str, float]:
-    counts = one.get("counts")
-    found = counts.items() if isinstance(counts, dict) else ()
-    return {str(name): float(value) for name, value in found if type(value) in (int, float) and 0 <= value < 1e9}
+    return {name: count for name, count in all_numbers(one.get("counts")).items() if count < 1e9}

@@ -1,27 +1,25 @@
-"""Lifecycle: how long each operation takes, what a client notices, what survives what, and what cannot be done."""
+"""Lifecycle: the time of each operation, the downtime for a client, what survives, and what is unsupported."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from harness.analysis.intervals import geometric
-from harness.report import formatting, style
+from harness.report import number_format, panels, style, variants
 from harness.report.chapters.base import Chapter, Drawing
+from harness.report.foreign_input import table
 from harness.report.stored_run import Stored
-from harness.report.table import Group, Section, Table
+from harness.report.table import Line, Table, grouped
+from harness.report.variants import Subject
 
 RESOURCE = "lifecycle"
 LINE, HEAD, AXIS, TOP = 0.21, 0.24, 0.55, 0.3
 """Inches: a mark's line, the line above a metric's marks, an axis with its label, the words above the emulated."""
 MANY_DECADES = 500.0
 """From that ratio of the ends on, an axis has ticks at powers of ten alone."""
-Key = tuple[str, str]
-"""A variant and its accelerator."""
 
 
 class Lifecycle(Chapter):
@@ -48,73 +46,60 @@ class Lifecycle(Chapter):
 
 def _values(stored: Stored) -> pd.DataFrame:
     """Block values of the resource's own metrics."""
-    values = stored.values
-    mine = values["workload"].str.startswith(f"{RESOURCE}.") & ~values["metric"].map(formatting.is_host_cost).astype(
-        bool
-    )
-    return values[mine]
-
-
-def _parts(stored: Stored, rows: pd.DataFrame) -> list[tuple[bool, list[Key]]]:
-    """The variants in their order, those that are emulated apart."""
-    seen = list(rows[["variant", "accelerator"]].drop_duplicates().itertuples(index=False, name=None))
-    seen.sort(key=lambda key: formatting.order(key[0], key[1], stored.baseline))
-    split = [(apart, [key for key in seen if formatting.emulated(key[1]) == apart]) for apart in (False, True)]
-    return [(apart, keys) for apart, keys in split if keys]
+    values = stored.of_resource(RESOURCE)
+    return values[~values["metric"].map(number_format.is_host_cost).astype(bool)]
 
 
 def _figure(stored: Stored, workload: str, rows: pd.DataFrame) -> Figure:
     """A part for each axis: under each metric a line per variant."""
     metrics = sorted(rows["metric"].unique(), key=lambda name: "downtime" in name)
-    parts = [(apart, _lines(rows, metrics, keys)) for apart, keys in _parts(stored, rows)]
-    heights = [sum(LINE if key else HEAD for _, key in lines) for _, lines in parts]
-    height = 0.65 + sum(heights) + sum(AXIS + (TOP if apart else 0.0) for apart, _ in parts)
-    figure = Figure(figsize=(style.WIDTH, height))
-    note = f"geometric means of blocks; whisker: {100 * stored.confidence:g} % interval; diamonds: a client outside"
-    style.head(figure, f"{style.short(workload, 50)}: seconds of each operation, and of downtime", note)
-    left = (0.3 + 0.075 * max(len(key[0]) for _, lines in parts for _, key in lines if key)) / style.WIDTH
-    at = height - 0.65
-    for (apart, lines), tall in zip(parts, heights, strict=True):
-        if apart:
-            where = (at - 0.14) / height
-            figure.text(0.012, where, style.APART, color=style.EMULATED, fontweight="bold", va="center")
-            at -= TOP
-        at -= tall
-        axes = figure.add_axes((left, at / height, 0.74 - left, tall / height))
-        _marks(axes, rows, lines, tall, stored.confidence)
-        at -= AXIS
+    parts = variants.parts(variants.subjects(rows, stored.baseline))
+    lines = [_lines(rows, metrics, part) for part in parts]
+    heights = [sum(LINE if who else HEAD for _, who in own) for own in lines]
+    drawn = [
+        panels.of(part[0].emulated, tall, above=TOP, below=AXIS, title_at=0.14)
+        for part, tall in zip(parts, heights, strict=True)
+    ]
+    note = (
+        f"geometric means of blocks; whisker: {100 * stored.confidence:g} % interval; diamonds: downtime for a client"
+    )
+    title = f"{style.short(workload, 50)}: seconds of each operation and of downtime"
+    left = panels.margin((who.variant for part in parts for who in part), 0.3, 0.075)
+    figure, places = panels.stack(title, note, drawn, head=0.65, left=left, right=0.72)
+    for axes, own, tall in zip(places, lines, heights, strict=True):
+        _marks(axes, stored, rows, own, tall)
     return figure
 
 
-def _lines(rows: pd.DataFrame, metrics: list[str], keys: list[Key]) -> list[tuple[str, Key | None]]:
+def _lines(rows: pd.DataFrame, metrics: list[str], part: list[Subject]) -> list[tuple[str, Subject | None]]:
     """A metric's heading (without a variant), then the variants that have it."""
-    known = set(rows[["metric", "variant", "accelerator"]].itertuples(index=False, name=None))
-    lines: list[tuple[str, Key | None]] = []
+    lines: list[tuple[str, Subject | None]] = []
     for metric in metrics:
-        if having := [key for key in keys if (metric, *key) in known]:
-            lines += [(metric, None), *((metric, key) for key in having)]
+        own = rows[rows["metric"] == metric]
+        if having := [who for who in part if len(who.of(own))]:
+            lines += [(metric, None), *((metric, who) for who in having)]
     return lines
 
 
-def _marks(axes: Axes, rows: pd.DataFrame, lines: list[tuple[str, Key | None]], tall: float, confidence: float) -> None:
-    text: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
+def _marks(
+    axes: Axes, stored: Stored, rows: pd.DataFrame, lines: list[tuple[str, Subject | None]], tall: float
+) -> None:
     at = tall
-    for metric, key in lines:
-        at -= LINE if key else HEAD
-        if key is None:
-            axes.annotate(metric, (0, at + HEAD / 2 - 0.03), xytext=(4, 0), fontweight="bold", fontsize=8.5, **text)
+    for metric, who in lines:
+        at -= LINE if who else HEAD
+        if who is None:
+            where = at + HEAD / 2 - 0.03
+            axes.annotate(metric, (0, where), xytext=(4, 0), fontweight="bold", fontsize=8.5, **panels.ACROSS)
             continue
-        own = rows[(rows["metric"] == metric) & (rows["variant"] == key[0]) & (rows["accelerator"] == key[1])]
-        found = geometric(own["value"].astype(float).tolist(), confidence)
+        found = stored.geometric(who.of(rows[rows["metric"] == metric]))
         middle, where = (found.value if found else float("nan")), at + LINE / 2
-        colour = style.colour(str(own["runtime"].iloc[0]), key[1])
+        colour = style.colour(who.runtime, who.accelerator)
         if found and found.low is not None and found.high is not None:
             axes.plot([found.low, found.high], [where, where], color=colour, lw=1.3, marker="|", ms=5)
         marker = "D" if "downtime" in metric else "o"
         axes.plot([middle], [where], color=colour, marker=marker, ms=5, mfc="none" if marker == "D" else colour)
-        axes.annotate(key[0], (0, where), xytext=(-6, 0), ha="right", fontsize=8.5, **text)
-        said = f"{formatting.estimated(found, 's')}  n={found.n if found else 0}"
-        axes.annotate(said, (1, where), xytext=(8, 0), fontsize=7.5, **text)
+        panels.name(axes, who.variant, where, emulated=who.emulated, fontsize=8.5)
+        panels.beside(axes, number_format.with_n(found, "s"), where, fontsize=7.5)
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     axes.set_xlim(low / 1.3, high * 1.3)
@@ -122,12 +107,9 @@ def _marks(axes: Axes, rows: pd.DataFrame, lines: list[tuple[str, Key | None]], 
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if few else (1.0, 2.0, 5.0), numticks=12))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_ylim(0, tall)
-    axes.set_yticks([])
-    axes.grid(axis="x", color=style.GRID, lw=0.7)
-    axes.set_axisbelow(True)
+    panels.bare(axes)
     axes.minorticks_off()
     axes.set_xlabel("seconds (logarithmic axis)", color=style.MUTED)
-    axes.spines[["left", "right", "top"]].set_visible(False)
 
 
 def _survival(stored: Stored) -> Table:
@@ -135,24 +117,17 @@ def _survival(stored: Stored) -> Table:
     found: dict[tuple[str, str], Counter[str]] = {}
     times: Counter[tuple[str, str]] = Counter()
     for one in stored.observed(RESOURCE):
-        steps = one.get("steps")
-        for step, things in steps.items() if isinstance(steps, dict) else ():
-            key = str(step), str(one.get("variant"))
+        for step, things in table(one.get("steps")).items():
+            key = step, str(one.get("variant"))
             times[key] += 1
-            for thing, survived in things.items() if isinstance(things, dict) else ():
-                found.setdefault(key, Counter())[str(thing)] += survived is True
-    columns = ("after", "variant", "is there as it was", "is not", "times")
-    groups = []
-    for apart in (False, True):
-        rows = [
-            (step, variant, *_sorted_out(found[step, variant], times[step, variant]), str(times[step, variant]))
-            for step, variant in sorted(found, key=lambda key: (key[0], _order(stored, key[1])))
-            if _emulated(stored, variant) == apart
-        ]
-        title = "emulated (tcg)" if apart else ""
-        groups.append(Group(title=title, sections=(Section(title="", rows=tuple(rows)),), emulated=apart))
-    kept = tuple(group for group in groups if group.sections[0].rows)
-    return Table(title="What survives what", columns=columns, numeric=frozenset({"times"}), groups=kept)
+            for thing, survived in table(things).items():
+                found.setdefault(key, Counter())[thing] += survived is True
+    lines = (
+        Line((*key, *_sorted_out(found[key], times[key]), str(times[key])), stored.emulated(key[1]))
+        for key in sorted(found, key=lambda key: (key[0], stored.order(key[1])))
+    )
+    columns = ("after", "variant", "survives", "is lost", "times")
+    return grouped("What survives each operation", columns, lines, numeric=["times"])
 
 
 def _sorted_out(things: Counter[str], times: int) -> tuple[str, str]:
@@ -163,41 +138,29 @@ def _sorted_out(things: Counter[str], times: int) -> tuple[str, str]:
 
 def _times(stored: Stored) -> Table:
     """Every metric as it is, since many have no counterpart in the baseline."""
-    values = _values(stored)
-    groups = []
-    for apart, keys in _parts(stored, values):
-        rows = []
-        for workload, metric in values[["workload", "metric"]].drop_duplicates().itertuples(index=False, name=None):
-            for variant, accelerator in keys:
-                own = values[
-                    (values["workload"] == workload)
-                    & (values["metric"] == metric)
-                    & (values["variant"] == variant)
-                    & (values["accelerator"] == accelerator)
-                ]
-                if not own.empty:
-                    found = geometric(own["value"].astype(float).tolist(), stored.confidence)
-                    said = formatting.estimated(found, str(own["unit"].iloc[0]))
-                    rows.append((f"{workload} · {metric}", variant, said, str(len(own))))
-        title = "emulated (tcg)" if apart else ""
-        groups.append(Group(title=title, sections=(Section(title="", rows=tuple(rows)),), emulated=apart))
+    lines = (
+        Line((f"{workload} · {metric}", who.variant, said, str(len(own))), who.emulated)
+        for (workload, metric), rows in _values(stored).groupby(["workload", "metric"], sort=False)
+        for who in variants.subjects(rows, stored.baseline)
+        for own in [who.of(rows)]
+        for said in [number_format.estimated(stored.geometric(own), str(own["unit"].iloc[0]))]
+    )
     columns = ("metric", "variant", f"value [{100 * stored.confidence:g} %]", "n")
-    return Table(title="Every operation", columns=columns, numeric=frozenset(columns[2:]), groups=tuple(groups))
+    return grouped("Every operation", columns, lines, numeric=columns[2:])
 
 
 def _ways(stored: Stored) -> Iterator[str]:
     """By workload, what did it in which variants."""
     ways: dict[str, dict[str, list[str]]] = {}
     for one in stored.observed(RESOURCE):
-        how = one.get("how")
-        words = "; ".join(f"{word}" for word in how.values()) if isinstance(how, dict) else ""
+        words = "; ".join(map(str, table(one.get("how")).values()))
         if words:
             variants = ways.setdefault(str(one["workload"]), {}).setdefault(words, [])
             if (variant := str(one.get("variant"))) not in variants:
                 variants.append(variant)
     for workload, found in sorted(ways.items()):
         said = "; ".join(f"{', '.join(sorted(variants))}: {words}" for words, variants in sorted(found.items()))
-        yield f"{workload} is done by: {said}."
+        yield f"{workload} uses: {said}."
 
 
 def _lacking(stored: Stored) -> Iterator[str]:
@@ -210,16 +173,3 @@ def _lacking(stored: Stored) -> Iterator[str]:
                 variants.append(variant)
     for (workload, reason), variants in sorted(reasons.items()):
         yield f"{workload} cannot be measured on {', '.join(sorted(variants))}: {reason}."
-
-
-def _accelerators(stored: Stored) -> Mapping[str, str]:
-    rows = stored.samples[["variant", "accelerator"]].drop_duplicates()
-    return dict(rows.itertuples(index=False, name=None))
-
-
-def _emulated(stored: Stored, variant: str) -> bool:
-    return formatting.emulated(_accelerators(stored).get(variant, ""))
-
-
-def _order(stored: Stored, variant: str) -> tuple[int, str]:
-    return formatting.order(variant, _accelerators(stored).get(variant, ""), stored.baseline)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.evidence import Evidence
 from harness.analysis.overhead import Declared
+from harness.analysis.trials import Evidence
 from harness.analysis.verdicts import Verdict, verdicts
 from harness.definitions.claims import Claim
 from tests.unit.report import synthetic

@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.analysis.evidence import Evidence
 from harness.analysis.overhead import Declared
 from harness.analysis.ranking import Advice, advise, gaps
+from harness.analysis.trials import Evidence
 from harness.definitions.needs import Need
 from tests.unit.analysis.claimed import around, boot, run
 
@@ -57,7 +57,7 @@ def test_opposite_needs_have_different_answers() -> None:
     assert (alone.chosen.variant, quick.chosen.variant) == ("libvirt/kvm", "docker/bridge")
     assert order(alone) == [("libvirt/kvm", "met"), ("docker/bridge", "missed")]
     assert order(quick) == [("docker/bridge", "met"), ("libvirt/kvm", "missed")]
-    assert alone.ranked[0].ahead == "on docker/bridge own-kernel is missed"
+    assert alone.ranked[0].ahead == "own-kernel is missed on docker/bridge"
     reason = quick.ranked[0].reasons[0]
     assert (reason.run, reason.n, reason.word) == ("r1", 12, "met")
     assert reason.low is not None

@@ -132,7 +132,7 @@ def test_one_row_of_several_contradicts_only_after_bonferroni() -> None:
     found = word_of(claim(about=("cpu.x:rate", "cpu.y:rate")), several(99.0, value, sd))
     assert found.word == "inconclusive"
     assert found.figures[1].word == "contradicted"
-    assert "outside by itself" in found.reason
+    assert "not after adjusting for 2 rows" in found.reason
     assert word_of(claim(about=("cpu.y:rate",)), several(99.0, value, sd)).word == "contradicted"
 
 

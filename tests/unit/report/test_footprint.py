@@ -8,7 +8,7 @@ import pytest
 import harness.report
 from harness.report import stored_run
 from harness.report.chapters.footprint import Footprint
-from harness.report.efficiency import efficiency_table
+from harness.report.efficiency_table import efficiency_table
 from harness.report.stored_run import Stored
 from tests.unit.report import synthetic
 
@@ -81,7 +81,7 @@ def test_the_pages_have_it_and_its_pictures(run: Stored) -> None:
         assert "Samepage merging (KSM) is off" in text
     assert "no baseline value" not in markdown, "a cgroup that native has not is in the chapter alone"
     plot = (run.directory / "plots" / "footprint-footprint.loaded.svg").read_text()
-    assert "says nothing about KVM guests" in plot and "ΔMemAvailable" in plot
+    assert "does not apply to KVM guests" in plot and "ΔMemAvailable" in plot
     assert (run.directory / "plots" / "footprint-footprint.loaded-freed.svg").exists()
 
 

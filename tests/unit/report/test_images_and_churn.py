@@ -97,7 +97,7 @@ def test_report_has_pictures_tables_and_notes_of_both(run: Stored) -> None:
     for words in (
         "150 packages",
         "not what is typical",
-        "Who executes a guest is nothing to its disk",
+        "A guest&#39;s disk does not depend on the accelerator",
         "A job&#39;s time",
     ):
         assert words in page

@@ -55,7 +55,7 @@ def test_what_survived_in_every_iteration_is_told_from_what_did_in_some(tmp_path
 
 def test_the_notes_say_what_did_it_and_what_cannot_be_done(tmp_path: Path) -> None:
     notes = list(Lifecycle().notes(loaded(tmp_path)))
-    assert "lifecycle.persist is done by: docker/bridge, libvirt/tcg: docker stop." in notes
+    assert "lifecycle.persist uses: docker/bridge, libvirt/tcg: docker stop." in notes
     assert "lifecycle.save cannot be measured on docker/bridge, libvirt/tcg, native: no CRIU." in notes
 
 

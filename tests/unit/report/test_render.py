@@ -13,9 +13,9 @@ from lxml import html
 
 import harness.report
 from harness.errors import ExitCode, TareError
-from harness.report import claim_tables, plain_text, plots, run_tables
 from harness.report import html as report_html
 from harness.report import markdown as report_markdown
+from harness.report import plain_text, plots, run_tables, stored_evidence
 from harness.report.boot_phases import boot_values, last_milestone, notes, phases, until_last
 from harness.report.stored_run import load, stored
 from tests.unit.report import synthetic
@@ -54,9 +54,9 @@ def test_page_fetches_nothing_and_runs_nothing(rendered: Path) -> None:
 def test_page_says_what_matters(rendered: Path) -> None:
     words = text_of(rendered)
     for said in (
-        "itself a kvm guest", "exploratory", "libvirt/tcg, libvirt/tcg-qcow2", "say nothing about KVM guests",
+        "itself a kvm guest", "exploratory", "libvirt/tcg, libvirt/tcg-qcow2", "do not apply to KVM guests",
         "No guest ran on hardware virtualization", "no guest kernel boots on /dev/kvm here", "No space left on device",
-        "steal of 4.1 %", "seed 20261123", "tare run --suite default", "kvm-clock", "plain change",
+        "steal of 4.1 %", "seed 20261123", "tare run --suite default", "kvm-clock", "variant value",
         "discarded 1 of 6; no verdict", "The peer shares CPU 0",
     ):  # fmt: skip
         assert said in words
@@ -82,10 +82,11 @@ def test_host_cost_is_no_overhead_of_the_workload(rendered: Path) -> None:
 def test_boot_says_what_was_subtracted_what_is_missing_and_how_cold_it_was(rendered: Path) -> None:
     markdown = (rendered / "report.md").read_text().replace("\\", "")
     for said in (
-        "own cost is subtracted from the time to ready: native 61.00 µs (readings from 48.00 µs to 102.0 µs).",
-        "could not be measured, and nothing is subtracted: libvirt/tcg (its lines did not come).",
+        "signalling overhead is subtracted from the time to ready: "
+        "native 61.00 µs (readings from 48.00 µs to 102.0 µs).",
+        "could not be measured, so nothing is subtracted: libvirt/tcg (its lines did not come).",
         "The milestones container, task and started of docker/host are not available: no socket.",
-        "What of them had been in it (median): native 24.58 kB, of which at most 1.2 % stayed.",
+        "They had cached (median): native 24.58 kB, of which at most 1.2 % stayed.",
     ):
         assert said in text_of(rendered)
         assert said in markdown
@@ -112,7 +113,7 @@ def test_notes_of_a_foreign_manifest_are_no_error(rendered: Path) -> None:
         "cache": {"w": 1, "v": {"a": {"stayed": -1}}},
     }
     assert notes(stored(rendered, run.samples, odd)) == [
-        "What the beacon costs could not be measured, and nothing is subtracted: b (no figure)."
+        "The signalling overhead could not be measured, so nothing is subtracted: b (no figure)."
     ]
     assert notes(stored(rendered, run.samples, {})) == []
 
@@ -121,7 +122,7 @@ def test_parity_shows_what_two_runtimes_recorded_differently(rendered: Path) -> 
     run = load(rendered)
     facts = {row[0] for section in run_tables.parity_table(run).groups[0].sections for row in section.rows if row[0]}
     own = {"clocksource", "containerd_events", "cpu-model", "kernel", "seccomp"}
-    assert facts == own | {"clock strayed from the host's"}
+    assert facts == own | {"clock drift from the host"}
     lone = run_tables.parity_table(run, shared=False).groups[0].sections
     assert [section.rows[0][:2] for section in lone] == [("runc_version", "1.1.5")]
 
@@ -133,8 +134,10 @@ def test_cpu_weights_that_differ_are_shown_and_explained(tmp_path: Path) -> None
         own["cgroup_cpu_weight"] = odd if "libvirt" in variant else "default"
     folder = synthetic.write(tmp_path / "run", synthetic.samples(blocks=2), facts)
     run = load(folder)
-    (found,) = (one for one in run_tables.parity_table(run).groups[0].sections if one.rows[0][0] == "cgroup_cpu_weight")
-    assert {row[1] for row in found.rows} == {"default", odd}
+    rows = run_tables.parity_table(run).rows
+    first = [row[0] for row in rows].index("cgroup_cpu_weight")
+    assert {row[1] for row in rows[first : first + 2]} == {"default", odd}
+    assert rows[first + 1][0] == "", "the fact is named once"
     harness.report.render(folder)
     for said in (text_of(folder), (folder / "report.md").read_text()):
         assert odd in said and said.count("are not compared fairly") == 1
@@ -160,7 +163,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     samples["value"] = pd.to_numeric(samples["value"])
     run = stored(tmp_path, samples, facts)
     drawn = plots.draw(run, png=False)
-    found = claim_tables.of_run(run)
+    found = stored_evidence.of_run(run)
     page, markdown = report_html.page(run, drawn, found), report_markdown.page(run, drawn, found, "svg")
     assert len(drawn) > 5
     assert all("/" not in plot.name and "<" not in plot.name for plot in drawn)
@@ -195,12 +198,12 @@ def odd(name: str) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     ("name", "said"),
     [
         ("one block", "One block: no interval"),
-        ("one variant", "No overhead can be said"),
+        ("one variant", "No overhead: no block has values of both"),
         ("no baseline", "no baseline value"),
-        ("only emulated", "say nothing about KVM guests"),
+        ("only emulated", "do not apply to KVM guests"),
         ("all failed", "no space"),
         ("no values above zero", "zero or negative value"),
-        ("no rows", "No overhead can be said"),
+        ("no rows", "No overhead: no block has values of both"),
     ],
 )
 def test_odd_runs_render_with_words(tmp_path: Path, name: str, said: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import paths
-from harness.analysis.evidence import matches
+from harness.analysis.trials import matches
 from harness.deadline import Deadline
 from harness.definitions.claims import load_claims
 from harness.definitions.suites import load_suite

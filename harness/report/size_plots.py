@@ -10,31 +10,29 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from harness.analysis.intervals import Estimate
-from harness.report import formatting, style
+from harness.report import number_format, panels, style, variants
+from harness.report.variants import OfSubject
 
 MB = 10**6
 BAR, GAP = 0.17, 0.16
 """Inches per bar, and between variants."""
-ABOVE, BELOW, TOP = 0.95, 0.55, 0.32
+ABOVE, BELOW = 0.95, 0.55
 SHADES = ("#1f4e82", "#5b93c7", "#a9c4e0", "#6f7782")
 """One per method in its order: one hue, and grey for what is the whole host's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(OfSubject):
     """One variant: its sizes in bytes by method, or by moment; what could not be measured is not there."""
 
-    variant: str
-    runtime: str
-    accelerator: str
     sizes: Mapping[str, Estimate]
     words: str = ""
 
 
 def bars(title: str, note: str, rows: Sequence[Row], methods: Mapping[str, str]) -> Figure | None:
-    """A bar for each method of each variant on an axis in MB; emulated guests on one of their own. `methods` says in
-    words what each is; at most four. None where nothing can be drawn."""
-    parts = _parts(rows)
+    """A bar for each method of each variant on an axis in MB; emulated guests on one of their own. `methods` has
+    the description of each, at most four. None where nothing can be drawn."""
+    parts = variants.parts(row for row in rows if row.sizes)
     if not parts:
         return None
     heights = [sum(len(row.sizes) * BAR + GAP for row in part) for part in parts]
@@ -44,11 +42,10 @@ def bars(title: str, note: str, rows: Sequence[Row], methods: Mapping[str, str])
     for part, axes in zip(parts, places, strict=True):
         at, ends = 0.0, [0.0]
         for row in part:
-            middle = at + (len(row.sizes) - 1) * BAR / 2
-            _name(axes, row, middle)
+            panels.name(axes, row.variant, at + (len(row.sizes) - 1) * BAR / 2, emulated=row.emulated)
             for name, shade in zip(methods, SHADES, strict=False):
                 if (size := row.sizes.get(name)) is not None:
-                    ends += _bar(axes, at, size, shade, formatting.emulated(row.accelerator))
+                    ends += _bar(axes, at, size, shade, row.emulated)
                     at += BAR
             at += GAP
         _finish(axes, at - GAP / 2 - BAR / 2, min(ends), max(ends))
@@ -57,7 +54,7 @@ def bars(title: str, note: str, rows: Sequence[Row], methods: Mapping[str, str])
 
 def moves(title: str, note: str, rows: Sequence[Row], moments: Mapping[str, str]) -> Figure | None:
     """For each variant the three sizes idle, held and freed as marks on one line in MB."""
-    parts = _parts([row for row in rows if row.sizes.keys() >= moments.keys()])
+    parts = variants.parts(row for row in rows if row.sizes.keys() >= moments.keys())
     if not parts:
         return None
     figure, places = _sheet(title, note, parts, [len(part) * 0.34 for part in parts])
@@ -71,13 +68,13 @@ def moves(title: str, note: str, rows: Sequence[Row], moments: Mapping[str, str]
     for part, axes in zip(parts, places, strict=True):
         highest = 0.0
         for number, row in enumerate(part):
-            colour = style.colour(row.runtime, row.accelerator)
+            colour = style.colour(row.subject.runtime, row.subject.accelerator)
             values = [row.sizes[name].value / MB for name in moments]
             axes.plot([min(values), max(values)], [number * 0.34] * 2, color=style.GRID, lw=3, zorder=1)
             for mark, value in zip(marks, values, strict=True):
                 axes.plot([value], [number * 0.34], color=colour, zorder=2, ls="", **mark)
-            _name(axes, row, number * 0.34)
-            _beside(axes, number * 0.34, row.words)
+            panels.name(axes, row.variant, number * 0.34, emulated=row.emulated)
+            panels.beside(axes, row.words, number * 0.34, fontsize=7.5)
             highest = max(highest, *values)
         _finish(axes, len(part) * 0.34 - 0.17, 0.0, highest)
     return figure
@@ -87,28 +84,10 @@ def _mark(mark: Mapping[str, Any], words: str) -> Line2D:
     return Line2D([], [], color=style.MUTED, ls="", label=words, **mark)
 
 
-def _parts(rows: Sequence[Row]) -> list[list[Row]]:
-    """The rows that have sizes, emulated guests apart."""
-    drawn = [row for row in rows if row.sizes]
-    split = ([row for row in drawn if formatting.emulated(row.accelerator) == apart] for apart in (False, True))
-    return [part for part in split if part]
-
-
 def _sheet(title: str, note: str, parts: list[list[Row]], heights: list[float]) -> tuple[Figure, list[Axes]]:
-    extra = [TOP if formatting.emulated(part[0].accelerator) else 0.0 for part in parts]
-    height = ABOVE + sum(heights) + sum(extra) + BELOW * len(parts)
-    figure = Figure(figsize=(style.WIDTH, height))
-    style.head(figure, title, note)
-    names = [len(style.short(row.variant, 24)) for part in parts for row in part]
-    left, at, places = (0.25 + 0.08 * max(names)) / style.WIDTH, height - ABOVE, []
-    for size, top in zip(heights, extra, strict=True):
-        if top:
-            text: dict[str, Any] = {"color": style.EMULATED, "fontweight": "bold", "va": "center"}
-            figure.text(0.012, (at - 0.18) / height, style.APART, **text)
-        at -= top + size
-        places.append(figure.add_axes((left, at / height, 0.70 - left, size / height)))
-        at -= BELOW
-    return figure, places
+    drawn = [panels.of(part[0].emulated, tall, below=BELOW) for part, tall in zip(parts, heights, strict=True)]
+    left = panels.margin(row.variant for part in parts for row in part)
+    return panels.stack(title, note, drawn, head=ABOVE, left=left, right=0.70)
 
 
 def _legend(figure: Figure, handles: Sequence[Any]) -> None:
@@ -128,30 +107,12 @@ def _bar(axes: Axes, at: float, size: Estimate, shade: str, hatched: bool) -> li
     if size.low is not None and size.high is not None:
         ends += [size.low / MB, size.high / MB]
         axes.plot(ends[1:], [at, at], color=style.INK, lw=1.2, marker="|", ms=5)
-    _beside(axes, at, f"{formatting.estimated(size, 'bytes')}  n={size.n}")
+    panels.beside(axes, number_format.with_n(size, "bytes"), at, fontsize=7.5)
     return ends
-
-
-def _name(axes: Axes, row: Row, at: float) -> None:
-    ink = style.EMULATED if formatting.emulated(row.accelerator) else style.INK
-    axes.annotate(
-        style.short(row.variant, 24), (0, at), xytext=(-6, 0), ha="right", va="center", color=ink,
-        xycoords=("axes fraction", "data"), textcoords="offset points",
-    )  # fmt: skip
-
-
-def _beside(axes: Axes, at: float, words: str) -> None:
-    axes.annotate(
-        words, (1, at), xytext=(8, 0), va="center", fontsize=7.5, xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-    )  # fmt: skip
 
 
 def _finish(axes: Axes, bottom: float, low: float, high: float) -> None:
     axes.set_ylim(bottom, -BAR)
     axes.set_xlim(1.04 * low, 1.04 * high or 1)
-    axes.set_yticks([])
-    axes.grid(axis="x", color=style.GRID, lw=0.7)
-    axes.set_axisbelow(True)
     axes.set_xlabel("MB for one instance", color=style.MUTED)
-    axes.spines[["left", "right", "top"]].set_visible(False)
+    panels.bare(axes)

@@ -10,7 +10,7 @@ from harness.analysis.verdicts import counts
 from harness.report import claim_tables as ledger
 from harness.report import html as report_html
 from harness.report import markdown as report_markdown
-from harness.report import plain_text
+from harness.report import plain_text, stored_evidence
 from harness.report.stored_run import Stored, load, stored
 from tests.unit.report import synthetic
 from tests.unit.report.test_render import HOSTILE, text_of
@@ -27,9 +27,9 @@ def judged(folder: Path) -> Stored:
 
 def test_pages_have_the_claims(rendered: Path) -> None:
     words = text_of(rendered)
-    assert "The document's sentences, judged by this run alone." in words
+    assert "The document's claims, judged by this run alone." in words
     assert "“Containers: Start in seconds (typically 1-5 seconds)”" in words
-    assert "emulated: libvirt/tcg ran on tcg here" in words
+    assert "emulated: libvirt/tcg ran on tcg, which no verdict about guests uses" in words
     markdown = (rendered / "report.md").read_text()
     assert "\n## Claims\n" in markdown
     assert "| contradicted | “Containers: Start in seconds" in markdown
@@ -40,13 +40,13 @@ def test_the_overview_has_only_verdicts_and_counts(rendered: Path) -> None:
     assert "contradicted: boot-figure-containers" in summary
     assert "not measured here: " not in summary
     assert "untestable: " not in summary
-    number = counts(ledger.of_run(load(rendered)))["not measured here"]
+    number = counts(stored_evidence.of_run(load(rendered)))["not measured here"]
     assert f"{number} not measured here" in " ".join(summary.split())
 
 
 def test_hostile_reasons_stay_text(tmp_path: Path) -> None:
     run = judged(tmp_path)
-    found = ledger.of_run(run)
+    found = stored_evidence.of_run(run)
     assert any("alert(1)" in one.reason for one in found)
     page, markdown = report_html.page(run, [], found), report_markdown.page(run, [], found, "")
     text = ledger.text(found, 100)
@@ -58,7 +58,7 @@ def test_hostile_reasons_stay_text(tmp_path: Path) -> None:
 
 
 def test_text_keeps_its_width_and_order(rendered: Path) -> None:
-    found = ledger.of_run(load(rendered))
+    found = stored_evidence.of_run(load(rendered))
     lines = ledger.text(found, 80).splitlines()
     assert max(map(len, lines)) <= 80
     heads = [line for line in lines if line and not line.startswith(" ")]
@@ -66,7 +66,7 @@ def test_text_keeps_its_width_and_order(rendered: Path) -> None:
 
 
 def test_tables_have_every_claim_once(rendered: Path) -> None:
-    found = ledger.of_run(load(rendered))
+    found = stored_evidence.of_run(load(rendered))
     rows = [
         row
         for table in (ledger.judged_table(found), ledger.open_table(found))
@@ -79,7 +79,7 @@ def test_tables_have_every_claim_once(rendered: Path) -> None:
 
 
 def test_ranges_in_words(rendered: Path) -> None:
-    said = {one.claim.id: ledger.range_words(one.claim) for one in ledger.of_run(load(rendered))}
+    said = {one.claim.id: ledger.range_words(one.claim) for one in stored_evidence.of_run(load(rendered))}
     assert said["cpu-figure-containers"] == "+1 % to +5 % against native"
     assert said["cpu-minimal-containers"] == "at most +5 % against native (our reading)"
     assert said["disk-random"] == "more than 0 % against docker/volume (our reading)"

@@ -9,7 +9,7 @@ import pytest
 
 from harness.record.columnar import read_samples
 from harness.record.row import frame
-from harness.report import claim_tables, plots, replication_tables, style
+from harness.report import plots, published_figures, stored_evidence, style
 from harness.report.markdown import page
 from harness.report.stored_run import Stored, stored
 from tests.unit.report import synthetic
@@ -37,8 +37,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Stored:
 
 
 def test_a_published_figure_stands_beside_this_runs(run: Stored) -> None:
-    (one,) = replication_tables.shown(run)
-    sections = {section.title: section.rows for section in replication_tables.table(run, one).groups[0].sections}
+    (one,) = published_figures.shown(run)
+    sections = {section.title: section.rows for section in published_figures.table(run, one).groups[0].sections}
     native, host, bridge, _ = sections["Redis, SET, 50 clients · app.redis:set-rate"]
     assert native[:2] == ("native", "106,000 request/s")
     assert host[3] == "+1.3 %"
@@ -49,27 +49,27 @@ def test_a_published_figure_stands_beside_this_runs(run: Stored) -> None:
 
 
 def test_an_emulated_guest_stands_for_none(run: Stored) -> None:
-    (one,) = replication_tables.shown(run)
-    sections = {section.title: section.rows for section in replication_tables.table(run, one).groups[0].sections}
+    (one,) = published_figures.shown(run)
+    sections = {section.title: section.rows for section in published_figures.table(run, one).groups[0].sections}
     guest = sections["Redis, SET, 50 clients · app.redis:set-rate"][-1]
     assert guest[0] == "libvirt/kvm"
     assert guest[2] == guest[4] == "–"
-    assert "emulated one stands for none" in guest[6]
-    assert "libvirt" not in replication_tables.alt(run, one)
+    assert "emulated guests do not count" in guest[6]
+    assert "libvirt" not in published_figures.alt(run, one)
 
 
 def test_what_is_not_repeated_says_why(run: Stored) -> None:
-    (one,) = replication_tables.shown(run)
-    said = "RandomAccess, two sockets (GUPS .01261, .01240, .01248): not repeated here: needs a host with two sockets"
-    assert any(note.startswith(said) for note in replication_tables.notes(one))
+    (one,) = published_figures.shown(run)
+    said = "RandomAccess, two sockets (GUPS .01261, .01240, .01248): not repeated: needs a host with two sockets"
+    assert any(note.startswith(said) for note in published_figures.notes(one))
 
 
 def test_only_a_run_that_repeats_it_shows_it(run: Stored) -> None:
     other = dataclasses.replace(run, samples=run.samples.assign(suite="default"))
-    assert replication_tables.shown(other) == []
-    needed: dict[str, Any] = {row.workload: {} for one in replication_tables.shown(run) for row in one.repeated}
+    assert published_figures.shown(other) == []
+    needed: dict[str, Any] = {row.workload: {} for one in published_figures.shown(run) for row in one.repeated}
     assert [
-        one.name for one in replication_tables.shown(dataclasses.replace(other, manifest={"workloads": needed}))
+        one.name for one in published_figures.shown(dataclasses.replace(other, manifest={"workloads": needed}))
     ] == ["felter2014"]
 
 
@@ -80,8 +80,8 @@ def test_pages_and_pictures_have_both(run: Stored) -> None:
     latency = next(plot for plot in drawn if plot.name == "app-app.redis-latency")
     assert "set on libvirt/tcg (emulated): p50" in latency.alt
     assert style.EMULATED in latency.svg
-    text = page(run, drawn, claim_tables.of_run(run), "png")
-    assert "## Published beside here: Felter et al." in text
+    text = page(run, drawn, stored_evidence.of_run(run), "png")
+    assert "## Published and measured: Felter et al." in text
     assert "plots/published-felter2014.png" in text
     assert "thewmf/kvm-docker-comparison" in text
 
@@ -91,6 +91,6 @@ def test_a_run_without_figures_has_no_picture(tmp_path: Path) -> None:
     rows = [bare | synthetic.failed(("set-rate", "request/s", "higher", 1.0), "it broke")]
     folder = synthetic.write(tmp_path / "run", rows, None)
     found = stored(folder, frame(read_samples(folder / "samples.csv")), {})
-    (one,) = replication_tables.shown(found)
-    assert replication_tables.drawing(found, one) is None
+    (one,) = published_figures.shown(found)
+    assert published_figures.drawing(found, one) is None
     assert isinstance(found.samples, pd.DataFrame)

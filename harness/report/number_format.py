@@ -1,4 +1,4 @@
-"""Numbers as people read them: humane units, percentages, intervals; and how variants are ordered and named."""
+"""Numbers as people read them: humane units, percentages, intervals."""
 
 import math
 import re
@@ -19,9 +19,6 @@ COUNTS = re.compile(r"IOPS|1?/s|[A-Za-z][A-Za-z0-9 ]*/s")
 FACTOR_FROM = 1.0
 """An overhead of 100 % and more is written as a factor (2×), its interval too."""
 WIDE_FROM = 9.0
-
-EMULATED = frozenset({"tcg"})
-HARDWARE_GUEST = frozenset({"kvm", "kvm-nested", "xen-pv", "xen-pvh"})
 
 
 def humane(value: float | None, unit: str) -> str:
@@ -71,6 +68,11 @@ def difference(value: float | None, found: Overhead, *, factor: bool | None = No
     return ("+" if value > 0 else "") + humane(value, found.unit)
 
 
+def overhead(found: Overhead) -> str:
+    """An overhead with its interval, `+1.4 % [−0.9, +3.7]`; an en dash where there is none."""
+    return f"{difference(found.overhead, found)} {interval(found)}".rstrip()
+
+
 def interval(found: Overhead) -> str:
     """The interval in square brackets, or words where n = 1 gives none.
 
@@ -99,30 +101,24 @@ def estimated(result: Estimate | None, unit: str) -> str:
     return f"{humane(result.value, unit)} [{humane(result.low, unit)}, {humane(result.high, unit)}]"
 
 
+def figure(value: float, low: float | None, high: float | None, unit: str | None) -> str:
+    """A figure with its interval; where `unit` is None it is an overhead, in percent or as a factor."""
+    if unit is not None:
+        return estimated(Estimate(value=value, low=low, high=high, n=0), unit)
+    if low is None or high is None:
+        return f"{percent(value)} [no interval]"
+    ends = (percent(end, factor=value >= FACTOR_FROM).removesuffix(" %") for end in (low, high))
+    return f"{percent(value)} [{', '.join(ends)}]"
+
+
+def with_n(result: Estimate | None, unit: str) -> str:
+    """An estimate with its interval and the number of blocks."""
+    return f"{estimated(result, unit)}  n = {result.n if result else 0}"
+
+
 def direction_words(direction: str) -> str:
     """`higher is better` or `lower is better`."""
     return f"{direction} is better"
-
-
-def emulated(accelerator: str) -> bool:
-    """Whether a variant with this accelerator runs on software emulation."""
-    return accelerator in EMULATED
-
-
-def family(runtime: str, accelerator: str) -> str:
-    """The family that shares a colour and a name in every plot; emulated guests are one of their own."""
-    if emulated(accelerator):
-        return f"emulated ({accelerator})"
-    return f"{runtime} ({accelerator})" if accelerator in HARDWARE_GUEST else runtime
-
-
-def order(variant: str, accelerator: str, baseline: str) -> tuple[int, str]:
-    """Sort key: the baseline, then native and containers, then guests on hardware, then emulated ones."""
-    if variant == baseline:
-        return 0, variant
-    if emulated(accelerator):
-        return 9, variant
-    return 5 if accelerator in HARDWARE_GUEST else 1 if variant.startswith("native") else 2, variant
 
 
 def is_host_cost(metric: str) -> bool:

@@ -4,25 +4,22 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.analysis.intervals import geometric
 from harness.analysis.overhead import Overhead
 from harness.definitions.replications import SHARE, Published, Replication, load_replications
 from harness.definitions.workloads import load_workloads
 from harness.model import Workload
 from harness.paths import data
-from harness.report import axis, formatting, style
+from harness.report import number_format, overhead_axis, panels, style, variants
 from harness.report.stored_run import Stored
-from harness.report.table import Group, Section, Table
+from harness.report.table import Line, Table, grouped
 
 LINE = 0.27
 """Inches per line of the plot."""
-COLUMNS = ("variant", "published", "here", "published overhead", "overhead here", "n", "remarks")
-GUEST = "no guest on hardware virtualization in this run; an emulated one stands for none"
+GUEST = "no guest ran on hardware virtualization in this run; emulated guests do not count"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,50 +56,54 @@ def shown(stored: Stored) -> list[Replication]:
 def table(stored: Stored, one: Replication) -> Table:
     """A row for each published figure, under what was compared."""
     level = f"{100 * stored.confidence:g} %"
-    columns = (*COLUMNS[:2], f"here [{level}]", COLUMNS[3], f"overhead here [{level}]", *COLUMNS[5:])
-    sections = tuple(
-        Section(
-            title=f"{row.what} · {row.workload}:{row.metric}",
-            rows=tuple(_cells(stored, pair) for pair in _pairs(stored, row)),
-        )
+    measured = (f"measured [{level}]", "published overhead", f"measured overhead [{level}]")
+    columns = ("variant", "published", *measured, "n", "remarks")
+    lines = (
+        Line(_cells(stored, pair), section=f"{row.what} · {row.workload}:{row.metric}")
         for row in one.repeated
+        for pair in _pairs(stored, row)
     )
-    group = Group(title="", sections=sections)
-    return Table(title=one.title, columns=columns, numeric=frozenset(columns[1:6]), groups=(group,))
+    return grouped(one.title, columns, lines, numeric=columns[1:6])
 
 
 def notes(one: Replication) -> list[str]:
     """Where the figures are from, in what the repetition differs, and what is not repeated and why."""
-    found = [f"Published figures: {one.source}, {one.address}. They are of other machines: ratios compare, sizes less."]
+    found = [
+        f"Published figures: {one.source}, {one.address}. They come from other machines: compare "
+        "ratios rather than absolute values."
+    ]
     found += [f"{row.what}: {row.differs}." for row in one.repeated if row.differs]
-    return found + [f"{row.what}: not repeated here: {row.why}." for row in one.rows if row.why]
+    return found + [f"{row.what}: not repeated: {row.why}." for row in one.rows if row.why]
 
 
 def drawing(stored: Stored, one: Replication) -> Figure | None:
     """Published overheads as open diamonds beside this run's with their intervals; None without a pair of both."""
-    pairs = [pair for row in one.repeated for pair in _pairs(stored, row)]
-    drawn = [pair for pair in pairs if pair.here and pair.here.overhead is not None and pair.published is not None]
+    drawn = [pair for pair in _both(stored, one) if pair.here and pair.here.overhead is not None]
     if not drawn:
         return None
-    above, below = 0.62, 0.62
-    height = above + len(drawn) * LINE + below
-    figure = Figure(figsize=(style.WIDTH, height))
-    note = f"overhead; right of 0 costs the user; ◇ published, ● here with its {100 * stored.confidence:g} % interval"
-    style.head(figure, f"published beside here: {one.name}", note)
-    axes = figure.add_axes((0.43, below / height, 0.37, len(drawn) * LINE / height))
+    level = f"{100 * stored.confidence:g} %"
+    note = f"overhead; right of 0 costs more; ◇ published, ● measured with its {level} interval"
+    panel = panels.Panel(height=len(drawn) * LINE, below=0.62)
+    title = f"published and measured: {one.name}"
+    figure, (axes,) = panels.stack(title, note, [panel], head=0.62, left=0.43, right=0.80)
     _draw(axes, drawn)
     return figure
 
 
 def alt(stored: Stored, one: Replication) -> str:
     """The plot in words."""
-    pairs = [pair for row in one.repeated for pair in _pairs(stored, row)]
     return "; ".join(
-        f"{pair.row.what}, {pair.variant}: published {formatting.percent(pair.published)}, "
-        f"here {formatting.difference(pair.here.overhead, pair.here)} {formatting.interval(pair.here)}"
-        for pair in pairs
-        if pair.here and pair.published is not None
+        f"{pair.row.what}, {pair.variant}: published {number_format.percent(pair.published)}, "
+        f"measured {number_format.overhead(pair.here)}"
+        for pair in _both(stored, one)
+        if pair.here
     )
+
+
+def _both(stored: Stored, one: Replication) -> list[Beside]:
+    """The pairs with a published overhead and one of this run."""
+    pairs = [pair for row in one.repeated for pair in _pairs(stored, row)]
+    return [pair for pair in pairs if pair.here and pair.published is not None]
 
 
 def _pairs(stored: Stored, row: Published) -> Iterator[Beside]:
@@ -112,7 +113,7 @@ def _pairs(stored: Stored, row: Published) -> Iterator[Beside]:
     found = {
         one.variant: one
         for one in stored.against(row.against or stored.baseline, row.workload)
-        if one.metric == row.metric and not formatting.emulated(one.accelerator)
+        if one.metric == row.metric and not one.emulated
     }
     for variant in row.published:
         yield Beside(row=row, variant=variant, direction=direction, here=found.get(variant))
@@ -131,16 +132,16 @@ def _cells(stored: Stored, pair: Beside) -> tuple[str, ...]:
         (values["workload"] == row.workload)
         & (values["metric"] == row.metric)
         & (values["variant"] == pair.variant)
-        & ~values["accelerator"].isin(formatting.EMULATED)
+        & ~values["accelerator"].isin(variants.EMULATED)
     ]
-    size = geometric(own["value"].astype(float).tolist(), stored.confidence) if len(own) else None
+    size = stored.geometric(own)
     measured = here is not None and here.overhead is not None and bool(row.against)
     return (
         pair.variant,
-        formatting.humane(row.published[pair.variant], row.unit) if absolute else f"{row.published[pair.variant]:g}",
-        formatting.estimated(size, row.unit) if absolute else "–",
-        formatting.percent(pair.published) if row.against else "–",
-        f"{formatting.difference(here.overhead, here)} {formatting.interval(here)}" if here and measured else "–",
+        number_format.humane(row.published[pair.variant], row.unit) if absolute else f"{row.published[pair.variant]:g}",
+        number_format.estimated(size, row.unit) if absolute else "–",
+        number_format.percent(pair.published) if row.against else "–",
+        number_format.overhead(here) if here and measured else "–",
         str(size.n if size else 0),
         _remark(stored, pair, size is not None),
     )
@@ -150,28 +151,18 @@ def _remark(stored: Stored, pair: Beside, measured: bool) -> str:
     if measured:
         return "; ".join(flag for flag in pair.here.flags) if pair.here else ""
     guests = pair.variant.startswith(("libvirt/kvm", "qemu/microvm-kvm", "firecracker"))
-    hardware = stored.samples["accelerator"].isin(formatting.HARDWARE_GUEST).any()
+    hardware = stored.samples["accelerator"].isin(variants.HARDWARE_GUEST).any()
     return GUEST if guests and not hardware else "not in this run"
 
 
 def _draw(axes: Axes, drawn: list[Beside]) -> None:
     rows = [pair.here for pair in drawn if pair.here]
-    low, high = axis.span(rows)
+    low, high = overhead_axis.span(rows)
     published = [math.log1p(pair.published or 0.0) for pair in drawn]
     room = 0.06 * (high - low)
     low, high = min(low, min(published) - room), max(high, max(published) + room)
-    axes.set_xlim(low, high)
     axes.set_ylim(len(drawn) - 0.5, -0.5)
-    ticks: list[float] = []
-    for tick in axis.ticks(low, high):
-        # Half as wide as the axis that they are made for.
-        if not ticks or tick == 0 or math.log1p(tick) - math.log1p(ticks[-1]) >= 0.16 * (high - low):
-            ticks.append(tick)
-    factors = math.expm1(high) > formatting.FACTOR_FROM
-    axes.set_xticks([math.log1p(tick) for tick in ticks], [axis.label(tick, factors) for tick in ticks])
-    axes.set_xlabel("overhead (log-ratio axis)", color=style.MUTED)
-    axes.spines[["left", "right", "top"]].set_visible(False)
-    axes.set_yticks([])
+    overhead_axis.draw(axes, low, high, apart=0.16)
     axes.axvline(0, color=style.GRID, lw=1, zorder=0)
     for line, (pair, here, at) in enumerate(zip(drawn, rows, published, strict=True)):
         colour = style.colour(here.runtime, here.accelerator)
@@ -181,8 +172,6 @@ def _draw(axes: Axes, drawn: list[Beside]) -> None:
         axes.plot([math.log1p(here.overhead or 0.0)], [line], marker="o", ms=6.5, color=colour)
         axes.plot([at], [line], marker="D", ms=6, mec=style.INK, mfc="none", mew=1.2, ls="none")
         label = f"{style.short(pair.row.what, 32)} · {style.short(pair.variant, 18)}"
-        place: dict[str, Any] = {"va": "center", "fontsize": 8.5, "textcoords": "offset points"}
-        place["xycoords"] = ("axes fraction", "data")
-        axes.annotate(label, (0, line), xytext=(-6, 0), ha="right", **place)
-        said = f"{formatting.percent(pair.published)} ◇  {formatting.difference(here.overhead, here)} ●"
-        axes.annotate(said, (1, line), xytext=(8, 0), **place)
+        axes.annotate(label, (0, line), xytext=(-6, 0), ha="right", fontsize=8.5, **panels.ACROSS)
+        said = f"{number_format.percent(pair.published)} ◇  {number_format.difference(here.overhead, here)} ●"
+        panels.beside(axes, said, line, fontsize=8.5)

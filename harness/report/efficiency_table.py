@@ -6,9 +6,9 @@ import pandas as pd
 
 from harness.analysis.intervals import Estimate, geometric
 from harness.model import HOST_COSTS
-from harness.report import formatting
+from harness.report import number_format, variants
 from harness.report.stored_run import Stored
-from harness.report.table import Group, Section, Table
+from harness.report.table import Line, Table, grouped
 
 COSTS = {"host-cpu-per-op": "work per CPU second", "host-energy-per-op": "work per joule"}
 """Costs of a unit of work, and what their inverse is called."""
@@ -20,15 +20,14 @@ def efficiency_table(stored: Stored) -> Table:
     values = _costs(stored.values)
     known = [name for name in COSTS if name in set(values["metric"])]
     columns = ("variant", *(f"{COSTS[name]} [{100 * stored.confidence:g} %]" for name in known), "n")
-    groups = []
-    for apart, part in values.groupby(values["accelerator"].map(formatting.emulated), sort=True):
-        sections = [
-            Section(title=f"{workload} ({_work(rows)})", rows=tuple(_rows(rows, known, stored.confidence)))
-            for workload, rows in part.groupby("workload", sort=False)
-        ]
-        title = "emulated (tcg)" if apart else ""
-        groups.append(Group(title=title, sections=tuple(sections), emulated=bool(apart)))
-    return Table(title="Efficiency", columns=columns, numeric=frozenset(columns[1:]), groups=tuple(groups))
+    lines = (
+        Line(cells, bool(apart), section=f"{workload} ({_work(rows)})")
+        for (apart, workload), rows in values.groupby(
+            [values["accelerator"].map(variants.emulated), "workload"], sort=False
+        )
+        for cells in _rows(rows, known, stored.confidence)
+    )
+    return grouped("Efficiency", columns, lines, numeric=columns[1:])
 
 
 def _costs(values: pd.DataFrame) -> pd.DataFrame:
@@ -49,7 +48,7 @@ def _rows(rows: pd.DataFrame, known: list[str], confidence: float) -> Iterator[t
     found: list[tuple[float, tuple[str, ...]]] = []
     for variant, own in rows.groupby("variant", sort=False):
         results = [_inverse(own[own["metric"] == name]["value"].tolist(), confidence) for name in known]
-        cells = map(formatting.estimated, results, units)
+        cells = map(number_format.estimated, results, units)
         if (first := results[0]) is not None:
             found.append((first.value, (str(variant), *cells, str(first.n))))
     yield from (row for _, row in sorted(found, key=lambda one: -one[0]))

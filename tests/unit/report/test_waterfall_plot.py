@@ -9,7 +9,7 @@ import pytest
 import harness.report
 from harness.report.plots import EMULATED_HOST, draw
 from harness.report.stored_run import load
-from harness.report.waterfall import ladder
+from harness.report.waterfall_plot import ladder
 from tests.unit.report import synthetic
 
 COST = {"untuned": 1.5, "to-cpu": 1.2, "to-raw": 1.25, "tuned": 1.05}

@@ -3,14 +3,27 @@
 import math
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
+
 from harness.analysis.overhead import Overhead
-from harness.report import formatting
+from harness.report import number_format, panels, style
 
 TICKS = (-0.95, -0.9, -0.8, -0.67, -0.5, -0.33, -0.2, -0.1, -0.05, -0.02, -0.01, 0.0, 0.01, 0.02, 0.05)
 SMALL = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 FACTORS = (0.5, 1.0, 2.0, 4.0, 9.0, 19.0, 49.0, 99.0, 199.0, 499.0, 999.0)
 LEAST_SPAN = math.log1p(0.05)
 """The axis shows at least −5 … +5 %, so that noise does not look like an effect."""
+
+
+def draw(axes: Axes, low: float, high: float, quantity: str = "overhead", *, apart: float = 0.105) -> list[float]:
+    """Make the x-axis one of log-ratios; returns its ticks as overheads. `apart`: see ticks."""
+    shown = ticks(low, high, apart)
+    factors = math.expm1(high) > number_format.FACTOR_FROM
+    axes.set_xlim(low, high)
+    axes.set_xticks([math.log1p(tick) for tick in shown], [label(tick, factors) for tick in shown])
+    axes.set_xlabel(f"{quantity} (log-ratio axis)", color=style.MUTED)
+    panels.bare(axes, grid=0)
+    return shown
 
 
 def span(rows: Sequence[Overhead]) -> tuple[float, float]:
@@ -27,16 +40,15 @@ def span(rows: Sequence[Overhead]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def ticks(low: float, high: float) -> list[float]:
-    """Tick values, zero among them, thinned until their labels cannot touch."""
-    choice = (*TICKS, *(FACTORS if math.expm1(high) > formatting.FACTOR_FROM else SMALL))
+def ticks(low: float, high: float, apart: float = 0.105) -> list[float]:
+    """Tick values, zero among them, thinned until their labels cannot touch: `apart` is a part of the axis."""
+    choice = (*TICKS, *(FACTORS if math.expm1(high) > number_format.FACTOR_FROM else SMALL))
     inside = [tick for tick in choice if low <= math.log1p(tick) <= high]
-    apart = 0.105 * (high - low)
     kept = [0.0]
     for side in (sorted(t for t in inside if t > 0), sorted((t for t in inside if t < 0), reverse=True)):
         last = 0.0
         for tick in side:
-            if abs(math.log1p(tick) - math.log1p(last)) >= apart:
+            if abs(math.log1p(tick) - math.log1p(last)) >= apart * (high - low):
                 kept.append(tick)
                 last = tick
     return sorted(kept)
@@ -46,4 +58,4 @@ def label(value: float, factors: bool) -> str:
     """A tick's text: a percentage, or with `factors` a factor."""
     if factors and value >= 0:
         return f"{value + 1:g}×"
-    return "0" if value == 0 else formatting.minus(f"{100 * value:+.0f} %")
+    return "0" if value == 0 else number_format.minus(f"{100 * value:+.0f} %")

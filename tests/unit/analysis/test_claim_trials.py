@@ -18,7 +18,7 @@ def test_emulated_guests_never_enter() -> None:
     skips = (("libvirt/kvm", "no guest kernel boots on /dev/kvm"),)
     found = word_of(guests(), run(values, accelerators={"libvirt/tcg": "tcg"}, skips=skips))
     assert found.word == "not measured here"
-    assert found.reason.startswith("emulated: libvirt/tcg ran on tcg here")
+    assert found.reason.startswith("emulated: libvirt/tcg ran on tcg, which no verdict")
     assert "no guest kernel boots" in found.reason
     # Neither under a name that is eligible, nor as what is compared with.
     forged = {"docker/bridge": around(99.0, seed=2), "libvirt/kvm": around(5.0, seed=3)}
@@ -45,7 +45,7 @@ def test_nested_guests_never_enter() -> None:
     values = {"docker/bridge": around(99.0, seed=2), "libvirt/kvm": around(50.0, seed=3)}
     found = word_of(guests(), run(values, accelerators={"libvirt/kvm": "kvm-nested"}))
     assert (found.word, found.figures) == ("not measured here", ())
-    assert found.reason.startswith("nested: libvirt/kvm ran on kvm-nested here")
+    assert found.reason.startswith("nested: libvirt/kvm ran on kvm-nested, which no verdict")
 
 
 def test_an_emulated_host_enters_no_verdict() -> None:

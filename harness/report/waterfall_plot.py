@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.analysis.overhead import Overhead, overheads
-from harness.report import axis, formatting, style
+from harness.report import number_format, overhead_axis, panels, style
 from harness.report.stored_run import Stored
 
 LINE = 0.3
@@ -47,27 +47,17 @@ def ladder(stored: Stored) -> Iterator[tuple[str, str, list[Step]]]:
 
 def waterfall(workload: str, metric: str, steps: Sequence[Step], confidence: float) -> Figure:
     """The figure of one metric: a bar from 0 for the first and the last variant, floating bars for the steps."""
-    lines = len(steps) + 1
-    above, below = 0.62, 0.62
-    height = above + lines * LINE + below
-    figure = Figure(figsize=(style.WIDTH, height))
-    first = steps[0].whole
-    note = f"overhead against {first.baseline}, n={first.n}; whiskers: {100 * confidence:g} % interval of the one step"
-    emulated = " (emulated)" if formatting.emulated(first.accelerator) else ""
-    style.head(figure, f"{style.short(workload, 40)} · {metric}: from untuned to tuned{emulated}", note)
-    left = (0.35 + 0.075 * max(len(step.words) for step in steps)) / style.WIDTH
-    axes = figure.add_axes((left, below / height, 0.78 - left, lines * LINE / height))
-    low, high = axis.span([step.whole for step in steps])
-    axes.set_xlim(low, high)
+    lines, first = len(steps) + 1, steps[0].whole
+    note = (
+        f"overhead against {first.baseline}, n = {first.n}; whiskers: {100 * confidence:g} % interval of the one step"
+    )
+    title = f"{style.short(workload, 40)} · {metric}: from untuned to tuned{' (emulated)' if first.emulated else ''}"
+    left = panels.margin((step.words for step in steps), 0.35, 0.075, longest=80)
+    panel = panels.Panel(height=lines * LINE, below=0.62)
+    figure, (axes,) = panels.stack(title, note, [panel], head=0.62, left=left, right=0.78)
     axes.set_ylim(lines - 0.5, -0.5)
-    ticks = axis.ticks(low, high)
-    factors = math.expm1(high) > formatting.FACTOR_FROM
-    axes.set_xticks([math.log1p(tick) for tick in ticks], [axis.label(tick, factors) for tick in ticks])
-    axes.set_xlabel("overhead (log-ratio axis)", color=style.MUTED)
-    axes.spines[["left", "right", "top"]].set_visible(False)
-    axes.set_yticks([])
-    axes.grid(axis="x", color=style.GRID, lw=0.7)
-    axes.set_axisbelow(True)
+    overhead_axis.draw(axes, *overhead_axis.span([step.whole for step in steps]))
+    panels.bare(axes)
     axes.axvline(0, color=style.INK, lw=1.0)
     _total(axes, 0, steps[0].words, first)
     for line, (before, step) in enumerate(pairwise(steps), 1):
@@ -79,7 +69,7 @@ def waterfall(workload: str, metric: str, steps: Sequence[Step], confidence: flo
 def _total(axes: Axes, line: int, words: str, whole: Overhead) -> None:
     colour = style.colour(whole.runtime, whole.accelerator)
     axes.barh(line, math.log1p(whole.overhead or 0.0), height=0.55, color=colour)
-    _label(axes, line, words, f"{formatting.difference(whole.overhead, whole)} {formatting.interval(whole)}", bold=True)
+    _label(axes, line, words, number_format.overhead(whole), bold=True)
 
 
 def _step(axes: Axes, line: int, before: Overhead, step: Step) -> None:
@@ -89,7 +79,7 @@ def _step(axes: Axes, line: int, before: Overhead, step: Step) -> None:
     turned = step.turned
     said = "–"
     if turned is not None and turned.overhead is not None:
-        said = f"{formatting.difference(turned.overhead, turned)} {formatting.interval(turned)}"
+        said = number_format.overhead(turned)
         if turned.low is not None and turned.high is not None:
             ends = [start + math.log1p(turned.low), start + math.log1p(turned.high)]
             axes.plot(ends, [line, line], color=style.INK, lw=1.2, marker="|", ms=6)
@@ -97,10 +87,9 @@ def _step(axes: Axes, line: int, before: Overhead, step: Step) -> None:
 
 
 def _label(axes: Axes, line: int, words: str, said: str, *, bold: bool = False) -> None:
-    text: dict[str, Any] = {"va": "center", "fontsize": 8.5, "textcoords": "offset points"}
-    text |= {"xycoords": ("axes fraction", "data"), "fontweight": "bold" if bold else "normal"}
-    axes.annotate(words, (0, line), xytext=(-6, 0), ha="right", **text)
-    axes.annotate(said, (1, line), xytext=(10, 0), **text)
+    weight = "bold" if bold else "normal"
+    axes.annotate(words, (0, line), xytext=(-6, 0), ha="right", fontsize=8.5, fontweight=weight, **panels.ACROSS)
+    panels.beside(axes, said, line, 10, fontsize=8.5, fontweight=weight)
 
 
 def _between(stored: Stored, workload: str, metric: str, before: str, after: str) -> Overhead | None:

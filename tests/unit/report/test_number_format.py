@@ -2,8 +2,8 @@
 
 import pytest
 
-from harness.report.formatting import humane, percent
 from harness.report.markdown import escape
+from harness.report.number_format import humane, percent
 
 
 @pytest.mark.parametrize(
