@@ -318,6 +318,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         Agent(open_channel(sys.argv[1])).serve()
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # The host closed the channel while a frame was on its way: the same end as end of file.
     finally:
         kill_children()
 

@@ -50,8 +50,8 @@ def test_a_cold_boot_says_what_was_dropped_and_subtracted(tare: Tare) -> None:
     path.write_text(path.read_text().replace('measure = "boot"', 'measure = "boot"\ncache = "cold"'))
     done = tare.run("--suite", "smoke", "--workload", "boot", "--blocks", "2")
     words = " ".join(done.stdout.split())
-    assert "boot.fake is cold: before each launch the variant's own files were dropped" in words
-    assert "The beacon's own cost is subtracted from the time to ready: " in words
+    assert "boot.fake is a cold start: before each launch the variant's files are dropped" in words
+    assert "The signalling overhead is subtracted from the time to ready: " in words
     for variant in ("fake/baseline", "fake/slow"):
         assert f"{variant} 100.0 µs (readings from 100.0 µs to 100.0 µs)" in words
     events = tare.events()

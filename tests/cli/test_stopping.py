@@ -40,7 +40,7 @@ def test_a_workload_ends_at_the_look_that_decides_it(tare: Tare) -> None:
     done = tare.run(
         "--suite", "smoke", "--workload", "cpu.steady", "--workload", "memory.noisy", "--looks", "5,10,15", "--json"
     )
-    assert "cpu.steady: ends at look 1, 5 blocks" in done.stderr
+    assert "cpu.steady: ends at interim analysis 1, after 5 blocks" in done.stderr
     found = manifest(tare)["stopping"]
     assert blocks(tare)["cpu.steady"] == 5
     assert found["shares"]["cpu.steady"] == pytest.approx(1 / 3)

@@ -1,6 +1,7 @@
 """The agent and the host's end of its channel, as two real processes."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -92,6 +93,19 @@ def test_a_late_job_is_killed_with_what_it_started(channel: Channel) -> None:
         job.wait(Deadline.after(0.5))
     output = channel.start(sh("echo still here"), Deadline.after(20)).wait(Deadline.after(20))
     assert output.stdout == "still here\n"
+
+
+def test_a_channel_closed_before_a_frame_is_sent_ends_the_agent_in_order(tmp_path: Path) -> None:
+    channel = Channel(tmp_path)
+    with subprocess.Popen([sys.executable, str(AGENT), str(channel.path)]) as agent:
+        channel.wait_ready(Deadline.after(20), lambda: None)
+        channel.start(sh("sleep 1000"), Deadline.after(20))
+        (job,) = psutil.Process(agent.pid).children()
+        agent.send_signal(signal.SIGSTOP)
+        job.kill()
+        channel.close()
+        agent.send_signal(signal.SIGCONT)
+        assert agent.wait(timeout=20) == 0
 
 
 def test_a_server_counts_as_begun_once_its_port_is_open(channel: Channel) -> None:
