@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.deadline import Deadline
+from harness.definitions.selection import choose_variants, choose_workloads
 from harness.definitions.toml_file import suggest
 from harness.errors import bad_input
 from harness.host.daemons.private import missing_programs
 from harness.host.daemons.reach import ask, named
 from harness.model import Available, DaemonName, Skip, Stopping, Suite, Workload
 from harness.rig.cpus import choose_shape
-from harness.run.plan import Plan, choose_variants, choose_workloads, make_plan
+from harness.run.plan import Plan, make_plan
 from harness.run.stopping import first_blocks
 from harness.runtimes.catalog import Catalog, load_catalog
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from harness.definitions.selection import choose_variants, override
 from harness.errors import ExitCode, TareError
 from harness.model import Aggressor, Available, Metric, Shape, Suite, Variant, Workload
-from harness.run.plan import ALL_THREADS, Plan, choose_variants, make_plan, override
+from harness.run.plan import ALL_THREADS, Plan, make_plan
 
 METRIC = Metric(name="rate", source="rate", unit="1/s", direction="higher", primary=True)
 NAMES = ("native", "docker/bridge", "docker/host", "libvirt/kvm", "libvirt/tcg")
@@ -45,7 +46,9 @@ def plan(**changes: object) -> Plan:
         "accelerator": "tcg",
         "seed": 7,
     }
-    return make_plan(**(arguments | changes))  # type: ignore[arg-type]
+    arguments |= changes
+    arguments["workloads"] = {one.name: one for one in arguments["workloads"]}  # type: ignore[attr-defined]
+    return make_plan(**arguments)  # type: ignore[arg-type]
 
 
 def test_each_round_holds_every_workload_once_with_all_its_variants() -> None:
