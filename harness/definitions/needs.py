@@ -211,7 +211,7 @@ def _measurement(
                 raise bad_input(where("about"), f"{about} is a fact: it has no limit", f"write {about} alone")
             return term.about
     if not is_measurement(about):
-        fix = f"{suggest(about, [term.name for term in terms])} (or name workload:metric; tare advise --list shows all)"
+        fix = f"{suggest(about, [term.name for term in terms], 'tare advise --list')} (or write workload:metric)"
         raise bad_input(where("about"), f"there is no term {about!r}", fix)
     for _, problem, fix in unknown(*_split(about), workloads):
         raise bad_input(where("about"), problem, fix)

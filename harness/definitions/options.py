@@ -18,12 +18,11 @@ _SCALES: Mapping[str, Mapping[str, float]] = {
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
-def parse_count(text: str, flag: str, *, least: int = 1, most: int = 10**9 - 1) -> int:
+def parse_count(text: str, flag: str, *, least: int = 1, most: int = 10**9 - 1, example: str = "") -> int:
     """A whole number in plain ASCII digits from `least` to `most`. Raises TareError (bad input), naming `flag`."""
     if not _DIGITS.fullmatch(text) or not least <= int(text) <= most:
-        raise bad_input(
-            flag, f"{text!r} is not a whole number from {least} to {most}", f"for example {flag} {max(least, 6)}"
-        )
+        problem = f"{text!r} is not a whole number from {least} to {most}"
+        raise bad_input(flag, problem, f"for example {flag} {example or max(least, 6)}")
     return int(text)
 
 
@@ -46,7 +45,7 @@ def parse_percent(text: str, flag: str) -> float:
 
 def parse_looks(text: str, flag: str) -> tuple[int, ...]:
     """Two to ten rising numbers of blocks, such as 10,20,40. Raises TareError (bad input)."""
-    looks = tuple(parse_count(word, flag, least=5, most=10_000) for word in text.split(","))
+    looks = tuple(parse_count(word, flag, least=5, most=10_000, example="10,20,40") for word in text.split(","))
     if not 2 <= len(looks) <= 10 or any(after <= before for before, after in pairwise(looks)):
         raise bad_input(flag, f"{text!r} is not two to ten rising numbers", f"for example {flag} 10,20,40")
     return looks

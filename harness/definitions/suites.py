@@ -12,7 +12,11 @@ _GUIDE = "see the suites in workloads/suites"
 
 
 def suite_names(folder: Path) -> list[str]:
-    """The suites of a workloads folder, by file name."""
+    """The suites of a workloads folder, by file name. Raises TareError (bad input) where there is no such folder."""
+    if not folder.is_dir():
+        raise bad_input(
+            "--workloads-dir", f"{folder} is not a folder of workloads", "name a folder that holds workloads"
+        )
     return sorted(path.stem for path in (folder / "suites").glob("*.toml"))
 
 

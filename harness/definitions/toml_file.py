@@ -15,6 +15,8 @@ from typing import Any
 
 from harness.errors import bad_input
 
+MOST_SUGGESTED = 16
+"""Names that one message lists."""
 SIZE_LIMIT = 2**20
 """Bytes; a definition is about a page, so that a larger file is a mistake or an attack."""
 
@@ -169,12 +171,15 @@ def _parts(dotted: str) -> FieldPath:
     return tuple(part.strip("\"'") for part in _PART.findall(dotted))
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
-    """A fix for a word that is not among `known`: the nearest one, or else all of them."""
+def suggest(word: str, known: Iterable[str], command: str = "tare list") -> str:
+    """A fix for a word that is not among `known`: the nearest one, or else all of them, or the command that lists
+    them where these are many."""
     names = sorted(known)
     if near := difflib.get_close_matches(word, names, n=1, cutoff=0.6):
         return f"did you mean {near[0]}?"
-    return f"use one of: {', '.join(names)}" if names else "there are none"
+    if not 0 < len(names) <= MOST_SUGGESTED:
+        return f"{command} shows the names"
+    return f"use one of: {', '.join(names)}"
 
 
 def short(value: object) -> str:

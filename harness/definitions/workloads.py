@@ -37,7 +37,9 @@ def load_workloads(folder: Path) -> dict[str, Workload]:
     Raises TareError (bad input) with file, line and field for the first file that is wrong.
     """
     if not folder.is_dir():
-        raise bad_input(str(folder), "is not a folder of workloads", "give one by --workloads-dir")
+        raise bad_input(
+            "--workloads-dir", f"{folder} is not a folder of workloads", "name a folder that holds workloads"
+        )
     paths = (path for path in sorted(folder.glob("*.toml")) if path.name not in (CLAIMS_FILE, NEEDS_FILE))
     return {path.stem: load_workload(path) for path in paths}
 

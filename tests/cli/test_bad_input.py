@@ -1,5 +1,7 @@
 """Bad input: exit code 2, one clear message, and nothing is created."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.cli.conftest import Tare
@@ -94,3 +96,9 @@ def test_bad_usage_of_other_commands(tare: Tare, words: list[str]) -> None:
 def test_out_that_is_a_file(tare: Tare) -> None:
     tare.results.write_text("")
     assert "not a folder" in refused(tare, *tare.run_words("--suite", "smoke"))
+
+
+@pytest.mark.parametrize("command", ["plan", "list", "run"])
+def test_a_missing_folder_of_workloads_is_named(tare: Tare, tmp_path: Path, command: str) -> None:
+    said = refused(tare, command, "--workloads-dir", str(tmp_path / "absent"))
+    assert f"--workloads-dir: {tmp_path / 'absent'} is not a folder of workloads" in said
