@@ -57,7 +57,7 @@ class Listing:
 
     def lines(self) -> list[str]:
         """As lines of text."""
-        lines = table(("variant", "here", "what it is"), (self._row(variant) for variant in self.variants.values()))
+        lines = table(("variant", "available", "what it is"), (self._row(variant) for variant in self.variants.values()))
         lines += skip_lines([*self._unavailable(), *self.broken])
         lines += ["", *table(("workload", "threads", "what it measures"), map(_workload_row, self.workloads.values()))]
         rows = [(suite.name, str(suite.blocks), f"{len(suite.workloads)}", suite.summary) for suite in self.suites]
