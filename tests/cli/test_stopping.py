@@ -47,7 +47,7 @@ def test_a_workload_ends_at_the_look_that_decides_it(tare: Tare) -> None:
 
 
 def test_a_time_is_allocated_after_the_pilot(tare: Tare) -> None:
-    tare.run(*ONE, "--time", "8s", "--json")
+    tare.run(*ONE, "--time", "20s", "--json")
     (count,) = blocks(tare).values()
     assert count > manifest(tare)["stopping"]["second_stage"] >= 1
 
