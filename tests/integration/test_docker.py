@@ -289,7 +289,7 @@ def test_a_wall_clock_that_was_set_leaves_no_moments(bench: Bench, monkeypatch: 
         assert Milestone.READY in container.milestones
 
 
-def test_telling_costs_something_and_a_container_shares_the_hosts_clock(bench: Bench) -> None:
+def test_signalling_overhead_is_positive_and_a_container_shares_the_hosts_clock(bench: Bench) -> None:
     with bench.launch("bridge", "agent", f"tare-{NAME}-telling") as container:
         container.wait(Milestone.READY, Deadline.after(30))
         costs = container.signalling_overheads(Deadline.after(30))
