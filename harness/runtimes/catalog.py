@@ -69,7 +69,7 @@ def _constructed(kind: Any) -> Runtime:
     runtime = None if (lacking := sorted(getattr(kind, "__abstractmethods__", ()))) else kind()
     lacking = lacking or [name for name in MEMBERS if not hasattr(runtime, name)]
     if lacking:
-        fix = f"define {', '.join(lacking)} in {kind.__name__} (harness.runtimes.base.BaseRuntime has defaults)"
+        fix = f"define {', '.join(lacking)} in {kind.__name__} (harness.runtimes.base.Runtime has defaults)"
         raise TareError(f"{kind.__name__} lacks {', '.join(lacking)}", hint=fix)
     made: Runtime = runtime  # type: ignore[assignment]
     return made

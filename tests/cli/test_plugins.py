@@ -12,10 +12,10 @@ from tests.cli.conftest import Tare
 
 GOOD = """
     from harness.model import Available, Variant
-    from harness.runtimes.base import BaseRuntime
+    from harness.runtimes.base import Runtime
     from harness.runtimes.fake.instance import FakeInstance
 
-    class Extra(BaseRuntime):
+    class Extra(Runtime):
         name = "extra"
         needs_root = False
         variants = (Variant(name="extra/one", runtime="extra", summary="another fake"),)
@@ -35,8 +35,8 @@ BAD = {
     ),
     "a missing member without the base class": (
         'class Extra:\n    name, daemon, variants, needs_root = "extra", "", (), False',
-        "Extra lacks prove, connect, available, prepare,",
-        "BaseRuntime has defaults",
+        "Extra lacks available, launch, prove, connect, prepare,",
+        "Runtime has defaults",
     ),
     "a constructor that raises": (
         GOOD + "\n        def __init__(self):\n            self.size = 1 / 0\n",
