@@ -73,8 +73,4 @@ def alike(variants: Iterable[Variant]) -> dict[str, str]:
 def _variants() -> list[Variant]:
     from harness.runtimes.catalog import load_catalog
 
-    catalog = load_catalog()
-    try:
-        return list(catalog.variants.values())
-    finally:
-        catalog.close()
+    return list(load_catalog().variants.values())

@@ -10,6 +10,7 @@ from harness.definitions.declaration import broken_plugins
 from harness.definitions.suites import load_suite, suite_names
 from harness.definitions.workloads import load_workloads
 from harness.model import Available, Skip, Suite, Variant, Workload
+from harness.record.exporters import exporters
 from harness.run.preview import survey
 
 
@@ -57,7 +58,9 @@ class Listing:
 
     def lines(self) -> list[str]:
         """As lines of text."""
-        lines = table(("variant", "available", "what it is"), (self._row(variant) for variant in self.variants.values()))
+        lines = table(
+            ("variant", "available", "what it is"), (self._row(variant) for variant in self.variants.values())
+        )
         lines += skip_lines([*self._unavailable(), *self.broken])
         lines += ["", *table(("workload", "threads", "what it measures"), map(_workload_row, self.workloads.values()))]
         rows = [(suite.name, str(suite.blocks), f"{len(suite.workloads)}", suite.summary) for suite in self.suites]
@@ -85,7 +88,7 @@ def gather(folder: Path) -> Listing:
         return Listing(
             variants=found.catalog.variants,
             availability=found.availability,
-            broken=(*found.catalog.broken, *broken_plugins()),
+            broken=(*found.catalog.broken, *broken_plugins(), *exporters().broken),
             workloads=workloads,
             suites=suites,
         )

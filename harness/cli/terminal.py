@@ -109,7 +109,7 @@ def skip_lines(skips: Iterable[Skip]) -> list[str]:
     """What is skipped, why, and the fix below it."""
     lines = []
     for skip in skips:
-        lines.append(f"  skipped: {skip.what}: {plain(skip.reason)}")
+        lines.append(f"  skipped: {plain(skip.what)}: {plain(skip.reason)}")
         if skip.fix:
             lines.append(f"    fix: {plain(skip.fix)}")
     return lines

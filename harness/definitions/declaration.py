@@ -133,9 +133,8 @@ def broken_plugins() -> tuple[Skip, ...]:
 def unusable(workload: Workload) -> Skip | None:
     """Why a workload cannot run on any host: its measure or its reader cannot be used. None where both can."""
     for kind, name, known in (("measure", workload.measure, measures()), ("reader", workload.reader, readers())):
-        for skip in known.broken:
-            if skip.what == name:
-                return Skip(what=workload.name, reason=f"{kind} {name}: {skip.reason}", fix=skip.fix)
+        if skip := known.why_not(name):
+            return Skip(what=workload.name, reason=f"{kind} {name}: {skip.reason}", fix=skip.fix)
     return None
 
 

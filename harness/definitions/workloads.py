@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import Any
 from harness.definitions.declaration import Declaration, measures
 from harness.definitions.toml_file import Document, FieldPath, read_document, short, suggest
 from harness.definitions.validation import check_file_name, repeated, validated
-from harness.errors import TareError, bad_input
+from harness.errors import bad_input
 from harness.model import RESOURCES, Workload
 from harness.model.placeholders import BUILTINS, placeholders
-from harness.plugins import Plugins
+from harness.plugins import PluginError, Plugins, contained
 from harness.readers import FieldNames, readers
 
 CLAIMS_FILE = "claims.toml"
@@ -113,20 +114,18 @@ def _check_measure(document: Document, workload: Workload, own: Declaration) -> 
     for field, problem, fix in own.problems(workload):
         raise bad_input(document.where(field), problem, fix)
     _check_sources(document, workload, own)
-    if own.case_seconds(workload, 1.0) < 0 or own.at_once(workload) < 1 or own.disk_mib(workload) < 0:
-        raise ValueError("a negative estimate, or no instance")
+    if not 0 <= own.case_seconds(workload, 1.0) < math.inf or own.at_once(workload) < 1 or own.disk_mib(workload) < 0:
+        raise ValueError("an estimate is negative or not finite, or there is no instance")
 
 
 @contextlib.contextmanager
 def _plugin_failures(document: Document, workload: Workload, own: Declaration) -> Iterator[None]:
-    """Turn an exception of the measure's own code into an error that names the workload and the measure's module."""
+    """Turn an exception of the measure's own code into an error that names the workload's file too."""
     try:
-        yield
-    except TareError:
-        raise
-    except Exception as error:
-        problem = f"the measure {workload.measure} fails on this workload: {type(error).__name__}: {error}"
-        raise bad_input(document.where(("measure",)), problem, f"correct {type(own).__module__}") from error
+        with contained(f"the measure {workload.measure}", own):
+            yield
+    except PluginError as error:
+        raise bad_input(document.where(("measure",)), error.brief, error.hint) from error
 
 
 def _check_sources(document: Document, workload: Workload, own: Declaration) -> None:

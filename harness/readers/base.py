@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import TareError
+from harness.plugins import contained
 
 NUMBER = r"([0-9]{1,18}(?:\.[0-9]{1,12})?)"
 """A plain decimal number as the tools print it: no sign, exponent, NaN or other digits."""
@@ -73,8 +74,20 @@ class BaseReader(ABC):
         """The figures in the output by field. Raises TareError for output that is not whole or not plausible."""
 
     def read(self, stdout: str, parameters: Parameters) -> Fields:
-        """The figures in the output. Raises TareError as `parse` does, and when a figure is taken that is missing."""
-        return Fields(self.tool, self.parse(stdout, parameters))
+        """The figures in the output. Raises TareError as `parse` does, and when a figure is taken that is missing.
+
+        A PluginError when `parse` fails otherwise, or returns what is no finite number or not declared.
+        """
+        with contained(f"the reader of {self.tool}", self):
+            figures, names = self.parse(stdout, parameters), self.names(parameters)
+            if not isinstance(figures, Mapping):
+                raise TypeError(f"parse returned {figures!r:.60}, not figures by name")
+            for name, value in figures.items():
+                if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                    raise ValueError(f"{name!s:.60} = {value!r:.60} is not a finite number")
+                if name not in names:
+                    raise ValueError(f"{name!s:.60} is not among the fields that it declares")
+        return Fields(self.tool, figures)
 
     def unreadable(self, problem: str, shown: str = "") -> TareError:
         """The error for wrong output; the end of `shown` is quoted, cut and made printable."""

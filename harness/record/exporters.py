@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.plugins import derived_from, load
+from harness.plugins import Plugins, derived_from, load
 from harness.record.row import Row
 
 GROUP = "tare.exporters"
@@ -39,6 +39,11 @@ class Parquet(BaseExporter):
         write_parquet(rows, path)
 
 
+def exporters() -> Plugins[BaseExporter]:
+    """The exporters by name, and those that cannot be used, each with the reason."""
+    return load(GROUP, derived_from(BaseExporter))  # type: ignore[type-abstract]
+
+
 def exporter(name: str) -> BaseExporter:
     """The exporter of that name. Raises TareError for one that cannot be used, and (bad input) for an unknown one."""
-    return load(GROUP, derived_from(BaseExporter)).pick(name, "exporter")  # type: ignore[type-abstract]
+    return exporters().pick(name, "exporter")

@@ -115,6 +115,31 @@ MEANING = ("unit", "direction", "scale")
 """The columns that must not change within one metric of one workload."""
 
 
+class Consistency:
+    """Refuses a row that contradicts an earlier one of its run: such a file could not be read."""
+
+    def __init__(self) -> None:
+        self._meanings: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._samples: set[tuple[object, ...]] = set()
+
+    def declare(self, workload: str, metric: str, *meaning: str) -> None:
+        """Give a metric's columns of MEANING before its first row."""
+        self._meanings.setdefault((workload, metric), meaning)
+
+    def check(self, row: Row) -> None:
+        """Raise FieldError for a sample that was there already, or a metric with another unit, direction or scale."""
+        meaning = tuple(getattr(row, name) for name in MEANING)
+        known = self._meanings.setdefault((row.workload, row.metric), meaning)
+        for name, before, after in zip(MEANING, known, meaning, strict=True):
+            if before != after:
+                raise FieldError(name, f"of {row.metric} changes from {before} to {after}", f"write {before}")
+        sample = (*(getattr(row, name) for name in IDENTITY), row.value is None)
+        if sample in self._samples:
+            problem = f"{row.iteration} of {row.metric} is there twice"
+            raise FieldError("iteration", problem, "give each iteration one value of a metric")
+        self._samples.add(sample)
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What a column may hold.
@@ -139,7 +164,7 @@ class Rule:
 def check(row: Row) -> None:
     """Raise FieldError when a field of `row` holds what the CSV does not allow."""
     for name in COLUMNS:
-        _check_value(name, getattr(row, name))
+        check_value(name, getattr(row, name))
     if row.value is None and (row.valid or not row.reason):
         raise FieldError("value", "is empty in a row that is valid or has no reason", "write valid=false and a reason")
     if not row.valid and not row.reason:
@@ -207,7 +232,8 @@ def shown(text: str) -> str:
     return ascii(text if len(text) <= 40 else f"{text[:40]}…")
 
 
-def _check_value(name: str, value: object) -> None:
+def check_value(name: str, value: object) -> None:
+    """Raise FieldError unless the column `name` may hold `value`."""
     rule = RULES[name]
     if rule.sql == "VARCHAR":
         if type(value) is not str:

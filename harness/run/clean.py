@@ -14,6 +14,7 @@ from harness.errors import TareError
 from harness.host import daemons
 from harness.host.tracing import TracerSweep
 from harness.model import Leftover, Skip
+from harness.plugins import contained
 from harness.rig.leftovers import RigSweep
 from harness.run.preview import answers
 from harness.runtimes.catalog import load_catalog
@@ -53,11 +54,13 @@ def clean(sweepers: Sequence[tuple[str, Sweeper]], deadline: Deadline, run: str 
     stuck: list[Skip] = []
     for name, sweeper in sweepers:
         try:
-            found = [one for one in sweeper.leftovers() if not run or one.run == run]
+            with contained(name, sweeper):
+                found = [_checked(one) for one in sweeper.leftovers()]
         except TareError as error:
             stuck.append(Skip(what=name, reason=f"cannot list leftovers: {error.brief}", fix=error.hint))
             continue
-        for leftover, problem in zip(found, _remove(sweeper, found, deadline), strict=True):
+        found = [one for one in found if not run or one.run == run]
+        for leftover, problem in zip(found, _remove(name, sweeper, found, deadline), strict=True):
             if problem is None:
                 removed.append(leftover)
             else:
@@ -65,7 +68,13 @@ def clean(sweepers: Sequence[tuple[str, Sweeper]], deadline: Deadline, run: str 
     return Cleaned(removed=tuple(removed), stuck=tuple(stuck))
 
 
-def _remove(sweeper: Sweeper, found: Sequence[Leftover], deadline: Deadline) -> list[Skip | None]:
+def _checked(leftover: object) -> Leftover:
+    if not isinstance(leftover, Leftover):
+        raise TypeError(f"leftovers returned {leftover!r:.60}, not a Leftover")
+    return leftover
+
+
+def _remove(name: str, sweeper: Sweeper, found: Sequence[Leftover], deadline: Deadline) -> list[Skip | None]:
     """Remove the leftovers, one kind after the other; for each, None or why it could not be removed.
 
     After an interrupt, running removals are completed and no further ones are started.
@@ -73,7 +82,8 @@ def _remove(sweeper: Sweeper, found: Sequence[Leftover], deadline: Deadline) -> 
 
     def tried(leftover: Leftover) -> Skip | None:
         try:
-            sweeper.remove(leftover, deadline.within(REMOVE_SECONDS))
+            with contained(name, sweeper):
+                sweeper.remove(leftover, deadline.within(REMOVE_SECONDS))
         except TareError as error:
             return Skip(what=f"{leftover.kind} {leftover.name}", reason=error.brief, fix=error.hint)
         return None
@@ -109,14 +119,15 @@ def clean_host(deadline: Deadline, notify: Callable[[str], None], *, run: str = 
             sweepers: list[tuple[str, Sweeper]] = []
             for name, runtime in catalog.runtimes.items():
                 if address := found.address(runtime.daemon):
-                    runtime.connect(address)
-                if address or not runtime.daemon:
+                    catalog.connect(name, address)
+                if (address or not runtime.daemon) and name not in catalog.failed:
                     sweepers.append((name, runtime))
             rig = RigSweep(netns=found.netns, docker_url=found.docker_url, scratch=paths.state() / "scratch")
             done = clean([*sweepers, ("rig", rig), ("tracer", TracerSweep())], deadline, run)
     finally:
         catalog.close()
-    return Cleaned(removed=(*removed, *done.removed), stuck=done.stuck)
+    failed = (Skip(what=name, reason=one.reason, fix=one.fix) for name, one in catalog.failed.items())
+    return Cleaned(removed=(*removed, *done.removed), stuck=(*failed, *done.stuck))
 
 
 def remove_images() -> list[Path]:

@@ -22,11 +22,12 @@ from harness.host.cost import HostMeter
 from harness.host.daemons import Daemons
 from harness.model import Accelerator, Available, Case, Limits, NetworkPlace, Role, RootForms, Shape, Skip, Workload
 from harness.record.journal import Journal
+from harness.record.row import check_value
 from harness.rig.cpus import Allotment, missing_memory
 from harness.rig.network import Network
 from harness.rig.scratch import Scratch, missing_space
 from harness.runtimes.base import Copies, Entry, Instance, Place, Prepared, RawOutput
-from harness.runtimes.catalog import Catalog
+from harness.runtimes.catalog import Catalog, contained
 
 NO_ROOT = RootForms(
     digest="none",
@@ -202,7 +203,12 @@ class Environment:
                 lasting=role is Role.SUBJECT and declaration(workload).lasting,
             )
             runtime = self.catalog.runtimes[prepared.variant.runtime]
-            instance = stack.enter_context(runtime.launch(prepared, place, self.labels, deadline))
+            with contained(runtime):
+                instance = runtime.launch(prepared, place, self.labels, deadline)
+                if not isinstance(instance, Instance):
+                    raise TypeError(f"launch returned {instance!r:.60}, not an Instance")
+                stack.enter_context(instance)
+                check_value("kernel", instance.kernel)
             if role is Role.SUBJECT:
                 self.instances[case.id] = instance
                 self.serving[case.id] += 1
@@ -255,7 +261,13 @@ class Environment:
         if key not in self.prepared:
             variant = self.catalog.variants[name]
             within = Deadline.after(self.patience * PREPARE_SECONDS)
-            self.prepared[key] = self.catalog.runtimes[variant.runtime].prepare(variant, shape, root, within)
+            runtime = self.catalog.runtimes[variant.runtime]
+            with contained(runtime):
+                prepared = runtime.prepare(variant, shape, root, within)
+                if not isinstance(prepared, Prepared):
+                    raise TypeError(f"prepare returned {prepared!r:.60}, not a Prepared")
+                check_value("image", prepared.image)
+            self.prepared[key] = prepared
         return self.prepared[key]
 
     def _peer_shape(self) -> Shape:

@@ -5,7 +5,7 @@ import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +19,11 @@ from harness.host.facts import HostFacts, gather
 from harness.measures.base import load_measures
 from harness.measures.validity import frequency_moved, overloaded
 from harness.model import SOFTWARE, Block, Case, Role, Sample, Workload
+from harness.plugins import contained
 from harness.record import derive
 from harness.record import journal as journals
 from harness.record.journal import Journal
+from harness.record.row import Consistency, FieldError, Row
 from harness.rig.cpus import choose_shape
 from harness.rig.lock import host_lock
 from harness.run import events, stopping
@@ -119,6 +121,7 @@ class _Loop:
         self._setup_seconds = setup_seconds
         self._patience = _patience(facts)
         self._measures = load_measures()
+        self._consistency = Consistency()
         self._done = 0
         self._mhz: list[float] = []
         self._spent = 0.0
@@ -199,19 +202,24 @@ class _Loop:
         self._environment.journal.append("case-opened", case=case.id, **events.case_opened(case))
         discards: list[str] = []
         reason: str | None = None
+        for metric in workload.metrics:
+            self._consistency.declare(workload.name, metric.name, metric.unit, metric.direction, metric.scale)
         try:
             deadline = Deadline.after(self._patience * CASE_SECONDS)
-            for one in self._measures[workload.measure].measure(case, self._environment, deadline):
-                self._keep(case, workload, one)
-                if one.mhz is not None and one.phase == "measured":
-                    self._mhz.append(one.mhz)
-                if not one.valid and one.phase == "measured":
-                    discards.append(f"{case.variant}: {one.reason}")
+            measure = self._measures[workload.measure]
+            with contained(f"the measure {workload.measure}", measure):
+                for one in measure.measure(case, self._environment, deadline):
+                    self._keep(case, workload, one)
+                    if one.mhz is not None and one.phase == "measured":
+                        self._mhz.append(one.mhz)
+                    if not one.valid and one.phase == "measured":
+                        discards.append(f"{case.variant}: {one.reason}")
         except TareError as error:
             reason = error.brief + (f": {error.details}" if error.details else "")
             self._failed += 1
             for one in events.failed_samples(workload, reason):
-                self._keep(case, workload, one)
+                with suppress(FieldError):  # the measure gave a row without a value itself
+                    self._keep(case, workload, one)
         self._environment.journal.append("case-closed", case=case.id, failed=reason or "")
         self._done += 1
         self._spent += time.monotonic() - began
@@ -220,7 +228,9 @@ class _Loop:
 
     def _keep(self, case: Case, workload: Workload, one: Sample) -> None:
         row = events.row(self._request, self._facts, self._environment, case, workload, one)
-        self._environment.journal.append("sample", **asdict(row))
+        checked = Row.from_data(row.as_data())
+        self._consistency.check(checked)
+        self._environment.journal.append("sample", **checked.as_data())
 
     def _eta(self) -> float:
         """The seconds left: the estimate for the remaining cases, scaled by actual over estimated time so far."""

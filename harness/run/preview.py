@@ -44,16 +44,18 @@ def survey() -> Iterator[Survey]:
     catalog = load_catalog()
     try:
         down: dict[str, Available] = {}
-        for runtime in catalog.runtimes.values():
+        for name, runtime in catalog.runtimes.items():
             if runtime.daemon and runtime.variants:
                 answer = ask(runtime.daemon, Deadline.after(ASK_SECONDS))
-                runtime.connect(answer.where)
+                catalog.connect(name, answer.where)
                 if not answer.ok:
                     down[runtime.daemon] = _startable(runtime.daemon, answer.reason)
         availability = catalog.availability()
-        for runtime in catalog.runtimes.values():
+        for name, runtime in catalog.runtimes.items():
+            if name in catalog.failed:
+                continue
             names = [variant.name for variant in runtime.variants]
-            if (then := down.get(runtime.daemon)) and not (then.ok and any(availability[name].ok for name in names)):
+            if (then := down.get(runtime.daemon)) and not (then.ok and any(availability[one].ok for one in names)):
                 availability |= dict.fromkeys(names, then)
         yield Survey(catalog=catalog, availability=availability)
     finally:

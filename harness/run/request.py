@@ -110,18 +110,14 @@ def _check_names(found: Request) -> None:
     from harness.run.preview import check_names
     from harness.runtimes.catalog import load_catalog
 
-    catalog = load_catalog()
-    try:
-        check_names(
-            found.suite,
-            found.workloads,
-            catalog,
-            only_workloads=found.only_workloads,
-            only_variants=found.variants,
-            baseline=found.baseline,
-        )
-    finally:
-        catalog.close()
+    check_names(
+        found.suite,
+        found.workloads,
+        load_catalog(),
+        only_workloads=found.only_workloads,
+        only_variants=found.variants,
+        baseline=found.baseline,
+    )
 
 
 def _tuple(words: list[str] | None) -> tuple[str, ...] | None:

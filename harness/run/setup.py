@@ -46,13 +46,13 @@ def open_environment(
         recipe, store = paths.data("images") / "root.toml", paths.state() / "images"
         root = images.ensure(recipe, store, deadline, notify) if needs_root else NO_ROOT
         root, kernel = _host_kernel(root, store, deadline) if needs_root else (root, "")
-        proven = {name: runtime.prove(root, deadline) for name, runtime in catalog.runtimes.items()}
+        proven = catalog.prove(root, deadline)
         kvm: Kvm = "hidden" if Accelerator.TCG in proven.values() else "offered"
         wanted = {runtime.daemon for runtime in catalog.runtimes.values() if runtime.daemon}
         daemons = stack.enter_context(open_daemons(paths.runtime(), paths.state(), wanted, deadline, notify, kvm=kvm))
-        for runtime in catalog.runtimes.values():
+        for name, runtime in catalog.runtimes.items():
             if address := daemons.address(runtime.daemon):
-                runtime.connect(address)
+                catalog.connect(name, address)
         stack.callback(catalog.close)
         space = paths.state() / "scratch"
         network: Network | None = None
@@ -112,7 +112,8 @@ def _sweep(catalog: Catalog, rig: RigSweep, deadline: Deadline) -> None:
     shutil.rmtree(paths.instances(), ignore_errors=True)
     if stuck := clean([*catalog.runtimes.items(), ("rig", rig), ("tracer", TracerSweep())], deadline).stuck:
         details = "\n".join(f"{one.what}: {one.reason}" for one in stuck)
-        raise TareError("cannot remove the leftovers of a killed run", details=details, hint="tare clean")
+        fix = stuck[0].fix or "tare clean"
+        raise TareError("cannot remove the leftovers of a killed run", details=details, hint=fix)
 
 
 def make_labels(run: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a runtime and an instance are: the protocols that callers use, and base classes with defaults.
+"""The base classes of runtimes and instances, with defaults, and what they exchange with their callers.
 
 A runtime is how you get an instance; an instance is what you run commands in. See docs/plugins.md.
 """
@@ -25,6 +25,7 @@ from harness.model import (
     Variant,
 )
 from harness.runtimes.capabilities import T, Unsupported, choose
+from harness.runtimes.requirements import require
 
 __all__ = ["Available", "Leftover", "NetworkPlace", "RootForms"]  # words of the model that this room also hands out
 
@@ -156,66 +157,98 @@ class Prepared:
     accelerator: Accelerator
 
 
-class Instance(Protocol):
+class Instance(ABC):
     """One running container, guest or native process tree; a context manager that ends it.
 
-    `last` is the milestone after which no other comes: `ready`, or `service` of a full system.
+    `requested` is the host's CLOCK_MONOTONIC in seconds just before the launch; `kernel` is the release of the kernel
+    that the instance runs on, by default the host's. `last` is the milestone after which no other comes: `ready`, or
+    `service` of a full system. A subclass defines `start`, `signalling_overheads`, `counters`, `facts` and `_destroy`.
     """
 
-    name: str
-    accelerator: Accelerator
-    kernel: str
-    last: Milestone
+    last: Milestone = Milestone.READY
+
+    def __init__(
+        self, place: Place, requested: float, accelerator: Accelerator = Accelerator.NONE, kernel: str = ""
+    ) -> None:
+        self.name = place.name
+        self.accelerator = accelerator
+        self.kernel = kernel or platform.release()
+        self._place = place
+        self._milestones: dict[Milestone, float] = {Milestone.REQUESTED: requested}
+
+    @abstractmethod
+    def start(self, command: Command, deadline: Deadline) -> Job:
+        """Start a command through the agent; returns once its START frame came."""
+
+    @abstractmethod
+    def signalling_overheads(self, deadline: Deadline) -> Mapping[Milestone, SignallingOverhead]:
+        """The signalling overhead by milestone, measured in an instance of entry `agent`.
+
+        Raises TareError when that cannot be measured.
+        """
+
+    @abstractmethod
+    def counters(self) -> Counters:
+        """Cumulative host CPU seconds of the processes that serve this instance; callers subtract."""
+
+    @abstractmethod
+    def facts(self, deadline: Deadline) -> Mapping[str, str]:
+        """What the instance itself and its host side prove about it: the parity table's rows."""
+
+    @abstractmethod
+    def _destroy(self) -> None:
+        """End the instance and remove what `launch` created. Called once."""
 
     @property
     def milestones(self) -> Mapping[Milestone, float]:
         """The milestones so far, on the host's CLOCK_MONOTONIC, in seconds."""
-        ...
+        return dict(self._milestones)
 
     def wait(self, milestone: Milestone, deadline: Deadline) -> float:
-        """The moment of `milestone`; raises DeadlineExceeded, or TareError when the instance died first."""
-        ...
+        """Return when `milestone` was reached, in seconds.
 
-    def start(self, command: Command, deadline: Deadline) -> Job:
-        """Start a command through the agent; returns once its START frame came."""
-        ...
-
-    def signalling_overheads(self, deadline: Deadline) -> Mapping[Milestone, SignallingOverhead]:
-        """What telling costs, by the milestones that are told, measured in an instance of entry `agent`.
-
-        Raises TareError when that cannot be measured.
+        Raises DeadlineExceeded, or TareError when the instance died first or has no such milestone.
         """
-        ...
-
-    def counters(self) -> Counters:
-        """Cumulative host CPU seconds of the processes that serve this instance; callers subtract."""
-        ...
+        if milestone not in self._milestones:
+            raise TareError(f"{self.name} has no milestone {milestone}")
+        return self._milestones[milestone]
 
     def processes(self) -> Processes:
         """The host's processes that serve this instance, none where the host cannot see any.
 
         Raises TareError once it is gone.
         """
-        ...
+        return {}
 
     def endpoint(self) -> Endpoint:
-        """Where the peer reaches the instance's port; raises TareError without a network place."""
-        ...
+        """Where the peer reaches the instance's port. Raises TareError without a network place or a port."""
+        network, port = self._place.network, self._place.port
+        if network is None or port is None:
+            raise TareError(f"{self.name} has no network place")
+        address = self._address(network)
+        return Endpoint(address=address, port=port, bind=address)
 
     def files(self, deadline: Deadline) -> Iterable[Path]:
-        """The host's files and folders that are this instance's own: what it adds to the image that it started from."""
-        ...
-
-    def facts(self, deadline: Deadline) -> Mapping[str, str]:
-        """What the instance itself and its host side prove about it: the parity table's rows."""
-        ...
+        """The host's files and folders that the instance adds to its image; by default its directory."""
+        return (self._place.directory,)
 
     def capability(self, kind: type[T]) -> T | Unsupported:
-        """What it can do of a kind of harness.runtimes.capabilities, or why it cannot."""
-        ...
+        """What the instance can do of a kind of harness.runtimes.capabilities, or the reason why it cannot."""
+        return choose(self._offers(), kind, self.name)
 
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *_: object) -> None: ...
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._destroy()
+
+    def _address(self, network: NetworkPlace) -> str:
+        """The instance's address, by default one of its own on the bridge."""
+        return network.address
+
+    def _offers(self) -> Mapping[type, object]:
+        """By kind of harness.runtimes.capabilities, its operations or an Unsupported with the reason."""
+        return {}
 
 
 class Copies(Protocol):
@@ -250,77 +283,13 @@ class Copies(Protocol):
         ...
 
 
-class Runtime(Protocol):
-    """A way to get instances. Its entry point names a class that is called without arguments.
-
-    `name` is the entry point's name and the prefix of all `variants`. `daemon` names the daemon that serves it, "" for
-    none. `needs_root` is false where nothing of the root file system is run.
-    """
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def daemon(self) -> DaemonName: ...
-    @property
-    def needs_root(self) -> bool: ...
-    @property
-    def variants(self) -> tuple[Variant, ...]: ...
-
-    def prove(self, root: RootForms, deadline: Deadline) -> Accelerator:
-        """Return what executes its instances on this host, found out by a trial.
-
-        A run calls it before it opens daemons. Raises TareError.
-        """
-        ...
-
-    def connect(self, address: str) -> None:
-        """Use the daemon at `address`: a Docker or libvirt URL.
-
-        tare calls it before `available`, once the daemon answers.
-        """
-        ...
-
-    def available(self, variant: Variant) -> Available:
-        """Return whether `variant` can run on this host, without any change to the host."""
-        ...
-
-    def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
-        """Import the image or fill in the template. This is not timed. Raises TareError."""
-        ...
-
-    def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
-        """The variant's own files and folders, made from the root, that a launch reads through the host's page cache.
-
-        A cold boot drops them from the page cache. Raises TareError when they cannot be found.
-        """
-        ...
-
-    def copies(self, prepared: Prepared, folder: Path, labels: Mapping[str, str], deadline: Deadline) -> Copies | None:
-        """How an image is copied, below `folder` or with the labels; None when it is never copied. Raises TareError."""
-        ...
-
-    def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Instance:
-        """Start one fresh instance and return as soon as it is created. Raises TareError and then leaves nothing."""
-        ...
-
-    def leftovers(self) -> Iterable[Leftover]:
-        """Everything on the host that carries tare's labels, of any run, in the order in which it can be removed."""
-        ...
-
-    def remove(self, leftover: Leftover, deadline: Deadline) -> None:
-        """Remove one leftover, from any thread if it is `beside`. Raises TareError when it cannot be removed."""
-        ...
-
-    def close(self) -> None:
-        """Close all connections to daemons."""
-        ...
-
-
-class BaseRuntime(ABC):
-    """Defaults for a runtime that needs no daemon, starts from the root's directory and leaves nothing on the host.
+class Runtime(ABC):
+    """A way to get instances. By default it needs no daemon, starts from the root's directory and leaves nothing.
 
     A subclass sets `name` and `variants` and defines `available` and `launch`. It overrides the rest where it differs.
-    tare calls the class without arguments, also for `tare list`: a constructor changes nothing on the host.
+    tare calls the class without arguments, also for `tare list`: a constructor changes nothing on the host. `name` is
+    the entry point's name and the prefix of all `variants`. `daemon` names the daemon that serves it, "" for none.
+    `needs_root` is false where nothing of the root file system is run.
     """
 
     name: str
@@ -330,125 +299,59 @@ class BaseRuntime(ABC):
 
     @abstractmethod
     def available(self, variant: Variant) -> Available:
-        """See Runtime.available."""
+        """Return whether `variant` can run on this host, without any change to the host."""
 
     @abstractmethod
     def launch(self, prepared: Prepared, place: Place, labels: Mapping[str, str], deadline: Deadline) -> Instance:
-        """See Runtime.launch."""
+        """Start one fresh instance and return as soon as it is created. Raises TareError and then leaves nothing."""
 
     def prove(self, root: RootForms, deadline: Deadline) -> Accelerator:
-        """Return `none`: the host's own processors run the instances."""
+        """Return what executes its instances on this host, found out by a trial; by default the host's processors.
+
+        A run calls it before it opens daemons. Raises TareError.
+        """
         return Accelerator.NONE
 
     def connect(self, address: str) -> None:
-        """Do nothing: there is no daemon."""
+        """Use the daemon at `address`: a Docker or libvirt URL.
+
+        tare calls it before `available`, once the daemon answers.
+        """
         return None
 
     def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
-        """Return the root as it is, without an image of the runtime's own."""
+        """Import the image or fill in the template; by default there is only the root. This is not timed.
+
+        Raises TareError, also when the variant is not available.
+        """
+        require(variant, self.available(variant))
         return Prepared(variant=variant, shape=shape, root=root, image=root.digest, accelerator=Accelerator.NONE)
 
     def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
-        """The root's directory."""
+        """The variant's own files and folders, made from the root, that a launch reads through the host's page cache.
+
+        A cold boot drops them from the page cache. Raises TareError when they cannot be found.
+        """
         return (prepared.root.directory,)
 
     def copies(self, prepared: Prepared, folder: Path, labels: Mapping[str, str], deadline: Deadline) -> Copies | None:
-        """None: a workload about images then measures their size on disk only."""
+        """How an image is copied, below `folder` or with the labels. Raises TareError.
+
+        None when it is never copied: a workload about images then measures their size on disk only.
+        """
         return None
 
     def leftovers(self) -> Iterable[Leftover]:
-        """None: whatever an instance creates ends with the harness."""
+        """Everything on the host that carries tare's labels, of any run, in the order in which it can be removed.
+
+        None by default: whatever an instance creates ends with the harness.
+        """
         return ()
 
     def remove(self, leftover: Leftover, deadline: Deadline) -> None:
-        """Raise TareError: there is nothing to remove."""
+        """Remove one leftover, from any thread if it is `beside`. Raises TareError when it cannot be removed."""
         raise TareError(f"{self.name} has no {leftover.kind} to remove")
 
     def close(self) -> None:
-        """Do nothing: there is no connection."""
+        """Close all connections to daemons."""
         return None
-
-
-class BaseInstance(ABC):
-    """Defaults for an instance: the milestones so far, the address of the guest or container, an orderly end.
-
-    `requested` is the host's CLOCK_MONOTONIC in seconds just before the launch; `kernel` is the release of the kernel
-    that the instance runs on, by default the host's. A subclass defines `start`, `signalling_overheads`, `counters`,
-    `facts` and `_destroy`.
-    """
-
-    last: Milestone = Milestone.READY
-
-    def __init__(
-        self, place: Place, requested: float, accelerator: Accelerator = Accelerator.NONE, kernel: str = ""
-    ) -> None:
-        self.name = place.name
-        self.accelerator = accelerator
-        self.kernel = kernel or platform.release()
-        self._place = place
-        self._milestones: dict[Milestone, float] = {Milestone.REQUESTED: requested}
-
-    @property
-    def milestones(self) -> Mapping[Milestone, float]:
-        """The milestones so far, on the host's CLOCK_MONOTONIC, in seconds."""
-        return dict(self._milestones)
-
-    def wait(self, milestone: Milestone, deadline: Deadline) -> float:
-        """Return when `milestone` was reached, in seconds. Raises TareError when the instance has no such milestone."""
-        if milestone not in self._milestones:
-            raise TareError(f"{self.name} has no milestone {milestone}")
-        return self._milestones[milestone]
-
-    def processes(self) -> Processes:
-        """None that the host can see."""
-        return {}
-
-    def endpoint(self) -> Endpoint:
-        """Where the peer reaches the instance's port. Raises TareError without a network place or a port."""
-        network, port = self._place.network, self._place.port
-        if network is None or port is None:
-            raise TareError(f"{self.name} has no network place")
-        address = self._address(network)
-        return Endpoint(address=address, port=port, bind=address)
-
-    def files(self, deadline: Deadline) -> Iterable[Path]:
-        """The instance's own directory on the host."""
-        return (self._place.directory,)
-
-    def capability(self, kind: type[T]) -> T | Unsupported:
-        """What the instance can do of a kind of harness.runtimes.capabilities, or the reason why it cannot."""
-        return choose(self._offers(), kind, self.name)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._destroy()
-
-    def _address(self, network: NetworkPlace) -> str:
-        """The instance's address, by default one of its own on the bridge."""
-        return network.address
-
-    def _offers(self) -> Mapping[type, object]:
-        """By kind of harness.runtimes.capabilities, its operations or an Unsupported with the reason."""
-        return {}
-
-    @abstractmethod
-    def start(self, command: Command, deadline: Deadline) -> Job:
-        """See Instance.start."""
-
-    @abstractmethod
-    def signalling_overheads(self, deadline: Deadline) -> Mapping[Milestone, SignallingOverhead]:
-        """See Instance.signalling_overheads."""
-
-    @abstractmethod
-    def counters(self) -> Counters:
-        """See Instance.counters."""
-
-    @abstractmethod
-    def facts(self, deadline: Deadline) -> Mapping[str, str]:
-        """See Instance.facts."""
-
-    @abstractmethod
-    def _destroy(self) -> None:
-        """End the instance and remove what `launch` created. Called once."""

@@ -79,8 +79,9 @@ def test_a_workload_is_checked_by_them(gpu: Tare, old: str, new: str, says: str,
 def test_a_measure_that_fails_on_a_workload_is_named_with_its_module(gpu: Tare) -> None:
     install(gpu.home / "site", MODULE.replace('["instances"])', '["instnces"])', 1), POINTS)
     done = gpu(*plan_words(gpu), code=2)
-    assert "gpu.burst.toml:3: measure: the measure burst fails on this workload: KeyError: 'instnces'" in done.stderr
-    assert "fix: correct tare_burst" in done.stderr
+    assert "gpu.burst.toml:3: measure: the measure burst failed in tare-burst (" in done.stderr
+    assert ", line 24): KeyError: 'instnces'" in done.stderr
+    assert "fix: correct that file, or: pip uninstall tare-burst" in done.stderr
 
 
 BROKEN = {
@@ -106,7 +107,7 @@ BROKEN = {
         MODULE.replace("Words(BaseReader)", "Words"),
         "reader words",
         "is not a class derived from harness.readers.base.BaseReader",
-        "tare-burst",
+        "name a class derived from harness.readers.base.BaseReader in the entry point",
     ),
 }
 
@@ -124,6 +125,65 @@ def test_a_broken_one_skips_its_workloads_and_nothing_else(gpu: Tare, name: str)
     assert skip["reason"].startswith(f"{what}: plug-in tare_burst:") and says in skip["reason"] and fix in skip["fix"]
 
 
+YIELD = 'yield from samples({"total": total}, number, workload, cost, "")'
+READ = 'return {"speed": self.figure(float(found[1]), "rate")}'
+FAILING = {
+    "a measure that raises": (YIELD, 'raise KeyError("boom")', "the measure burst", "line 38): KeyError: 'boom'"),
+    "a measure that exits": (YIELD, "raise SystemExit(0)", "the measure burst", "line 38): SystemExit: 0"),
+    "a measure that yields no sample": (YIELD, "yield total", "the measure burst", "has no attribute 'role'"),
+    "a measure of no number": (YIELD, YIELD.replace(": total", ": 'much'"), "the measure burst", "value 'much' is not"),
+    "a measure that repeats itself": (
+        YIELD,
+        f"{YIELD}\n            {YIELD}",
+        "the measure burst",
+        "FieldError: iteration 0 of total is there twice",
+    ),
+    "a measure of another unit": (
+        YIELD,
+        YIELD.replace("yield from", "yield from (replace(one, unit='kg') for one in") + ")",
+        "the measure burst",
+        "FieldError: unit of total changes from 1/s to kg",
+    ),
+    "a reader of no number": (
+        READ,
+        'return {"speed": float("nan")}',
+        "the reader of the words",
+        "= nan is not a",
+    ),
+    "a reader of text": (READ, 'return {"speed": found[1]}', "the reader of the words", "is not a finite number"),
+    "a reader of another field": (READ, 'return {"speed": 1.0, "x": 2.0}', "the reader of the words", "x is not among"),
+    "a reader of nothing": (READ, "return None", "the reader of the words", "parse returned None, not figures"),
+    "a reader that raises": (READ, "return [][1]", "the reader of the words", "line 49): IndexError"),
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_a_failing_one_fails_its_cases_and_all_others_go_on(gpu: Tare, name: str) -> None:
+    old, new, what, problem = FAILING[name]
+    module = MODULE.replace(old, new)
+    install(gpu.home / "site", module.replace("ExitStack\n", "ExitStack; from dataclasses import replace\n", 1), POINTS)
+    done = gpu.run("--suite", "smoke", "--blocks", "1", code=1)
+    assert f": {what} failed in tare-burst ({gpu.home / 'site' / 'tare_burst.py'}" in done.stderr
+    rows = read_samples(gpu.only_run() / "samples.csv")
+    failed = [row for row in rows if row.workload == "gpu.burst" and row.value is None]
+    assert [row.variant for row in sorted(failed, key=lambda row: row.variant)] == ["fake/baseline", "fake/slow"]
+    assert all(problem in row.reason for row in failed)
+    assert {row.variant for row in rows if row.workload == "cpu.steady" and row.value} == {"fake/baseline", "fake/slow"}
+
+
+def test_a_plugin_cannot_take_the_name_of_one_of_tares(tare: Tare) -> None:
+    """Nor does it skip the workloads that use that name."""
+    points = "[tare.readers]\npairs = tare_burst:Words\n[tare.measures]\ncommand = tare_burst:Burst\n"
+    tare.python_path = tare.home / "site"
+    install(tare.python_path, MODULE, f"{points}[tare.exporters]\ncsv = tare_burst:Lines\n")
+    listed = json.loads(tare(*words(tare, "list"), "--json").stdout)
+    reasons = {one["runtime"]: one["reason"] for one in listed["broken"]}
+    for name, group in (("pairs", "readers"), ("command", "measures"), ("csv", "exporters")):
+        assert reasons[name].endswith(f"tare-bench has an entry point {name} in tare.{group}")
+    tare.run("--suite", "smoke", "--blocks", "1", "--workload", "cpu.steady")
+    assert {row.workload for row in read_samples(tare.only_run() / "samples.csv")} == {"cpu.steady"}
+
+
 def test_an_exporter_of_another_distribution_writes_its_own_format(tare: Tare) -> None:
     tare.python_path = tare.home / "site"
     install(tare.python_path, MODULE, POINTS)
@@ -139,4 +199,18 @@ def test_an_exporter_of_another_distribution_writes_its_own_format(tare: Tare) -
     install(tare.python_path, MODULE.replace("def write(", "def written("), POINTS)
     broken = tare("export", run, "--to", "lines", str(lines), *out, code=1).stderr
     assert "the exporter lines cannot be used" in broken and "Lines lacks write" in broken
+    assert "Lines lacks write" in tare(*words(tare, "list")).stdout
     tare("export", run, "--csv", str(copy), *out)
+
+
+def test_an_exporter_that_raises_is_named_and_the_others_write(tare: Tare) -> None:
+    tare.python_path = tare.home / "site"
+    install(tare.python_path, MODULE.replace("path.write_text(", "1 / 0, path.write_text("), POINTS)
+    tare.run("--suite", "smoke", "--blocks", "1", "--workload", "cpu.steady")
+    run, lines, copy = tare.only_run().name, tare.home / "x.txt", tare.home / "x.csv"
+    words = ("--to", "lines", str(lines), "--to", "csv", str(copy), "--out", str(tare.results))
+    done = tare("export", run, *words, code=1)
+    module = tare.python_path / "tare_burst.py"
+    assert f"the exporter lines failed in tare-burst ({module}, line 56): ZeroDivisionError" in done.stderr
+    assert "fix: correct that file, or: pip uninstall tare-burst" in done.stderr
+    assert copy.read_bytes() == (tare.only_run() / "samples.csv").read_bytes()

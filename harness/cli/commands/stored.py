@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from harness import paths
 from harness.cli.commands.output import print_lines, render, show
-from harness.errors import ExitCode, bad_input
+from harness.errors import ExitCode, TareError, bad_input
+from harness.plugins import contained
 from harness.run import request
 
 SAMPLES = "samples.csv"
@@ -121,12 +122,18 @@ def export(arguments: argparse.Namespace) -> int:
     for name, file in files:
         if not file.absolute().parent.is_dir():
             raise bad_input(name, f"there is no folder {file.absolute().parent}", "name a file in a folder")
-    writers = [(exporter(name), file) for name, file in files]
+    writers = [(name, exporter(name), file) for name, file in files]
     rows = derive.rows(journal.read(find(request.results(arguments), arguments.run).directory))
-    for writer, file in writers:
-        writer.write(rows, file)
-        print(f"{len(rows)} samples written to {file}")
-    return ExitCode.FINE
+    code = ExitCode.FINE
+    for name, writer, file in writers:
+        try:
+            with contained(f"the exporter {name}", writer):
+                writer.write(rows, file)
+            print(f"{len(rows)} samples written to {file}")
+        except TareError as error:
+            print(f"tare: {error}", file=sys.stderr)
+            code = ExitCode.CASE_FAILED
+    return code
 
 
 def prune(arguments: argparse.Namespace) -> int:

@@ -8,13 +8,13 @@ from harness.deadline import Deadline
 from harness.model import Accelerator, Milestone
 from harness.runtimes.agent.channel import AgentJob, Channel
 from harness.runtimes.agent.signalling import signalling_overhead
-from harness.runtimes.base import BaseInstance, Command, Place, SignallingOverhead
+from harness.runtimes.base import Command, Instance, Place, SignallingOverhead
 
 EARLY = (Milestone.KERNEL, Milestone.USERSPACE, Milestone.SERVICE)
 """The milestones that the beacon signals over a serial port: `kernel` is calculated from `userspace`."""
 
 
-class AgentInstance(BaseInstance):
+class AgentInstance(Instance):
     """An instance whose milestones and jobs come over a channel from the agent or the beacon inside.
 
     A subclass defines `counters`, `_dead`, `_host_facts` and `_destroy`; `processes` where the host can see some.

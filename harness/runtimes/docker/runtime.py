@@ -10,7 +10,7 @@ from typing import Any
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.model import Accelerator, Available, Leftover, RootForms, Shape, Variant
-from harness.runtimes.base import BaseRuntime, Instance, Place, Prepared
+from harness.runtimes.base import Instance, Place, Prepared, Runtime
 from harness.runtimes.docker import instance, leftovers, root_image
 from harness.runtimes.docker.copies import ImageCopies
 from harness.runtimes.docker.daemon import UNIX, Daemon, chosen_url
@@ -23,7 +23,7 @@ LIST_SECONDS = 30.0
 NEEDED = {"MemoryLimit": "memory", "CPUSet": "CPU set", "PidsLimit": "process"}
 
 
-class Docker(BaseRuntime):
+class Docker(Runtime):
     """Containers of one Docker daemon on this host.
 
     The daemon is at `url` (set by `connect`), else at DOCKER_HOST, the Docker context's or Docker's default socket.

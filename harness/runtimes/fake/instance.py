@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, TareError
 from harness.model import Milestone
-from harness.runtimes.base import BaseInstance, Command, Counters, Place, RawOutput, SignallingOverhead
+from harness.runtimes.base import Command, Counters, Instance, Place, RawOutput, SignallingOverhead
 from harness.runtimes.capabilities import T, Unsupported
 
 BOOT_SECONDS: Mapping[Milestone, float] = {Milestone.CREATED: 0.01, Milestone.USERSPACE: 0.05, Milestone.READY: 0.1}
@@ -17,7 +17,7 @@ BOOT_SECONDS: Mapping[Milestone, float] = {Milestone.CREATED: 0.01, Milestone.US
 ORDERS = ("noise", "sleep", "hang", "fail")
 
 
-class FakeInstance(BaseInstance):
+class FakeInstance(Instance):
     """An instance whose numbers are drawn from its place's name, times the variant's `factor`.
 
     With TARE_FAKE_SEED set they are drawn from that and the name's running number, so that a run can be had again.

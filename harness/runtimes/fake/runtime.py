@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.model import Available, Variant
-from harness.runtimes.base import BaseRuntime, Place, Prepared
+from harness.runtimes.base import Place, Prepared, Runtime
 from harness.runtimes.fake.instance import FakeInstance
 
 SLOW_FACTOR = 1.25
@@ -19,7 +19,7 @@ VARIANTS = (
 )
 
 
-class Fake(BaseRuntime):
+class Fake(Runtime):
     """Instances that exist only in this process."""
 
     name = "fake"

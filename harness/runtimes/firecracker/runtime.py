@@ -1,9 +1,9 @@
 """The firecracker runtime: one variant, on KVM where Firecracker's binary is on PATH."""
 
-import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from harness.deadline import Deadline
@@ -22,7 +22,7 @@ from harness.runtimes.guests.disks import kernel_and_disk
 from harness.runtimes.guests.instance import tail
 from harness.runtimes.guests.runtime import ChildRuntime
 from harness.runtimes.guests.vmlinux import keep_unpacked
-from harness.runtimes.requirements import missing, require, unavailable
+from harness.runtimes.requirements import missing, unavailable
 
 LEAST = (1, 8)
 """The first version with ACPI, without which Debian's kernel finds no virtio-mmio devices."""
@@ -59,10 +59,9 @@ class Firecracker(ChildRuntime):
 
     def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
         """Unpack the guest's kernel, once. Raises TareError when the variant cannot run."""
-        require(variant, self.available(variant))
-        kernel = keep_unpacked(root.kernel, root.kernel.parent.parent, deadline)
-        root = dataclasses.replace(root, kernel=kernel)
-        return Prepared(variant=variant, shape=shape, root=root, image=root.digest, accelerator=self._kvm.accelerator)
+        made = super().prepare(variant, shape, root, deadline)
+        unpacked = replace(root, kernel=keep_unpacked(root.kernel, root.kernel.parent.parent, deadline))
+        return replace(made, root=unpacked, accelerator=self._kvm.accelerator)
 
     def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
         """The root's disk, initramfs and unpacked kernel."""

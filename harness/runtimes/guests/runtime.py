@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 from harness.deadline import Deadline
 from harness.model import Leftover
-from harness.runtimes.base import BaseRuntime
+from harness.runtimes.base import Runtime
 from harness.runtimes.guests import labelled_processes
 
 
-class ChildRuntime(BaseRuntime):
+class ChildRuntime(Runtime):
     """A runtime whose guests are processes of `programs`, labelled in their environment.
 
     The rig removes the taps of its guests.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from harness.deadline import Deadline
@@ -14,7 +15,7 @@ from harness.runtimes.guests.child import VmmGuest, begin, start
 from harness.runtimes.guests.confined import HELPER_PACKAGES, HELPERS
 from harness.runtimes.guests.runtime import ChildRuntime
 from harness.runtimes.krun import specification
-from harness.runtimes.requirements import missing, require, unavailable
+from harness.runtimes.requirements import missing, unavailable
 
 
 class Krun(ChildRuntime):
@@ -42,9 +43,8 @@ class Krun(ChildRuntime):
         return missing(HELPERS, fix=HELPER_PACKAGES) or self._kvm.lacking() or Available(ok=True)
 
     def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
-        """Check that the variant can run. Raises TareError."""
-        require(variant, self.available(variant))
-        return Prepared(variant=variant, shape=shape, root=root, image=root.digest, accelerator=self._kvm.accelerator)
+        """The root as it is, on what `prove` found. Raises TareError when the variant cannot run."""
+        return replace(super().prepare(variant, shape, root, deadline), accelerator=self._kvm.accelerator)
 
     def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
         """The root's directory, and the library that holds the kernel."""

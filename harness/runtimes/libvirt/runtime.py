@@ -13,7 +13,7 @@ from harness.errors import TareError
 from harness.host.daemons.reach import LIBVIRT_NAMED
 from harness.model import Accelerator, Leftover, Milestone, Shape, Variant
 from harness.runtimes.agent.channel import Channel
-from harness.runtimes.base import Available, BaseRuntime, Place, Prepared, RootForms
+from harness.runtimes.base import Available, Place, Prepared, RootForms, Runtime
 from harness.runtimes.guests import accel
 from harness.runtimes.guests.disk_copies import DiskCopies
 from harness.runtimes.guests.disks import kernel_and_disk, make_data, make_overlay
@@ -37,7 +37,7 @@ START = "make bench (starts one), or systemctl start libvirtd"
 PACKAGES = "apt-get install --no-install-recommends libvirt-daemon-system qemu-system-x86 qemu-utils"
 
 
-class Libvirt(BaseRuntime):
+class Libvirt(Runtime):
     """Guests of one libvirtd."""
 
     name = "libvirt"
@@ -82,18 +82,17 @@ class Libvirt(BaseRuntime):
 
     def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
         """Check that the variant can run and that libvirt's user can read the root's forms. Raises TareError."""
-        require(variant, self.available(variant))
+        made = super().prepare(variant, shape, root, deadline)
         require(variant, _lacking(Knobs.of(variant.options), shape.memory_mib))
         self._session.connection(deadline)
         accelerator = Accelerator(variant.options["accelerator"])
         if accelerator is Accelerator.KVM:
             self._require_kvm(deadline)
             accelerator = self.accelerator()
-        made = Prepared(variant=variant, shape=shape, root=root, image=root.digest, accelerator=accelerator)
         system = system_of(made)
         for path in (system.disk,) if system else kernel_and_disk(root):
             _readable(path)
-        return replace(made, image=system.digest) if system else made
+        return replace(made, image=system.digest if system else made.image, accelerator=accelerator)
 
     def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
         """The full system's disk, or the root's disk with kernel and initramfs; firmware belongs to the host."""

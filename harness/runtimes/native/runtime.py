@@ -14,14 +14,14 @@ from harness.model import Available, Variant
 from harness.process import spawn
 from harness.runtimes.agent.channel import Channel
 from harness.runtimes.archive import TreeCopies
-from harness.runtimes.base import ENTRY_ARGV, ENVIRONMENT, BaseRuntime, Place, Prepared
+from harness.runtimes.base import ENTRY_ARGV, ENVIRONMENT, Place, Prepared, Runtime
 from harness.runtimes.native.instance import NativeProcess
 from harness.runtimes.requirements import missing
 
 PROGRAMS = ("bwrap", "taskset", "nsenter")
 
 
-class Native(BaseRuntime):
+class Native(Runtime):
     """Processes of the host itself. Bubblewrap and the agent end with the harness: there are no leftovers."""
 
     name = "native"

@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from harness.deadline import Deadline
@@ -20,7 +21,7 @@ from harness.runtimes.guests.tsc import counter_khz
 from harness.runtimes.qemu import specification
 from harness.runtimes.qemu.instance import Guest
 from harness.runtimes.qemu.vmm import Vmm
-from harness.runtimes.requirements import missing, require, unavailable
+from harness.runtimes.requirements import missing, unavailable
 
 PROGRAMS = (accel.EMULATOR, "qemu-img", "nsenter", "setpriv", "taskset")
 PACKAGES = "apt-get install --no-install-recommends qemu-system-x86 qemu-utils util-linux"
@@ -61,14 +62,12 @@ class Microvm(ChildRuntime):
         return Available(ok=True)
 
     def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
-        """Check that the variant can run. Raises TareError."""
-        require(variant, self.available(variant))
-        if variant.options["accelerator"] == "tcg":
-            accelerator = Accelerator.TCG
-            counter_khz()  # 0.2 s once, here rather than within a launch
-        else:
-            accelerator = self._kvm.accelerator
-        return Prepared(variant=variant, shape=shape, root=root, image=root.digest, accelerator=accelerator)
+        """The root as it is. Raises TareError when the variant cannot run."""
+        made = super().prepare(variant, shape, root, deadline)
+        if variant.options["accelerator"] == "kvm":
+            return replace(made, accelerator=self._kvm.accelerator)
+        counter_khz()  # 0.2 s once, here rather than within a launch
+        return replace(made, accelerator=Accelerator.TCG)
 
     def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
         """The root's disk, kernel and initramfs."""

@@ -17,7 +17,7 @@ from harness.runtimes.guests.child import begin
 from harness.runtimes.guests.disk_copies import DiskCopies
 from harness.runtimes.guests.instance import CONSOLE, Launched
 from harness.runtimes.guests.runtime import ChildRuntime
-from harness.runtimes.requirements import missing, require, unavailable
+from harness.runtimes.requirements import missing, unavailable
 from harness.runtimes.uml import specification
 from harness.runtimes.uml.instance import USERSPACE, Guest, end
 from harness.runtimes.uml.specification import KERNELS, find_kernel, memory_room, release_of
@@ -59,9 +59,9 @@ class Uml(ChildRuntime):
 
     def prepare(self, variant: Variant, shape: Shape, root: RootForms, deadline: Deadline) -> Prepared:
         """Check that the variant can run with so much memory."""
-        require(variant, self.available(variant))
+        made = super().prepare(variant, shape, root, deadline)
         memory_room(shape.memory_mib)
-        return super().prepare(variant, shape, root, deadline)
+        return made
 
     def files(self, prepared: Prepared, deadline: Deadline) -> Iterable[Path]:
         """The root's disk; the kernel is a program of the host, which stays as it is."""

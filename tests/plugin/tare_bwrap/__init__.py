@@ -15,12 +15,12 @@ from harness.model import Available, Variant
 from harness.process import have, spawn
 from harness.runtimes.agent.channel import Channel
 from harness.runtimes.agent.process_tree import ProcessTree
-from harness.runtimes.base import ENTRY_ARGV, ENVIRONMENT, BaseRuntime, Place, Prepared
+from harness.runtimes.base import ENTRY_ARGV, ENVIRONMENT, Place, Prepared, Runtime
 
 PROGRAMS = ("bwrap", "nsenter", "taskset")
 
 
-class Bwrap(BaseRuntime):
+class Bwrap(Runtime):
     """Sandboxes of bubblewrap. They die with the harness (`--die-with-parent`): a killed run leaves none."""
 
     name = "bwrap"
