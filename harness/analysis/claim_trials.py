@@ -97,9 +97,9 @@ def _apart(claim: Claim, one: Evidence) -> Iterator[str]:
     seen = pd.concat(parts)[["variant", "accelerator"]].drop_duplicates().itertuples(index=False, name=None)
     for variant, accelerator in seen:
         if accelerator in ACCELERATOR_WORDS:
-            kind = "nested" if accelerator == "kvm-nested" else "emulated"
+            kind = "a nested" if accelerator == "kvm-nested" else "an emulated"
             beside = f" ({why})" if why else ""
-            yield f"{kind}: {variant} ran on {accelerator}, which no verdict about guests uses{beside}"
+            yield f"{variant} ran as {kind} guest, which no verdict about guests uses{beside}"
 
 
 def _skipped(claim: Claim, one: Evidence) -> str:

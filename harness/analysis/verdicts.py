@@ -23,7 +23,7 @@ from harness.definitions.claims import Claim
 MOST_BLOCKS = 10_000
 """More is not asked for: the truth is then at an end of the range, or the host too noisy."""
 
-Word = Literal["supported", "contradicted", "inconclusive", "not measured here", "untestable"]
+Word = Literal["supported", "contradicted", "inconclusive", "not measured here", "by design", "untestable"]
 WORDS: tuple[Word, ...] = get_args(Word)
 
 
@@ -123,7 +123,7 @@ def _verdict(
     evidence: Sequence[Evidence],
 ) -> Verdict:
     if not claim.judged:
-        return Verdict(claim=claim, word="untestable", reason=claim.reason)
+        return Verdict(claim=claim, word="by design" if claim.kind == "fact" else "untestable", reason=claim.reason)
     if claim.needs:
         return Verdict(claim=claim, word="not measured here", reason=f"tare has no {claim.needs} yet")
     if evidence and not usable:
@@ -203,7 +203,7 @@ def _open(rows: Sequence[Figure], missing: Sequence[str], family: int) -> Iterat
     if undecided:
         most = max(undecided, key=lambda row: math.inf if row.blocks is None else row.blocks)
         need = f"more than {MOST_BLOCKS:,} blocks" if most.blocks is None else f"about {most.blocks:,} blocks"
-        yield f"the interval includes an end of the range: {need} needed, {most.n} so far"
+        yield f"the interval includes a limit of the range; {need} are needed in total, {most.n} exist"
     if any(row.word == "contradicted" for row in rows):
         yield f"one interval is outside the range, but not after adjusting for {family} rows"
     if missing:

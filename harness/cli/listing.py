@@ -62,7 +62,10 @@ class Listing:
             ("variant", "available", "what it is"), (self._row(variant) for variant in self.variants.values())
         )
         lines += skip_lines([*self._unavailable(), *self.broken])
-        lines += ["", *table(("workload", "threads", "what it measures"), map(_workload_row, self.workloads.values()))]
+        lines += [
+            "",
+            *table(("workload", "CPUs used", "what it measures"), map(_workload_row, self.workloads.values())),
+        ]
         rows = [(suite.name, str(suite.blocks), f"{len(suite.workloads)}", suite.summary) for suite in self.suites]
         return [*lines, "", *table(("suite", "blocks", "workloads", "what it is for"), rows)]
 
@@ -95,4 +98,4 @@ def gather(folder: Path) -> Listing:
 
 
 def _workload_row(workload: Workload) -> tuple[str, str, str]:
-    return workload.name, workload.threads, plain(workload.title)
+    return workload.name, "one" if workload.threads == "one" else "all of the shape", plain(workload.title)

@@ -131,7 +131,7 @@ def plan_lines(plan: Plan, stream: TextIO | None = None) -> list[str]:
 def expectation_lines(expected: "Sequence[Expectation]") -> list[str]:
     """The precision and time that a plan can expect, from this host's earlier runs."""
     if not expected:
-        return ["no earlier fit run of this host measured these: precision and time are only guesses"]
+        return ["the time is a guess: this host has no usable earlier run of these workloads"]
     rows = [
         (
             one.workload,
@@ -148,9 +148,18 @@ def expectation_lines(expected: "Sequence[Expectation]") -> list[str]:
 
 def doctor_lines(facts: "HostFacts", findings: Sequence["Finding"], install: str, fit: bool) -> list[str]:
     """The output of `tare doctor`: the host, every finding with its fix, and the verdict."""
-    verdict = "this host is fit to measure" if fit else "this host is not fit to measure: see what is marked unfit"
-    lines = [host_line(facts), *finding_lines(findings), verdict]
+    lines = [host_line(facts), *finding_lines(findings), _fitness(findings, fit)]
     return [*lines, f"fix all that is missing: {install}"] if install else lines
+
+
+def _fitness(findings: Sequence["Finding"], fit: bool) -> str:
+    """Whether the host is fit, and the names of the notes: they affect how its figures are to be interpreted."""
+    if not fit:
+        return "this host is not fit to measure: see what is marked unfit"
+    notes = list(dict.fromkeys(one.what for one in findings if one.severity == "note"))
+    if not notes:
+        return "this host is fit to measure"
+    return f"this host is fit to measure, with {len(notes)} note{'s' if len(notes) > 1 else ''}: {', '.join(notes)}"
 
 
 def host_line(facts: "HostFacts") -> str:

@@ -45,7 +45,6 @@ MODULES: tuple[tuple[str, str], ...] = (
     ("bridge", "bridge and peer"),
     ("veth", "container networks and the peer"),
     ("br_netfilter", "packet filtering on bridges, which Docker expects"),
-    ("sch_netem", "workloads with delay or loss"),
 )
 DISK_MIB = 6 * 1024
 MEMORY_PER_CPU_MIB = 1024
@@ -103,7 +102,7 @@ def _programs(facts: HostFacts) -> Iterator[Finding]:
             continue
         yield Finding(severity="missing", what=program, detail=f"needed for {use}", fix=f"{APT} {package}")
     if not absent:
-        yield Finding(severity="fine", what="programs", detail="all installed")
+        yield Finding(severity="fine", what="programs", detail="all required programs are installed")
 
 
 def _daemons(facts: HostFacts, deadline: Deadline) -> Iterator[Finding]:
@@ -142,8 +141,8 @@ def _kvm(facts: HostFacts) -> Iterator[Finding]:
         yield Finding(
             severity="note",
             what="kvm mode",
-            detail=f"/dev/kvm is {mode} {owner}: QEMU's user cannot open it, so the system's libvirt probes QEMU at "
-            "every call (19–60 s per guest); tare's private libvirtd is not affected",
+            detail="guests of the system's libvirt start 19–60 s late, because QEMU's user cannot open /dev/kvm "
+            f"({mode} {owner}); tare's private libvirtd is not affected",
             fix="chgrp kvm /dev/kvm; chmod 660 /dev/kvm",
         )
     if os.access("/dev/kvm", os.R_OK | os.W_OK):
@@ -250,11 +249,7 @@ def _group(facts: HostFacts, cpu: int) -> set[int]:
 
 
 def _kernel(facts: HostFacts) -> Iterator[Finding]:
-    detail = {"v2": "", "unknown": "no control groups: the limits of containers do not work"}.get(
-        facts.cgroup, f"{facts.cgroup}: cgroup v1 controllers limit the containers; mention this beside the figures"
-    )
-    severity: Severity = "fine" if facts.cgroup == "v2" else "missing" if facts.cgroup == "unknown" else "note"
-    yield Finding(severity=severity, what="cgroup", detail=detail or "v2")
+    yield _cgroup(facts)
     for device, without, fix in DEVICES:
         if not Path(device).exists():
             yield Finding(severity="missing", what=device, detail=f"without it {without}", fix=fix)
@@ -264,6 +259,21 @@ def _kernel(facts: HostFacts) -> Iterator[Finding]:
             yield Finding(
                 severity="missing", what=module, detail=f"kernel module unavailable, needed for {use}", fix=fix
             )
+
+
+def _cgroup(facts: HostFacts) -> Finding:
+    if facts.cgroup == "v2":
+        return Finding(severity="fine", what="cgroup", detail="v2")
+    if facts.cgroup == "unknown":
+        detail = "no control groups: the limits of containers do not work"
+        return Finding(severity="missing", what="cgroup", detail=detail, fix="mount cgroup2 at /sys/fs/cgroup")
+    word = "systemd.unified_cgroup_hierarchy=1" if facts.init == "systemd" else "cgroup_no_v1=all"
+    return Finding(
+        severity="note",
+        what="cgroup",
+        detail=f"{facts.cgroup}: cgroup v1 controllers limit the containers, so their cost differs from that of v2",
+        fix=f"boot with {word} on the kernel's command line for cgroup v2",
+    )
 
 
 def has_module(name: str, kernel: str) -> bool:
@@ -279,7 +289,6 @@ def has_module(name: str, kernel: str) -> bool:
         "bridge": Path("/proc/sys/net/bridge").exists() or "br_add_if" in _symbols(),
         "veth": "veth_setup" in _symbols(),
         "br_netfilter": Path("/proc/sys/net/bridge").exists(),
-        "sch_netem": "netem_enqueue" in _symbols(),
     }
     folder = Path("/lib/modules") / kernel
     listed = read(folder / "modules.builtin") + read(folder / "modules.dep")

@@ -21,7 +21,7 @@ ASSEMBLY = ("cpio.py", "forms.py", "guest.py")
 """The modules of the fast part of a build; any change of their source makes a new build."""
 
 INIT, AGENT, FIRST = "init.sh", "agent.py", "virtiofs.sh"
-"""`FIRST` is the first program, after its own init, of a guest that mounts the root with virtiofs."""
+"""`FIRST` is the first program, after its own init, of a guest that mounts the root with virtio-fs."""
 PROGRAMS = ("beacon", "gate", "probe")
 """The programs that are compiled from harness/inside/<name>.c to /opt/tare/<name>."""
 INSIDE = Path(__file__).resolve().parent.parent / "inside"

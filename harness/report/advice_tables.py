@@ -10,7 +10,7 @@ from typing import Any
 from harness.analysis.ranking import RULE, Advice, Candidate, Reason, gaps
 from harness.definitions.needs import Need, Term
 from harness.report import number_format, plain_text
-from harness.report.table import Group, Line, Table, grouped, plain
+from harness.report.table import Group, Line, Table, grouped
 
 INTERVAL = "[90 %]"
 
@@ -115,9 +115,9 @@ def _entry(number: str, group: Group, width: int) -> Iterator[str]:
 
 
 def glossary(terms: Sequence[Term]) -> Table:
-    """The short names of needs."""
-    rows = tuple((one.name, one.means, one.about or f"fact: {one.fact}", one.factor) for one in terms)
-    return plain("Needs", ("name", "meaning", "measured by", "the document’s factor"), rows)
+    """The short names of needs, under the factors of the source document."""
+    lines = (Line((one.name, one.about or f"fact: {one.fact}", one.means), group=one.factor) for one in terms)
+    return grouped("Needs", ("name", "measured by", "meaning"), lines)
 
 
 def as_dict(found: Advice, runs: Sequence[str], host: str) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def _certainty(stored: Stored) -> Iterator[str]:
     if max(counts) == 1:
         yield "One block: no interval. An effect cannot be told from noise."
         return
-    yield f"Intervals: {level} for each figure, {n} blocks, not adjusted for the number of figures."
+    yield f"Each figure has a {level} interval from {n} blocks, not adjusted for multiple comparisons."
     if max(counts) < PILOT:
         yield f"Fewer than {PILOT} blocks: the results are exploratory."
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from harness.analysis.intervals import LEAST_RESAMPLED
+from harness.analysis.overhead import FEW_BLOCKS
 from harness.analysis.verdicts import Verdict
 from harness.report import boot_phases, published_figures, run_tables, style
 from harness.report import claim_tables as ledger
@@ -64,6 +66,8 @@ def page(stored: Stored, plots: Sequence[Plot], verdicts: Sequence[Verdict]) -> 
             host=run_tables.host_table(stored),
             command=command_line(stored),
             level=f"{100 * stored.confidence:g}",
+            bootstrap_from=LEAST_RESAMPLED,
+            few_blocks=FEW_BLOCKS,
         )
     )
 

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from harness.analysis.intervals import LEAST_RESAMPLED
+from harness.analysis.overhead import FEW_BLOCKS
 from harness.analysis.verdicts import Verdict
 from harness.report import boot_phases, published_figures, run_tables
 from harness.report import claim_tables as ledger
@@ -49,8 +51,10 @@ def _lines(stored: Stored, plots: Sequence[Plot], verdicts: Sequence[Verdict], p
     base = escape(stored.baseline)
     yield (
         f"Overhead = exp(mean d) − 1, with d = ±log(variant ÷ {base}) in each block; positive costs more. "
-        f"Overheads of +100 % and more are factors. [Student-t interval, {level}, for each figure]. "
-        f"Change = variant ÷ {base} − 1. n counts blocks. Values are medians of the paired blocks.\n"
+        f"Brackets show the {level} interval of each figure (Student's t; bootstrap-t for percentiles from "
+        f"{LEAST_RESAMPLED} blocks on). Change = variant ÷ {base} − 1. From +100 % on, the ratio is shown instead, "
+        f"with ×: exp(mean d), or variant ÷ {base}. n counts blocks; no verdict uses a figure with n below "
+        f"{FEW_BLOCKS} or with more than a tenth of the blocks missing. Values are medians of the paired blocks.\n"
     )
     yield from _pictures(plots, "overhead", picture)
     yield from table(run_tables.overhead_table(stored))

@@ -31,7 +31,7 @@ def humane(value: float | None, unit: str) -> str:
         scaled = value * 10.0 ** POWERS[match["prefix"]]
         power = 0 if scaled == 0 else 3 * math.floor(math.log10(abs(scaled)) / 3 + 1e-9)
         power = min(max(power, -12), 0) if match["base"] in SMALL else min(max(power, 0), 12)
-        base = SHOWN.get(match["base"], match["base"]) + (match["per"] or "")
+        base = SHOWN.get(match["base"], match["base"]) + (match["per"] or "").replace("/bytes", "/byte")
         return f"{digits(scaled / 10.0**power)} {LETTERS[power]}{base}"
     if COUNTS.fullmatch(unit):
         shown, million = unit.removeprefix("1"), abs(value) >= 1e6

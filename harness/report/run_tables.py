@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 
 from harness.analysis.overhead import NO_VERDICT, Overhead
-from harness.report import number_format, variants
+from harness.report import fact_names, number_format, variants
 from harness.report.boot_phases import boot_values, milestone_of, phases
 from harness.report.stored_run import Stored
 from harness.report.table import Line, Table, grouped, plain
@@ -136,10 +136,10 @@ def parity_table(stored: Stored, *, shared: bool = True) -> Table:
         held: dict[str, list[str]] = {}
         for variant, facts in instances.items():
             if fact in facts:
-                held.setdefault(_as_text(facts[fact]), []).append(variant)
+                held.setdefault(fact_names.value(fact, _as_text(facts[fact])), []).append(variant)
         runtimes = {variant.partition("/")[0] for those in held.values() for variant in those}
         if len(held) > 1 if shared else len(held) == len(runtimes) == 1:
-            rows += [(fact, value, ", ".join(those)) for value, those in held.items()]
+            rows += [(fact_names.name(fact), value, ", ".join(those)) for value, those in held.items()]
     if shared:
         rows += [("clock drift from the host", *clock) for clock in _clocks(stored)]
     title = "Parity" if shared else "Facts of one runtime"
@@ -152,7 +152,7 @@ def parity_notes(stored: Stored) -> list[str]:
     if len({_as_text(one[WEIGHED]) for one in facts} - {"unknown"}) < 2:
         return []
     return [
-        f"{WEIGHED} lists the control groups above an instance whose CPU weight differs from the kernel's default. "
+        f"“{fact_names.name(WEIGHED)}” lists the cgroups above an instance whose weight is not the kernel's default. "
         "The kernel divides contended CPU time by these weights. Beside an aggressor or on shared CPUs, variants of "
         "different weights are not compared fairly."
     ]
@@ -219,8 +219,12 @@ def workloads_table(stored: Stored) -> Table:
 
 def host_table(stored: Stored) -> Table:
     """The host, the rig and what the run was, as facts."""
-    rows = [(key, _as_text(value)) for key, value in stored.mapping("host").items() if value not in ("", None, [], {})]
-    rows += [(f"rig: {key}", _as_text(value)) for key, value in stored.mapping("rig").items()]
+    rows = [
+        (fact_names.name(key), fact_names.value(key, _as_text(value)))
+        for key, value in stored.mapping("host").items()
+        if value not in ("", None, [], {})
+    ]
+    rows += [(fact_names.rig(key), _as_text(value)) for key, value in stored.mapping("rig").items()]
     rows += [(f"version: {key}", _as_text(value)) for key, value in stored.mapping("versions").items()]
     named = {
         "shape": "shape",

@@ -124,6 +124,9 @@ def test_what_nobody_measured_is_named(measured: Tare) -> None:
 
 def test_the_names_are_listed(tare: Tare) -> None:
     assert json.loads(tare("advise", "--list", "--json").stdout)[0]["factor"] == "Security Requirements"
+    lines = tare("advise", "--list").stdout.splitlines()
+    assert "Security Requirements" in lines
+    assert max(map(len, lines)) <= 120
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,8 @@ def test_a_run_is_judged(judged: Tare) -> None:
 def test_json_and_markdown(judged: Tare) -> None:
     found = json.loads(judged(*words(judged, "latest", "--json")).stdout)
     assert found["counts"] == {
-        "supported": 1, "contradicted": 1, "inconclusive": 0, "not measured here": 2, "untestable": 1
+        "supported": 1, "contradicted": 1, "inconclusive": 0, "not measured here": 2, "by design": 0,
+        "untestable": 1,
     }  # fmt: skip
     first, second, *_ = found["claims"]
     assert (first["id"], first["verdict"]) == ("slow-costs-a-quarter", "supported")

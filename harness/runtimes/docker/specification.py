@@ -26,7 +26,7 @@ HARDENED_USER = "65533:65533"
 """A user that owns nothing on the host; 65534 is `nobody`, to which all unknown users are mapped."""
 
 VARIANTS = (
-    _variant("bridge", BRIDGE, OVERLAY, "container on a bridge network, the default of docker run"),
+    _variant("bridge", BRIDGE, OVERLAY, "container on tare's bridge network; else as docker run starts it"),
     _variant("host", HOST, OVERLAY, "container in the host's network namespace"),
     _variant("nat", NAT, OVERLAY, "container on a bridge network, reached by a published port"),
     _variant("overlay", BRIDGE, OVERLAY, "container whose scratch space is its writable layer"),
@@ -34,7 +34,7 @@ VARIANTS = (
     Variant(
         name="docker/hardened",
         runtime="docker",
-        summary="container without capabilities or new privileges, with its own user and a read-only root",
+        summary="container without Linux capabilities, with no-new-privileges, its own user and a read-only root",
         options={"network": BRIDGE, "scratch": TMPFS, "confined": "yes"},
     ),
 )

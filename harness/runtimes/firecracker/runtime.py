@@ -36,7 +36,7 @@ class Firecracker(ChildRuntime):
     name = "firecracker"
     kind = "firecracker-guest"
     programs = (PROGRAM,)
-    variants = (Variant(name="firecracker", runtime="firecracker", summary="Firecracker guest on KVM; untried"),)
+    variants = (Variant(name="firecracker", runtime="firecracker", summary="Firecracker guest on KVM; untested"),)
 
     def __init__(self) -> None:
         self._kvm = accel.Kvm()

@@ -25,7 +25,7 @@ class Krun(ChildRuntime):
     kind = "krun-guest"
     programs = (specification.PROGRAM.name,)
     variants = (
-        Variant(name="krun", runtime="krun", summary="libkrun microVM on KVM; the root's directory by virtiofs"),
+        Variant(name="krun", runtime="krun", summary="libkrun microVM on KVM; the root's directory by virtio-fs"),
     )
 
     def __init__(self) -> None:

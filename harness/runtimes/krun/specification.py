@@ -80,5 +80,5 @@ def config(prepared: Prepared, place: Place, found: Libraries, identity: str, ta
 
 def facts(prepared: Prepared, place: Place, release: str) -> dict[str, str]:
     """What the command settles, for the parity table."""
-    root, data = "the root's directory, virtiofs, read-only", "raw, past the host's page cache"
+    root, data = "the root's directory, virtio-fs, read-only", "raw, bypasses the host's page cache"
     return guest_facts("libkrun", prepared, place, release, root, data)

@@ -12,7 +12,7 @@ Network = Literal["bridge", "nat", "user", "macvtap"]
 Kind = Literal["kvm", "tcg", "xen-pv", "xen-pvh", "esx", "hyperv"]
 CACHES: tuple[Cache, ...] = ("none", "writeback", "writethrough", "directsync", "unsafe")
 UNCACHED = ("none", "directsync")
-"""QEMU supports native asynchronous I/O only past the host's page cache."""
+"""QEMU supports native asynchronous I/O only if the host's page cache is bypassed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ XEN: Mapping[Kind, str] = {
     "xen-pv": "paravirtual Xen guest (PV); disks go through QEMU and the host's page cache",
     "xen-pvh": "Xen guest with hardware virtualization (PVH); disks go through QEMU and the host's page cache",
 }
-UNTRIED: Mapping[Kind, tuple[str, str]] = {
+UNTESTED: Mapping[Kind, tuple[str, str]] = {
     "esx": (
         "VMware ESX guest",
         "libvirt loads no kernel there; it needs the full system as a VMDK in a datastore, a template of its own, and "
@@ -107,11 +107,11 @@ LADDER: tuple[tuple[str, Mapping[str, str], str], ...] = (
     ("to-pinned", {"pinned": "yes"}, "previous step plus each vCPU pinned"),
     ("to-touched", {"memory": "touched"}, "previous step plus memory allocated beforehand"),
     ("to-raw", {"data": "raw"}, "previous step plus a raw data disk, fully written"),
-    ("to-uncached", {"cache": "none"}, "previous step plus the data disk past the host's page cache"),
+    ("to-uncached", {"cache": "none"}, "previous step plus a data disk without the host's page cache (cache=none)"),
     ("to-aio", {"aio": "io_uring"}, "previous step plus asynchronous I/O by io_uring"),
     ("to-iothread", {"iothread": "yes"}, "previous step plus an I/O thread for the data disk"),
     ("to-multiqueue", {"queues": "all"}, "previous step plus a network queue for each vCPU"),
-    ("to-vhost", {"vhost": "on"}, "previous step plus packets by the host's kernel (vhost-net)"),
+    ("to-vhost", {"vhost": "on"}, "previous step plus vhost-net (the host's kernel moves the packets)"),
     ("tuned", {"memory": "huge"}, "previous step plus memory in huge pages: every knob tuned"),
 )
 """From the untuned guest to the tuned one: name, the one knob that this step changes, and a summary."""
@@ -121,7 +121,7 @@ def variants() -> tuple[Variant, ...]:
     """Every variant of the runtime, for each accelerator."""
     tried = tuple(variant for kind in KINDS for variant in _of(kind))
     xen = tuple(_plain(kind, words) for kind, words in XEN.items())
-    return (*tried, *xen, *(_plain(kind, f"{words}; untried") for kind, (words, _) in UNTRIED.items()))
+    return (*tried, *xen, *(_plain(kind, f"{words}; untested") for kind, (words, _) in UNTESTED.items()))
 
 
 def driver_of(uri: str) -> str:
@@ -135,7 +135,7 @@ def _plain(kind: Kind, words: str) -> Variant:
 
 def _of(kind: Kind) -> Iterator[Variant]:
     base = Knobs(accelerator=kind)
-    yield _variant("", base, "raw, fully written data disk past the host's page cache")
+    yield _variant("", base, "raw, fully written data disk that bypasses the host's page cache (cache=none)")
     yield _variant("qcow2", replace(base, data="qcow2"), "qcow2 data disk")
     for data in ("raw", "qcow2"):
         for cache in CACHES[1:]:

@@ -22,7 +22,7 @@ from harness.runtimes.guests.instance import MILESTONES, Launched
 from harness.runtimes.libvirt.domain import NAMESPACE, RUN_LABEL, labels_of, render
 from harness.runtimes.libvirt.instance import Guest
 from harness.runtimes.libvirt.interface import attached, forward, obstacle
-from harness.runtimes.libvirt.knobs import DRIVERS, UNTRIED, XEN, Knobs, driver_of, variants
+from harness.runtimes.libvirt.knobs import DRIVERS, UNTESTED, XEN, Knobs, driver_of, variants
 from harness.runtimes.libvirt.lifecycle import Lifecycle
 from harness.runtimes.libvirt.session import Refused, Session, bounded, create, end
 from harness.runtimes.libvirt.specification import describe, facts, kernel_of, system_of
@@ -207,15 +207,15 @@ class Libvirt(Runtime):
 
 def _unreached(uri: str | None, knobs: Knobs) -> Available | None:
     """Why the libvirt in use cannot have guests of this hypervisor; None when it may."""
-    if knobs.accelerator in UNTRIED:
-        return unavailable(f"untried: {UNTRIED[knobs.accelerator][1]}", fix=TRY)
+    if knobs.accelerator in UNTESTED:
+        return unavailable(f"untested: {UNTESTED[knobs.accelerator][1]}", fix=TRY)
     xen = knobs.accelerator in XEN
     if refusal := missing([*([] if xen else [accel.EMULATOR]), "qemu-img"], fix=PACKAGES):
         return refusal
     if uri is None or driver_of(uri) == DRIVERS[knobs.accelerator]:
         return None
     fix = f"in Xen's dom0: export {LIBVIRT_NAMED}=xen:///system" if xen else f"unset {LIBVIRT_NAMED}"
-    return unavailable(f"the libvirt in use is {uri}, of another hypervisor", fix=fix)
+    return unavailable(f"libvirt is connected to {uri}, which is not {'Xen' if xen else 'QEMU'}", fix=fix)
 
 
 def _lacking(knobs: Knobs, memory_mib: int) -> Available | None:

@@ -18,7 +18,7 @@ def test_emulated_guests_never_enter() -> None:
     skips = (("libvirt/kvm", "no guest kernel boots on /dev/kvm"),)
     found = word_of(guests(), run(values, accelerators={"libvirt/tcg": "tcg"}, skips=skips))
     assert found.word == "not measured here"
-    assert found.reason.startswith("emulated: libvirt/tcg ran on tcg, which no verdict")
+    assert found.reason.startswith("libvirt/tcg ran as an emulated guest, which no verdict")
     assert "no guest kernel boots" in found.reason
     # Neither under a name that is eligible, nor as what is compared with.
     forged = {"docker/bridge": around(99.0, seed=2), "libvirt/kvm": around(5.0, seed=3)}
@@ -32,7 +32,7 @@ def test_emulation_in_another_workload_is_the_hosts_nature() -> None:
     other = run(
         {"native": around(1.0), "libvirt/tcg": around(1.0)}, workload="cpu.y", accelerators={"libvirt/tcg": "tcg"}
     )
-    assert word_of(guests(), other).reason.startswith("emulated")
+    assert word_of(guests(), other).reason.startswith("libvirt/tcg ran as an emulated guest")
     beside = run(
         {"native": around(1.0), "libvirt/kvm": around(1.0)}, workload="cpu.y", accelerators={"libvirt/kvm": "kvm"}
     )
@@ -45,7 +45,7 @@ def test_nested_guests_never_enter() -> None:
     values = {"docker/bridge": around(99.0, seed=2), "libvirt/kvm": around(50.0, seed=3)}
     found = word_of(guests(), run(values, accelerators={"libvirt/kvm": "kvm-nested"}))
     assert (found.word, found.figures) == ("not measured here", ())
-    assert found.reason.startswith("nested: libvirt/kvm ran on kvm-nested, which no verdict")
+    assert found.reason.startswith("libvirt/kvm ran as a nested guest, which no verdict")
 
 
 def test_an_emulated_host_enters_no_verdict() -> None:
@@ -93,9 +93,9 @@ def test_what_was_voided_says_why() -> None:
 
 
 def test_facts_and_untestable_sentences_give_their_reason() -> None:
-    for kind in ("fact", "untestable"):
+    for kind, word in (("fact", "by design"), ("untestable", "untestable")):
         bare = claim(kind=kind, about=(), subjects=(), against="", high=None, reason="an opinion")
-        assert (word_of(bare).word, word_of(bare).reason) == ("untestable", "an opinion")
+        assert (word_of(bare).word, word_of(bare).reason) == (word, "an opinion")
 
 
 def test_the_newest_run_that_is_fit_counts() -> None:

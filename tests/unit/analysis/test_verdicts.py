@@ -82,7 +82,7 @@ def test_supported_contradicted_inconclusive() -> None:
     assert (found.word, found.reason) == ("contradicted", "cpu.x rate is above the range")
     found = word_of(claim(), run({"native": native, "docker/bridge": around(95.5, sd=0.1)}))
     assert found.word == "inconclusive"
-    assert "blocks needed, 12 so far" in found.reason
+    assert "blocks are needed in total, 12 exist" in found.reason
     assert found.figures[0].blocks is not None
     assert found.figures[0].blocks > 12
 
@@ -91,7 +91,7 @@ def test_the_boundary_itself_needs_endless_blocks() -> None:
     even = run({"native": around(105.0, seed=2), "docker/bridge": around(100.0)})
     found = word_of(claim(), even)
     assert found.word == "inconclusive"
-    assert "more than 10,000 blocks needed" in found.reason
+    assert "more than 10,000 blocks are needed in total" in found.reason
     assert found.figures[0].blocks is None
 
 
@@ -161,5 +161,6 @@ def test_absolute_claims_are_about_the_variants_own_values() -> None:
 def test_words_are_counted() -> None:
     found = verdicts([claim(id="a"), claim(id="b", kind="fact", reason="by design")], [])
     assert counts(found) == {
-        "supported": 0, "contradicted": 0, "inconclusive": 0, "not measured here": 1, "untestable": 1
+        "supported": 0, "contradicted": 0, "inconclusive": 0, "not measured here": 1, "by design": 1,
+        "untestable": 0,
     }  # fmt: skip

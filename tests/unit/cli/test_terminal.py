@@ -6,7 +6,9 @@ import threading
 
 import pytest
 
-from harness.cli.terminal import TerminalProgress, duration, plain, plan_lines, table
+from harness.cli.terminal import TerminalProgress, doctor_lines, duration, plain, plan_lines, table
+from harness.host.doctor import Finding
+from harness.host.facts import gather
 from harness.model import Block, Case, Role, Skip
 from harness.run.plan import Plan
 
@@ -89,6 +91,14 @@ def test_a_plan_says_what_is_skipped_and_how_long_it_takes() -> None:
     lines = plan_lines(PLAN)
     assert "  skipped: libvirt/kvm: no guest boots" in lines
     assert lines[-1] == "2 cases, seed 3, about 2 min"
+
+
+def test_doctor_names_the_notes_in_its_verdict() -> None:
+    facts = gather()
+    note, unfit = Finding(severity="note", what="load"), Finding(severity="unfit", what="memory")
+    assert doctor_lines(facts, [], "", True)[-1] == "this host is fit to measure"
+    assert doctor_lines(facts, [note], "", True)[-1] == "this host is fit to measure, with 1 note: load"
+    assert "not fit" in doctor_lines(facts, [note, unfit], "", False)[-1]
 
 
 def test_words_and_columns() -> None:

@@ -81,6 +81,20 @@ def test_kvm_mode_that_makes_libvirt_slow(facts: HostFacts) -> None:
     assert named(without, "kvm").severity == "missing"
 
 
+@pytest.mark.parametrize(
+    ("cgroup", "init", "severity", "fix"),
+    [
+        ("v2", "systemd", "fine", ""),
+        ("hybrid", "systemd", "note", "systemd.unified_cgroup_hierarchy=1"),
+        ("v1", "init", "note", "cgroup_no_v1=all"),
+        ("unknown", "init", "missing", "mount cgroup2"),
+    ],
+)
+def test_old_cgroups_come_with_the_way_to_v2(facts: HostFacts, cgroup: str, init: str, severity: str, fix: str) -> None:
+    found = named(examine(dataclasses.replace(facts, cgroup=cgroup, init=init), Deadline.after(30)), "cgroup")
+    assert found.severity == severity and fix in found.fix
+
+
 def test_missing_programs_come_with_one_apt_line(facts: HostFacts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.host.doctor.SBIN", "/nowhere")
     line = install_line(examine(facts, Deadline.after(30)))

@@ -29,7 +29,7 @@ def test_pages_have_the_claims(rendered: Path) -> None:
     words = text_of(rendered)
     assert "The document's claims, judged by this run alone." in words
     assert "“Containers: Start in seconds (typically 1-5 seconds)”" in words
-    assert "emulated: libvirt/tcg ran on tcg, which no verdict about guests uses" in words
+    assert "libvirt/tcg ran as an emulated guest, which no verdict about guests uses" in words
     markdown = (rendered / "report.md").read_text()
     assert "\n## Claims\n" in markdown
     assert "| contradicted | “Containers: Start in seconds" in markdown

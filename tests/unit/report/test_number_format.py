@@ -13,7 +13,7 @@ from harness.report.number_format import humane, percent
         (1.35e10, "b/s", "13.50 Gb/s"), (13_500.0, "Mb/s", "13.50 Gb/s"), (80_700.0, "IOPS", "80,700 IOPS"),
         (5.1e6, "1/s", "5.100 M/s"), (1183.0, "events/s", "1,183 events/s"), (8.2e-11, "s/B", "82.00 ps/B"),
         (-0.25, "s", "−250.0 ms"), (0.0, "s", "0.000 s"), (45.3, "MiB", "45.30 MiB"), (12.0, "", "12.00"),
-        (None, "s", "–"), (float("nan"), "s", "–"),
+        (None, "s", "–"), (float("nan"), "s", "–"), (3.907e-10, "s/bytes", "390.7 ps/byte"),
     ],
 )  # fmt: skip
 def test_humane(value: float | None, unit: str, said: str) -> None:

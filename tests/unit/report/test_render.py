@@ -121,10 +121,25 @@ def test_notes_of_a_foreign_manifest_are_no_error(rendered: Path) -> None:
 def test_parity_shows_what_two_runtimes_recorded_differently(rendered: Path) -> None:
     run = load(rendered)
     facts = {row[0] for section in run_tables.parity_table(run).groups[0].sections for row in section.rows if row[0]}
-    own = {"clocksource", "containerd_events", "cpu-model", "kernel", "seccomp"}
+    own = {"clocksource", "containerd events", "cpu-model", "kernel", "seccomp"}
     assert facts == own | {"clock drift from the host"}
     lone = run_tables.parity_table(run, shared=False).groups[0].sections
-    assert [section.rows[0][:2] for section in lone] == [("runc_version", "1.1.5")]
+    assert [section.rows[0][:2] for section in lone] == [("runc version", "1.1.5")]
+
+
+def test_facts_have_names_and_words_instead_of_keys_and_codes(tmp_path: Path) -> None:
+    facts = synthetic.manifest()
+    for variant, own in facts["instances"].items():
+        own |= {"seccomp": "2" if "docker" in variant else "0", "cpus_online": "2" if "docker" in variant else "1"}
+        own["mitigation.spec_v2"] = variant
+    facts["host"]["privileged"] = True
+    facts["rig"] = {"network-tare-p0-offloads": "tso=on"}
+    run = load(synthetic.write(tmp_path / "run", synthetic.samples(blocks=2), facts))
+    rows = run_tables.parity_table(run).rows
+    first = [row[0] for row in rows].index("seccomp")
+    assert {row[1] for row in rows[first : first + 2]} == {"none", "filter"}
+    assert {"CPUs online (count)", "mitigation: spec_v2"} <= {row[0] for row in rows}
+    assert {("run as root", "yes"), ("network: tare-p0-offloads", "tso=on")} <= set(run_tables.host_table(run).rows)
 
 
 def test_cpu_weights_that_differ_are_shown_and_explained(tmp_path: Path) -> None:
@@ -135,7 +150,7 @@ def test_cpu_weights_that_differ_are_shown_and_explained(tmp_path: Path) -> None
     folder = synthetic.write(tmp_path / "run", synthetic.samples(blocks=2), facts)
     run = load(folder)
     rows = run_tables.parity_table(run).rows
-    first = [row[0] for row in rows].index("cgroup_cpu_weight")
+    first = [row[0] for row in rows].index("CPU weights of the cgroups")
     assert {row[1] for row in rows[first : first + 2]} == {"default", odd}
     assert rows[first + 1][0] == "", "the fact is named once"
     harness.report.render(folder)

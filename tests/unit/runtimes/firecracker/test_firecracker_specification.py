@@ -53,7 +53,7 @@ def test_without_its_binary_it_is_unavailable_with_a_fix_and_proves_nothing(monk
     runtime = Firecracker()
     answer = runtime.available(runtime.variants[0])
     assert not answer.ok and answer.reason == "not installed: firecracker" and "releases" in answer.fix
-    assert "untried" in runtime.variants[0].summary
+    assert "untested" in runtime.variants[0].summary
 
 
 @pytest.mark.parametrize(
