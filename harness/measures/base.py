@@ -76,7 +76,7 @@ class Environment(Protocol):
         ...
 
 
-class BaseMeasure(Declaration, ABC):
+class Measure(Declaration, ABC):
     """A way of measuring: what it declares about its workloads, and how it runs one case.
 
     A new measure gives `measure`, and of the declaration only what differs from the defaults. One object serves all
@@ -88,6 +88,6 @@ class BaseMeasure(Declaration, ABC):
         """Run one case to its end, and yield samples as they come. Raises TareError when the case fails."""
 
 
-def load_measures() -> Mapping[str, BaseMeasure]:
+def load_measures() -> Mapping[str, Measure]:
     """A new object of every measure that can be used, by name."""
-    return load(GROUP, derived_from(BaseMeasure)).found  # type: ignore[type-abstract]
+    return load(GROUP, derived_from(Measure)).found  # type: ignore[type-abstract]

@@ -9,7 +9,7 @@ from harness.definitions.declaration import Problem
 from harness.definitions.toml_file import suggest
 from harness.errors import TareError
 from harness.host.cache import drop
-from harness.measures.base import BaseMeasure, Environment
+from harness.measures.base import Environment, Measure
 from harness.measures.command import host_costs, sample
 from harness.measures.validity import not_cold, stolen
 from harness.model import Case, Milestone, Role, Sample, Workload
@@ -23,7 +23,7 @@ MILESTONE = f"(?:{'|'.join(Milestone)})"
 Costs = Mapping[Milestone, SignallingOverhead]
 
 
-class BootMeasure(BaseMeasure):
+class BootMeasure(Measure):
     """Times launches: every iteration is an instance of its own."""
 
     takes = ("cache",)
@@ -47,7 +47,7 @@ class BootMeasure(BaseMeasure):
         return workload.all_iterations * launch_seconds
 
     def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
-        """Warm-up and measured launches; see BaseMeasure.measure. A milestone that a variant lacks makes no sample.
+        """Warm-up and measured launches; see Measure.measure. A milestone that a variant lacks makes no sample.
 
         The signalling overhead of the milestones is measured once for each variant, before its first launch, and
         subtracted.

@@ -10,14 +10,14 @@ from contextlib import ExitStack
 
 from harness.deadline import Deadline
 from harness.definitions.declaration import Number
-from harness.measures.base import BaseMeasure, Environment
+from harness.measures.base import Environment, Measure
 from harness.measures.clock import Clock
 from harness.measures.command import READY_SECONDS, iterate, launched, run_in, serve, values_of
 from harness.model import HOST_COST_UNITS, Case, Milestone, Role, Sample, Workload
 from harness.runtimes.base import Instance
 
 
-class ChainMeasure(BaseMeasure):
+class ChainMeasure(Measure):
     """Iterates a command at the peer against the first of `length` instances with `mib` MiB each.
 
     All instances run the same server; the request itself decides which of them answers it.
@@ -29,7 +29,7 @@ class ChainMeasure(BaseMeasure):
     host_costs = HOST_COST_UNITS
 
     def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
-        """Warm-up and measured iterations against one chain; see BaseMeasure.measure."""
+        """Warm-up and measured iterations against one chain; see Measure.measure."""
         workload = environment.workload(case.workload)
         values = values_of(workload, environment)
         with ExitStack() as stack:

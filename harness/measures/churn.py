@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from harness.deadline import Deadline
 from harness.definitions.declaration import Number
-from harness.measures.base import BaseMeasure, Environment
+from harness.measures.base import Environment, Measure
 from harness.measures.command import HOST_COST, sample, succeed
 from harness.measures.validity import stolen
 from harness.model import Case, Metric, Milestone, Role, Sample, Workload
@@ -41,7 +41,7 @@ class Job:
         return self.gone - self.requested
 
 
-class ChurnMeasure(BaseMeasure):
+class ChurnMeasure(Measure):
     """Jobs one after another, or several at once; each has the run's shape, on the same CPUs.
 
     Without `argv` a job is the beacon, a static program that prints one line: only the runtime is timed. With `argv`
@@ -64,7 +64,7 @@ class ChurnMeasure(BaseMeasure):
         return int(workload.parameters["together"])
 
     def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
-        """Warm-up and measured rounds of at most `jobs` jobs and about `most_s` seconds; see BaseMeasure.measure."""
+        """Warm-up and measured rounds of at most `jobs` jobs and about `most_s` seconds; see Measure.measure."""
         workload = environment.workload(case.workload)
         if case.variant not in self._known:
             _acquaint(case, environment, deadline.within(workload.timeout))

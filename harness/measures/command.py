@@ -8,7 +8,7 @@ from dataclasses import replace
 from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host.cost import Cost
-from harness.measures.base import BaseMeasure, Environment
+from harness.measures.base import Environment, Measure
 from harness.measures.clock import Clock
 from harness.measures.validity import discard_reason
 from harness.model import HOST_COST_UNITS, Case, Metric, Milestone, Role, Sample, Server, Shape, Workload
@@ -22,7 +22,7 @@ HOST_COST = Metric(name="host-cpu", source="", unit="s", direction="lower")
 HOST_ENERGY = Metric(name="host-energy", source="", unit="J", direction="lower")
 
 
-class CommandMeasure(BaseMeasure):
+class CommandMeasure(Measure):
     """Runs a workload's command in the same way in every variant."""
 
     needs = ("argv", "reader")
@@ -30,7 +30,7 @@ class CommandMeasure(BaseMeasure):
     host_costs = HOST_COST_UNITS
 
     def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
-        """Warm-up and measured iterations of one instance; see BaseMeasure.measure."""
+        """Warm-up and measured iterations of one instance; see Measure.measure."""
         workload = environment.workload(case.workload)
         with ExitStack() as stack:
             subject = launched(stack, environment, case, Role.SUBJECT, deadline)

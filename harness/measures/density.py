@@ -19,7 +19,7 @@ from harness.definitions.declaration import Number, Problem
 from harness.errors import DeadlineExceeded, TareError
 from harness.host.ceilings import Ceiling, ceilings, many_open_files, met
 from harness.host.cost import Cost
-from harness.measures.base import BaseMeasure, Environment
+from harness.measures.base import Environment, Measure
 from harness.measures.command import READY_SECONDS, samples, succeed
 from harness.measures.idle_instances import IdleInstances
 from harness.measures.validity import stolen
@@ -81,7 +81,7 @@ class Point:
     probe: Figures = field(default_factory=dict)
 
 
-class DensityMeasure(BaseMeasure):
+class DensityMeasure(Measure):
     """Fills the host with instances of one variant."""
 
     needs = ("argv", "reader")
@@ -112,7 +112,7 @@ class DensityMeasure(BaseMeasure):
         return workload.all_iterations * int(workload.parameters["most"]) * launch_seconds
 
     def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
-        """Every iteration fills the host; see BaseMeasure.measure. A count that is not reached makes no sample."""
+        """Every iteration fills the host; see Measure.measure. A count that is not reached makes no sample."""
         workload = environment.workload(case.workload)
         for number in range(workload.all_iterations):
             found, cost = _iterate(case, environment, workload, number, deadline)

@@ -18,7 +18,7 @@ from harness.host import memory
 from harness.host.cgroups import Charged, own_memory
 from harness.host.cost import Cost
 from harness.host.memory import Resident
-from harness.measures.base import BaseMeasure, Environment
+from harness.measures.base import Environment, Measure
 from harness.measures.command import samples
 from harness.measures.held_memory import free, hold
 from harness.model import Case, Role, Sample, Workload
@@ -70,7 +70,7 @@ class Look:
     meminfo: Mapping[str, int]
 
 
-class FootprintMeasure(BaseMeasure):
+class FootprintMeasure(Measure):
     """Launches instances beside each other and reads their memory from the host."""
 
     parameters = (
@@ -93,7 +93,7 @@ class FootprintMeasure(BaseMeasure):
         return workload.all_iterations * (wanted.instances * launch_seconds + pauses)
 
     def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
-        """Every iteration has a new set of instances; see BaseMeasure.measure. A figure that a variant lacks makes no
+        """Every iteration has a new set of instances; see Measure.measure. A figure that a variant lacks makes no
         sample."""
         workload = environment.workload(case.workload)
         wanted = Wanted.of(workload)

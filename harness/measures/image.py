@@ -9,7 +9,7 @@ from contextlib import ExitStack, nullcontext
 from harness.deadline import Deadline
 from harness.definitions.declaration import Choice, Number
 from harness.images import inventory
-from harness.measures.base import BaseMeasure, Environment
+from harness.measures.base import Environment, Measure
 from harness.measures.command import samples, succeed
 from harness.measures.validity import stolen
 from harness.model import Case, Milestone, Role, Sample, Workload
@@ -28,7 +28,7 @@ Fields = dict[str, float]
 Step = Callable[[Case, Environment, Copies, Deadline], Fields]
 
 
-class ImageMeasure(BaseMeasure):
+class ImageMeasure(Measure):
     """Sizes in bytes and times in seconds; the sources of the workload's metrics decide which steps are taken.
 
     `disk` is the size of the image on the host's disk. A copy is made, packed, unpacked and started: `build`, `export`,
@@ -61,7 +61,7 @@ class ImageMeasure(BaseMeasure):
         return super().disk_mib(workload) + COPIES_MIB
 
     def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
-        """Warm-up and measured rounds; see BaseMeasure.measure."""
+        """Warm-up and measured rounds; see Measure.measure."""
         workload = environment.workload(case.workload)
         wanted = {metric.source for metric in workload.metrics}
         for number in range(workload.all_iterations):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from harness.deadline import Deadline
 from harness.definitions.declaration import PREPARE_SECONDS, Choice, Number, Problem
 from harness.host.cost import Cost
-from harness.measures.base import BaseMeasure, Environment
+from harness.measures.base import Environment, Measure
 from harness.measures.clock import Clock
 from harness.measures.command import launched, listen, run_in, sample, serve, values_of
 from harness.measures.validity import absent, discard_reason
@@ -78,7 +78,7 @@ class Scene:
         return Window(figure=fields[self.own.source], cost=exact, reason=reason), output
 
 
-class InterferenceMeasure(BaseMeasure):
+class InterferenceMeasure(Measure):
     """Times a command alone and beside its aggressors."""
 
     needs = ("argv", "reader", "aggressor")
@@ -117,7 +117,7 @@ class InterferenceMeasure(BaseMeasure):
         return 2 * super().disk_mib(workload)
 
     def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
-        """The victim's own figure, and its slowdown beside each aggressor; see BaseMeasure.measure."""
+        """The victim's own figure, and its slowdown beside each aggressor; see Measure.measure."""
         workload = environment.workload(case.workload)
         order = random.Random(f"{case.seed} {case.block} {case.variant}")
         with ExitStack() as stack:

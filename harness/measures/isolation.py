@@ -15,7 +15,7 @@ from harness.deadline import Deadline
 from harness.errors import TareError
 from harness.host import confinement
 from harness.host.tracing import Kind, Untraceable, traced
-from harness.measures.base import BaseMeasure, Environment
+from harness.measures.base import Environment, Measure
 from harness.measures.command import launched, run_in, samples, values_of
 from harness.model import Case, Role, Sample, Workload
 from harness.readers import FieldNames
@@ -34,7 +34,7 @@ SHOWN_DEVICES = 12
 UNKNOWN = "unknown: the host cannot see which process serves it"
 
 
-class IsolationMeasure(BaseMeasure):
+class IsolationMeasure(Measure):
     """Observes what separates an instance from its host."""
 
     needs = ("argv",)
@@ -43,7 +43,7 @@ class IsolationMeasure(BaseMeasure):
     )
 
     def measure(self, case: Case, environment: Environment, deadline: Deadline) -> Iterator[Sample]:
-        """One instance, inspected and traced; see BaseMeasure.measure. A figure that is not available makes no sample;
+        """One instance, inspected and traced; see Measure.measure. A figure that is not available makes no sample;
         the reason is recorded."""
         workload = environment.workload(case.workload)
         with ExitStack() as stack:

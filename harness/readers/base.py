@@ -51,7 +51,7 @@ class Fields(dict[str, float]):
         raise unreadable(self.tool, f"has no {name}", ", ".join(self))
 
 
-class BaseReader(ABC):
+class Reader(ABC):
     """A reader: pure, and without state. A new one gives `tool`, `fields` and `parse`.
 
     `tool` names the program in messages. `fields` are the names of the figures that `parse` may return, in base units

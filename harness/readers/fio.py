@@ -8,13 +8,13 @@ submission to completion). With `--fsync` or `--fdatasync`: `sync.latency_mean`,
 
 from typing import Any
 
-from harness.readers.base import NSEC, BaseReader, Parameters
+from harness.readers.base import NSEC, Parameters, Reader
 
 _PERCENTILES = {"p50": "50.000000", "p99": "99.000000", "p99.9": "99.900000"}
 _SIDES = ("read", "write")
 
 
-class Fio(BaseReader):
+class Fio(Reader):
     """Throughput and latency of one job."""
 
     tool = "fio"

@@ -9,13 +9,13 @@ import re
 import signal
 from collections import Counter
 
-from harness.readers.base import BaseReader, Parameters
+from harness.readers.base import Parameters, Reader
 
 _LINE = re.compile(r"([0-9]{1,4}) (-|0|E[0-9]{1,3}|S[0-9]{1,2})", re.ASCII)
 _SPECIAL = {f"E{errno.EPERM}": "refused", f"E{errno.ENOSYS}": "absent", f"S{signal.SIGSYS}": "killed", "-": "skipped"}
 
 
-class Gate(BaseReader):
+class Gate(Reader):
     """System calls, counted by their answers."""
 
     tool = "the gate"

@@ -4,10 +4,10 @@ Fields: `runs` (count), `time_mean`, `time_min`, `time_p50`, `time_p90`, `time_m
 has a parameter `operations` (in one run): `operations_per_second` (1/s, of the median run).
 """
 
-from harness.readers.base import BaseReader, FieldNames, Parameters, percentile
+from harness.readers.base import FieldNames, Parameters, Reader, percentile
 
 
-class Hyperfine(BaseReader):
+class Hyperfine(Reader):
     """Times of repeated runs."""
 
     tool = "hyperfine"

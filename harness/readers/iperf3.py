@@ -4,12 +4,12 @@ Fields, after the omitted seconds: `received_bytes_per_second` and `sent_bytes_p
 `retransmits` (count by the sender, may be 0), `elapsed` (s), `client_cpu` and `server_cpu` (CPU seconds per second).
 """
 
-from harness.readers.base import BaseReader, Parameters
+from harness.readers.base import Parameters, Reader
 
 BITS = 8
 
 
-class Iperf3(BaseReader):
+class Iperf3(Reader):
     """Throughput of one stream."""
 
     tool = "iperf3"

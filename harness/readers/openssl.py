@@ -4,14 +4,14 @@ Fields for a cipher or digest: `bytes_per_second`, `block_bytes`. For an ECDSA c
 `verify_per_second` (1/s), `key_bits`.
 """
 
-from harness.readers.base import NUMBER, BaseReader, Parameters
+from harness.readers.base import NUMBER, Parameters, Reader
 
 _BYTES = rf"\+F:[0-9]+:[A-Za-z0-9_-]+:{NUMBER}"
 _HEADER = r"\+H:([0-9]{1,12})"
 _ECDSA = rf"\+F4:[0-9]+:([0-9]{{2,5}}):{NUMBER}:{NUMBER}"
 
 
-class Openssl(BaseReader):
+class Openssl(Reader):
     """The rate of one algorithm."""
 
     tool = "openssl"

@@ -6,13 +6,13 @@ program documents. Every line must be such a pair, with each name once; empty li
 
 import re
 
-from harness.readers.base import BaseReader, Parameters
+from harness.readers.base import Parameters, Reader
 
 _NAME = r"[a-z][a-z0-9_.-]{0,59}"
 _PAIR = re.compile(rf"({_NAME})=([0-9]{{1,18}}(?:\.[0-9]{{1,18}})?(?:e[+-]?[0-9]{{1,3}})?)", re.ASCII)
 
 
-class Pairs(BaseReader):
+class Pairs(Reader):
     """Any names and their values."""
 
     tool = "the probe"

@@ -6,7 +6,7 @@ Fields: `transactions` (count), `transactions_per_second` (1/s, without the time
 
 import re
 
-from harness.readers.base import NUMBER, USEC, BaseReader, Parameters, percentile
+from harness.readers.base import NUMBER, USEC, Parameters, Reader, percentile
 
 _TPS = rf"tps = {NUMBER} \(without initial connection time\)"
 _COUNT = r"number of transactions actually processed: ([0-9]{1,12})"
@@ -14,7 +14,7 @@ _FAILED = r"number of failed transactions: ([0-9]{1,12}) \(.{1,12}\)"
 _PERCENTILES = (50, 95, 99)
 
 
-class Pgbench(BaseReader):
+class Pgbench(Reader):
     """Transactions: their rate and latency."""
 
     tool = "pgbench"

@@ -7,7 +7,7 @@ Fields for each test, by its name in lower case (`set`, `get`): `set_per_second`
 import csv
 import re
 
-from harness.readers.base import MSEC, NUMBER, BaseReader, Parameters
+from harness.readers.base import MSEC, NUMBER, Parameters, Reader
 
 _TEST = r"[a-z][a-z_]{0,20}"
 _COLUMNS = {
@@ -21,7 +21,7 @@ _COLUMNS = {
 }
 
 
-class RedisBenchmark(BaseReader):
+class RedisBenchmark(Reader):
     """Rate and latency of each test."""
 
     tool = "redis-benchmark"

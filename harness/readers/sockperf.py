@@ -6,7 +6,7 @@ Fields: `rtt_mean`, `rtt_min`, `rtt_p50`, `rtt_p90`, `rtt_p99`, `rtt_p99.9`, `rt
 
 import re
 
-from harness.readers.base import NUMBER, USEC, BaseReader, Parameters
+from harness.readers.base import NUMBER, USEC, Parameters, Reader
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]{0,12}m")
 _MEAN = rf"sockperf: Summary: Round trip is +{NUMBER} usec *"
@@ -26,7 +26,7 @@ _PERCENTILES = {
 }
 
 
-class Sockperf(BaseReader):
+class Sockperf(Reader):
     """Round trips: their rate and latency."""
 
     tool = "sockperf"

@@ -9,13 +9,13 @@ from typing import Any
 
 import yaml
 
-from harness.readers.base import NSEC, BaseReader, Parameters
+from harness.readers.base import NSEC, Parameters, Reader
 
 _END = "\n...\n"
 _OWN = "nanosecs-per-"
 
 
-class StressNg(BaseReader):
+class StressNg(Reader):
     """The rate of one stressor."""
 
     tool = "stress-ng"

@@ -4,7 +4,7 @@ Fields: `events_per_second` (1/s), `events` (count), `elapsed` (s), `latency_mea
 per event), `threads`.
 """
 
-from harness.readers.base import MSEC, NUMBER, BaseReader, Parameters
+from harness.readers.base import MSEC, NUMBER, Parameters, Reader
 
 _LINES = {
     "threads": (r"Number of threads: " + NUMBER, 1.0),
@@ -18,7 +18,7 @@ _LINES = {
 _LAST = rf" {{4}}execution time \(avg/stddev\): +{NUMBER}/{NUMBER}"
 
 
-class Sysbench(BaseReader):
+class Sysbench(Reader):
     """Events: their rate and latency."""
 
     tool = "sysbench"

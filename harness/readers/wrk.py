@@ -4,14 +4,14 @@ Fields: `requests` (count), `requests_per_second` (1/s), `latency_p50`, `latency
 (s, of one request). wrk keeps every connection busy, so its latencies are those of a closed loop.
 """
 
-from harness.readers.base import NUMBER, BaseReader, Parameters
+from harness.readers.base import NUMBER, Parameters, Reader
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 _COUNT = rf" *([0-9]{{1,15}}) requests in {NUMBER}(?:us|ms|s|m), .{{1,20}} read"
 _PERCENTILES = (50, 75, 90, 99)
 
 
-class Wrk(BaseReader):
+class Wrk(Reader):
     """Requests: their rate and latency."""
 
     tool = "wrk"

@@ -4,13 +4,13 @@ Fields: `compress_bytes_per_second` and `decompress_bytes_per_second` (bytes/s o
 bytes), `ratio` (uncompressed over compressed size), `level`, `input_bytes`, `compressed_bytes`.
 """
 
-from harness.readers.base import MEGA, NUMBER, BaseReader, Parameters
+from harness.readers.base import MEGA, NUMBER, Parameters, Reader
 
 _HEADER = r"bench [0-9.]+ *: input ([0-9]{1,15}) bytes, [0-9]+ seconds, [0-9]+ KB blocks *"
 _RESULT = rf"-([0-9]{{1,2}}) +([0-9]{{1,15}}) +\({NUMBER}\) +{NUMBER} MB/s +{NUMBER} MB/s +\S+ *"
 
 
-class Zstd(BaseReader):
+class Zstd(Reader):
     """Rates and ratio of one level."""
 
     tool = "zstd"

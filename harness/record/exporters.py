@@ -1,6 +1,6 @@
 """Exporters: the samples of a stored run → a file in another format.
 
-Each is an entry point of the group `tare.exporters`, which names a class derived from BaseExporter.
+Each is an entry point of the group `tare.exporters`, which names a class derived from Exporter.
 """
 
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ from harness.record.row import Row
 GROUP = "tare.exporters"
 
 
-class BaseExporter(ABC):
+class Exporter(ABC):
     """A file format; a new one gives `write`."""
 
     @abstractmethod
@@ -21,7 +21,7 @@ class BaseExporter(ABC):
         """Write the samples to a file, whole or not at all. Raises TareError when that fails."""
 
 
-class Csv(BaseExporter):
+class Csv(Exporter):
     """The CSV of docs/csv.md."""
 
     def write(self, rows: Sequence[Row], path: Path) -> None:
@@ -30,7 +30,7 @@ class Csv(BaseExporter):
         write_csv(rows, path)
 
 
-class Parquet(BaseExporter):
+class Parquet(Exporter):
     """The CSV's columns as Parquet."""
 
     def write(self, rows: Sequence[Row], path: Path) -> None:
@@ -39,11 +39,11 @@ class Parquet(BaseExporter):
         write_parquet(rows, path)
 
 
-def exporters() -> Plugins[BaseExporter]:
+def exporters() -> Plugins[Exporter]:
     """The exporters by name, and those that cannot be used, each with the reason."""
-    return load(GROUP, derived_from(BaseExporter))  # type: ignore[type-abstract]
+    return load(GROUP, derived_from(Exporter))  # type: ignore[type-abstract]
 
 
-def exporter(name: str) -> BaseExporter:
+def exporter(name: str) -> Exporter:
     """The exporter of that name. Raises TareError for one that cannot be used, and (bad input) for an unknown one."""
     return exporters().pick(name, "exporter")

@@ -104,10 +104,10 @@ BROKEN = {
         "define parse in Words",
     ),
     "a reader of another class": (
-        MODULE.replace("Words(BaseReader)", "Words"),
+        MODULE.replace("Words(Reader)", "Words"),
         "reader words",
-        "is not a class derived from harness.readers.base.BaseReader",
-        "name a class derived from harness.readers.base.BaseReader in the entry point",
+        "is not a class derived from harness.readers.base.Reader",
+        "name a class derived from harness.readers.base.Reader in the entry point",
     ),
 }
 

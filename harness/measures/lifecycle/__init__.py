@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from harness.deadline import Deadline
 from harness.definitions.declaration import Choice, Number
-from harness.measures.base import BaseMeasure, Environment
+from harness.measures.base import Environment, Measure
 from harness.measures.command import launched, sample
 from harness.measures.lifecycle.scenarios import SCENARIOS
 from harness.measures.lifecycle.scene import Lacking, Scene
@@ -17,7 +17,7 @@ from harness.readers import FieldNames
 __all__ = ["LifecycleMeasure"]
 
 
-class LifecycleMeasure(BaseMeasure):
+class LifecycleMeasure(Measure):
     """Runs one scenario of lifecycle operations on one instance, in every iteration again."""
 
     needs = ("argv", "server")
