@@ -157,13 +157,14 @@ def _rows(key: str, columns: str) -> str:
 
 
 def _check_nature(values: pd.DataFrame) -> None:
-    for name in NATURE:
-        counts = values.groupby(["workload", "metric"])[name].nunique()
-        for where in counts[counts > 1].index:
-            raise TareError(
-                f"{' '.join(where)}: {name} changes within the run",
-                details="values in different units or directions cannot be compared",
-                hint="remove the foreign rows, or export the run again: tare export RUN --csv FILE",
-            )
+    natures = values[["workload", "metric", *NATURE]].drop_duplicates()
+    several = natures[natures.duplicated(["workload", "metric"], keep=False)]
+    for where, found in several.groupby(["workload", "metric"]):
+        name = next(name for name in NATURE if found[name].nunique() > 1)
+        raise TareError(
+            f"{' '.join(map(str, where))}: {name} changes within the run",
+            details="values in different units or directions cannot be compared",
+            hint="remove the foreign rows, or export the run again: tare export RUN --csv FILE",
+        )
     for summary in set(values["summary"]) - {"median", "mean", "min", "max"}:
         raise TareError(f"unknown summary “{summary}” in the samples", hint="use median, mean, min or max")

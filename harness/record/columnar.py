@@ -3,7 +3,9 @@
 A CSV is scanned twice: once for the texts that rows share, once for what differs from row to row.
 """
 
+import atexit
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -62,7 +64,7 @@ def open_source(path: Path, *, largest: int = LARGEST_SCAN) -> Iterator[Source]:
         raise bad_input(str(path), "is neither .csv nor .parquet", "name a file that tare exported")
     with ExitStack() as stack:
         handle = stack.enter_context(os.fdopen(_open(path, largest), "rb"))
-        connection = stack.enter_context(_connect())
+        connection = stack.enter_context(_database().cursor())
         # By its descriptor: a pattern in its name is not expanded, and nobody can replace the file.
         file = f"/proc/self/fd/{handle.fileno()}"
         try:
@@ -81,7 +83,6 @@ def open_source(path: Path, *, largest: int = LARGEST_SCAN) -> Iterator[Source]:
 def read_samples(path: Path) -> list[Row]:
     """The samples of a `.csv` or a `.parquet`, each once, in the file's order. Raises as `open_source` does."""
     with open_source(path) as source:
-        source.connection.execute("SET preserve_insertion_order = true")
         found = source.connection.table("typed").fetchall()
     return [Row(**dict(zip(COLUMNS, values, strict=True))) for values in dict.fromkeys(found)]
 
@@ -89,7 +90,7 @@ def read_samples(path: Path) -> list[Row]:
 @contextmanager
 def from_frame(samples: "pd.DataFrame", name: str = "samples") -> Iterator[Source]:
     """Samples in memory whose rows are checked already. Exact duplicates count; an absent column is empty."""
-    with _memory().cursor() as connection:
+    with _database().cursor() as connection:
         connection.register("frame", samples)
         connection.execute(f"CREATE TEMP VIEW samples AS SELECT {checks.cast(set(samples.columns))} FROM frame")
         yield Source(name, connection, checks.scan_frame(connection))
@@ -107,7 +108,7 @@ def write_parquet(samples: Iterable[Row] | Source, path: Path) -> int:
         if isinstance(samples, Source):
             connection = samples.connection
         else:
-            connection = stack.enter_context(_connect())
+            connection = stack.enter_context(_database().cursor())
             connection.register("frame", frame(checked(samples, path)))
             connection.execute(f"CREATE TEMP VIEW samples AS SELECT {checks.cast()} FROM frame")
         try:
@@ -158,29 +159,22 @@ def _open(path: Path, largest: int) -> int:
     raise bad_input(str(path), "is not a regular file", fix)
 
 
-@contextmanager
-def _connect() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database in memory that spills into a folder of its own and loads no extension."""
-    with tempfile.TemporaryDirectory(prefix="tare-scan-") as spill, duckdb.connect() as connection:
-        _configure(connection, temp_directory=spill, memory_limit=f"{MEMORY_MIB}MiB")
-        yield connection
-
-
 @cache
-def _memory() -> duckdb.DuckDBPyConnection:
-    """The database of samples in memory: one for all, since opening one takes longer than most queries."""
-    connection = duckdb.connect()
-    _configure(connection, preserve_insertion_order=True)
-    return connection
+def _database() -> duckdb.DuckDBPyConnection:
+    """The database in memory of this process: a new one takes longer than most files. It loads no extension.
 
-
-def _configure(connection: duckdb.DuckDBPyConnection, **settings: object) -> None:
-    fixed = {
-        "threads": min(THREADS, len(os.sched_getaffinity(0))),
-        "preserve_insertion_order": False,
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-        "enable_progress_bar": False,
-    }
-    for name, value in (fixed | settings).items():
-        connection.execute(f"SET {name} = {quoted(str(value))}")
+    A source has a cursor of it, and its tables are temporary, so that they end with the cursor.
+    """
+    spill = tempfile.mkdtemp(prefix="tare-scan-")
+    atexit.register(shutil.rmtree, spill, ignore_errors=True)
+    return duckdb.connect(
+        config={
+            "threads": min(THREADS, len(os.sched_getaffinity(0))),
+            "temp_directory": spill,
+            "memory_limit": f"{MEMORY_MIB}MiB",
+            # Files are named by descriptor, and another file may have the same number later.
+            "enable_external_file_cache": False,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+    )

@@ -1,8 +1,10 @@
 """Time and memory to read and check large files of samples, beside DuckDB and pandas on the same files.
 
-`count` is the yardstick: DuckDB counts the rows and sums one column, and checks nothing. `cells` and `blocks` are lower
-bounds: DuckDB only makes every cell of a CSV as text, or only groups the rows of a Parquet file by block. Each way runs
-in a process of its own (`python -m tests.perf.scale WAY FILE`), so that its peak of memory is its own.
+DuckDB checks nothing in its ways. `sum` is the yardstick: the rows counted and every column summed, a text by its
+length. `count` reads one column only: the rows counted and `value` summed. `blocks` is a lower bound for Parquet: the
+rows grouped by block. `check` is tare reading and checking every row, and `pair` is `check` and the comparison of the
+blocks. Each way runs in a process of its own (`python -m tests.perf.scale WAY FILE`), so that its peak of memory is its
+own.
 """
 
 import json
@@ -107,8 +109,16 @@ def _samples(iterations: int) -> str:
     """
 
 
-def by_tare(path: Path) -> int:
-    """Every row checked, and the moments of every series."""
+def by_check(path: Path) -> int:
+    """Every row read and checked."""
+    from harness.record.columnar import open_source
+
+    with open_source(path) as source:
+        return int(source.connection.table("series").count("*").fetchall()[0][0])
+
+
+def by_pair(path: Path) -> int:
+    """Every row read and checked, and the moments of every series."""
     from harness.analysis.blocks import moments
     from harness.record.columnar import open_source
 
@@ -130,17 +140,19 @@ def by_pandas(path: Path) -> int:
 
 
 def by_count(path: Path) -> int:
-    """The rows counted and the values summed; every column of a CSV is text."""
-    relation = f"read_csv('{path}', all_varchar = true)" if path.suffix == ".csv" else f"'{path}'"
-    return _fetched(f"SELECT count(*), sum(value::DOUBLE) FROM {relation}")
+    """The rows counted and `value` summed; every column of a CSV is text."""
+    return _fetched(f"SELECT count(*), sum(value::DOUBLE) FROM {_relation(path)}")
 
 
-def by_cells(path: Path) -> int:
-    """Every cell of a CSV made as text and not looked at."""
-    from harness.record.row import COLUMNS
+def by_sum(path: Path) -> int:
+    """The rows counted and every column summed, a text by its length; every column of a CSV is text."""
+    from harness.record.row import COLUMNS, RULES
 
-    counts = ", ".join(f'count("{name}")' for name in COLUMNS)
-    return _fetched(f"SELECT {counts} FROM read_csv('{path}', all_varchar = true)")
+    def summed(name: str) -> str:
+        text = path.suffix == ".csv" or RULES[name].sql == "VARCHAR"
+        return f'sum(strlen("{name}"))' if text else f'sum("{name}"::DOUBLE)'
+
+    return _fetched(f"SELECT count(*), {', '.join(map(summed, COLUMNS))} FROM {_relation(path)}")
 
 
 def by_blocks(path: Path) -> int:
@@ -151,6 +163,10 @@ def by_blocks(path: Path) -> int:
     )
 
 
+def _relation(path: Path) -> str:
+    return f"read_csv('{path}', all_varchar = true)" if path.suffix == ".csv" else f"'{path}'"
+
+
 def _fetched(statement: str) -> int:
     import duckdb
 
@@ -159,29 +175,35 @@ def _fetched(statement: str) -> int:
 
 
 WAYS: dict[str, Callable[[Path], int]] = {
+    "sum": by_sum,
     "count": by_count,
-    "cells": by_cells,
     "blocks": by_blocks,
-    "tare": by_tare,
+    "check": by_check,
+    "pair": by_pair,
     "pandas": by_pandas,
 }
-FILES = {"samples.csv": ("count", "cells", "tare", "pandas"), "samples.parquet": ("count", "blocks", "tare")}
+FILES = {
+    "samples.csv": ("sum", "count", "check", "pair", "pandas"),
+    "samples.parquet": ("sum", "count", "blocks", "check", "pair"),
+}
 
 
 def _beside(path: Path, ways: Sequence[str], rows: int) -> Iterator[str]:
     """One line per way; the ways alternate, so that all meet the same load of the host."""
     skipped = {"pandas": reason} if (reason := _unfit(rows)) else {}
     fit = [way for way in ways if way not in skipped]
-    found = [[_spent(way, path) for way in fit] for _ in range(ROUNDS)]
-    for place, way in enumerate(fit):
-        own = [round_[place] for round_ in found]
-        ratios = [round_[place].seconds / round_[0].seconds for round_ in found]
-        busy = [round_[place].busy / round_[0].busy for round_ in found]
+    found = [{way: _spent(way, path) for way in fit} for _ in range(ROUNDS)]
+    for way in fit:
+        own = [one[way] for one in found]
         seconds = median(one.seconds for one in own)
+        ratios = (
+            f"{median(one[way].seconds / one[base].seconds for one in found):>7.1f} x {base}, "
+            f"{median(one[way].busy / one[base].busy for one in found):.1f} x its CPU time"
+            for base in ("sum", "count")
+        )
         yield (
-            f"    {way:<8}{seconds:>8.1f} s{median(one.busy for one in own):>9.1f} s of CPU"
-            f"{max(one.peak for one in own) / 1e6:>9.0f} MB{rows / 1e6 / seconds:>8.1f} million rows/s"
-            f"{median(ratios):>8.1f} x count, {median(busy):.1f} x its CPU time"
+            f"    {way:<8}{seconds:>8.2f} s{median(one.busy for one in own):>9.2f} s of CPU"
+            f"{max(one.peak for one in own) / 1e6:>9.0f} MB{rows / 1e6 / seconds:>8.1f} million rows/s{''.join(ratios)}"
         )
     yield from (f"    {way:<8} skipped, {reason}" for way, reason in skipped.items())
 

@@ -347,3 +347,16 @@ def test_any_samples_give_the_same_figures_as_the_analysis(parts: list[dict[str,
         agrees_with_the_analysis(good)
         with open_source(path) as source, from_frame(frame(good)) as memory:
             pd.testing.assert_frame_equal(moments(source), moments(memory))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_file_is_read_afresh_though_it_looks_like_the_one_before(tmp_path: Path, suffix: str) -> None:
+    for value in (1.5, 2.5):
+        path = tmp_path / f"{value}.{suffix}"
+        rows = [replace(ROW, value=value)]
+        if suffix == "csv":
+            write_csv(rows, path)
+        else:
+            write_parquet(rows, path)
+        os.utime(path, (1e9, 1e9))
+        assert [row.value for row in read_samples(path)] == [value]
