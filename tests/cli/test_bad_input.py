@@ -58,7 +58,7 @@ def test_a_bad_word(tare: Tare, words: list[str], says: str) -> None:
         ("timeout = 5", "timeout = 5\ntimeout = 6", "cpu.steady.toml:8"),
         ("timeout = 5", "privileged = true", "cpu.steady.toml:7: privileged: unknown key"),
         ('name = "cpu.steady"', 'name = "../steady"', "cpu.steady.toml:1: name"),
-        ("{seconds}", "{secnds}", "did you mean seconds?"),
+        ("{seconds}", "{secnds}", "did you mean {seconds}?"),
         ("iterations = 3", "iterations = 0", "cpu.steady.toml:6: iterations"),
         ("timeout = 5", 'cache = "icy"', "cpu.steady.toml:7: cache"),
         ("timeout = 5", 'cache = "cold"', "cpu.steady.toml:7: cache: the measure command does not use it"),
