@@ -11,6 +11,7 @@ from harness.definitions.toml_file import suggest
 from harness.definitions.workloads import load_workloads
 from harness.errors import bad_input
 from harness.model import Variant, Workload
+from harness.record.results import no_runs
 from harness.run import request
 
 if TYPE_CHECKING:
@@ -36,8 +37,10 @@ def glossary(arguments: argparse.Namespace) -> Glossary:
 def needs(arguments: argparse.Namespace, known: Glossary) -> tuple[Need, ...]:
     """The needs of the user's file or flags. Raises TareError (bad input) for wrong ones, both, or none."""
     if (arguments.file is None) == (not arguments.need):
-        problem = "no need is given" if arguments.file is None else "a file of needs and --need are both given"
-        raise bad_input("advise", problem, "give a file, or --need NAME=LIMIT (tare advise --list shows the names)")
+        problem = "the needs are missing" if arguments.file is None else "a file of needs and --need are both given"
+        raise bad_input(
+            "advise", problem, "give a file of needs, or --need NAME=LIMIT (tare advise --list shows the names)"
+        )
     if arguments.file is not None:
         return load_needs(arguments.file, known.terms, known.workloads)
     return parse_needs(arguments.need, known.terms, known.workloads)
@@ -50,7 +53,7 @@ def advise(asked: Sequence[Need], stored: "Sequence[Stored]", among: Sequence[st
     from harness.report.stored_evidence import evidence
 
     if not stored:
-        raise bad_input("advise", f"there are no runs in {results}", "tare run")
+        raise no_runs(results, "advise")
     runs = [evidence(one) for one in stored]
     measured = {str(name) for one in runs for name in one.samples["variant"].unique()}
     known = {*measured, *(name.partition("/")[0] for name in measured)}

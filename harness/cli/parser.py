@@ -1,40 +1,40 @@
 """The command line of tare. It imports no heavy modules, so that `tare --help` is fast."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from harness import __version__
 from harness.cli import commands
-from harness.errors import ExitCode, TareError
+from harness.errors import ExitCode, TareError, bad_input
 
 DESCRIPTION = """\
 tare measures the overhead of containers and virtual machines on this host against native execution.
-All of them run the same root filesystem, and every figure has a confidence interval."""
+All of them run the same root file system, and every figure has a confidence interval."""
 EPILOG = """\
 examples:
   tare doctor                                   check whether this host is fit for measurements
   tare plan --suite smoke                       show what would run, what is skipped and why, and the duration
-  tare run --suite smoke                        measure a few workloads once, in a few minutes
+  tare run --suite smoke                        measure five workloads in 2 blocks, in a few minutes
   tare run --workload cpu --variant docker      only the CPU workloads, Docker against native
   tare report latest                            render the report of the newest run again
-  tare claims                                   check the claims of a document against the runs of this host
-  tare advise --need own-kernel --need start=5s rank the variants that meet these needs
+  tare claims                                   check published claims against the stored runs of one host
+  tare advise --need own-kernel --need start=5s rank the variants by these needs
 
 exit codes: 0 success, 1 a case failed, 2 usage error or bad input, 3 gate not passed, 4 host not fit, 130 interrupted
 """
 RUN_EPILOG = """\
 examples:
   tare run                                      the default suite
-  tare run --suite full --time 2h               all workloads, in two hours
+  tare run --suite full --time 2h               suite full, as many blocks as fit into two hours
   tare run --workload cpu.sysbench --blocks 10  one workload, ten blocks
-  tare run --workload cpu --precision 1%        until each interval is ±1 %, sized by a 10-block pilot
+  tare run --workload cpu --precision 1%        as many blocks as a 10-block pilot estimates for ±1 %
   tare run --resume latest                      finish the newest run after an interruption
 """
 CLAIMS_EPILOG = """\
 examples:
-  tare claims                                   all runs of this host; for each claim the newest run that measured it
+  tare claims                                   all runs of the newest run's host; each claim by its newest run
   tare claims latest --fail-on contradicted     only this run; exit code 3 if it contradicts a claim
 """
 ADVISE_EPILOG = """\
@@ -49,7 +49,7 @@ COMPARE_EPILOG = """\
 examples:
   tare compare RUN RUN                                    two runs of this host
   tare compare a.csv b.csv --html page.html               two hosts, with plots
-  tare compare latest --baseline last:5 --fail-on regression=5%   a nightly gate: exit code 3 for a confirmed regression
+  tare compare latest --before last:5   --fail-on regression=5%   a nightly gate: exit code 3 beyond 5 %
 """
 RUN_HELP = "latest, a path, or a unique prefix or suffix of a run's name"
 
@@ -64,8 +64,43 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise TareError with exit code 2 instead of printing the usage."""
         command = self.prog.partition(" ")[2]
-        brief = f"{command}: {message}" if command else message
+        brief = message.removeprefix("argument ")
+        brief = f"{command}: {brief}" if command else brief
         raise TareError(brief, hint=f"{self.prog} --help", code=ExitCode.BAD_INPUT)
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """As in argparse, but raises TareError for what is left over: the parser of a command knows its options."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self._refuse(rest)
+        return found, rest
+
+    def _refuse(self, rest: Sequence[str]) -> NoReturn:
+        command = self.prog.partition(" ")[2]
+        word = next((one.partition("=")[0] for one in rest if one.startswith("-")), "")
+        if not word:
+            fix = f"remove it, or see {self.prog} --help"
+            raise bad_input(f"{command} {rest[0]}".lstrip(), "there is one argument too many", fix)
+        known = [option for option in self._option_string_actions if option.startswith("--")]
+        fix = _suggest(word, known, f"{self.prog} --help")
+        raise bad_input(f"{command} {word}".lstrip(), "there is no such option", fix)
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        name = str(action.metavar or action.dest)
+        where = action.option_strings[0] if action.option_strings else name
+        kind = "value" if action.option_strings else name.lower()
+        raise bad_input(
+            where, f"there is no {kind} {value!r}", _suggest(str(value), action.choices, f"{self.prog} --help")
+        )
+
+
+def _suggest(word: str, known: Iterable[str], command: str) -> str:
+    # Imported here: `tare --help` does not need it.
+    from harness.definitions.toml_file import suggest
+
+    return suggest(word, known, command)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -88,17 +123,23 @@ def parser() -> argparse.ArgumentParser:
     one = command("plan", commands.plan, "show what a run would do, without running it")
     _what(one)
     _json(one)
-    _out(one)
+    _out(one, "the results folder, whose earlier runs give the estimates")
     _run(command("run", commands.run, "measure, print a table and write a report", RUN_EPILOG))
     one = command("report", commands.report, "render the report of a stored run again")
-    one.add_argument("run", metavar="RUN", nargs="?", default="latest", help=RUN_HELP)
+    one.add_argument("run", metavar="RUN", nargs="?", default="latest", help=f"{RUN_HELP} (default: latest)")
     _out(one)
-    _claims(command("claims", commands.claims, "check the claims of a document against stored runs", CLAIMS_EPILOG))
-    _advise(
-        command("advise", commands.advise, "rank the variants that meet your needs, from stored runs", ADVISE_EPILOG)
+    _claims(
+        command(
+            "claims",
+            commands.claims,
+            "check published claims (workloads/claims.toml) against stored runs",
+            CLAIMS_EPILOG,
+        )
     )
+    _advise(command("advise", commands.advise, "rank the variants by your needs, from stored runs", ADVISE_EPILOG))
     _compare(command("compare", commands.compare, "compare runs of one or several hosts", COMPARE_EPILOG))
     one = command("export", commands.export, "export the samples of a stored run")
+    one.usage = "tare export RUN (--csv FILE | --parquet FILE | --to FORMAT FILE)… [--out DIR] [-v]"
     one.add_argument("run", metavar="RUN", help=RUN_HELP)
     one.add_argument("--csv", type=Path, metavar="FILE", help="the CSV file to write")
     one.add_argument("--parquet", type=Path, metavar="FILE", help="the Parquet file to write")
@@ -111,18 +152,22 @@ def parser() -> argparse.ArgumentParser:
         help="the file to write in the format of an exporter: csv, parquet or a plug-in's",
     )
     _out(one)
-    _image(command("image", commands.image, "build, export or import the root filesystem"))
+    _image(command("image", commands.image, "build, export or import the root file system"))
     one = command("prune", commands.prune, "remove all but the newest runs from the results folder")
     one.add_argument("--keep", metavar="N", required=True, help="number of runs to keep")
     _out(one)
     one = command(
-        "clean", commands.clean, "remove the leftovers of interrupted runs from this host; only those with tare's label"
+        "clean", commands.clean, "remove the leftovers of killed runs from this host; only those with tare's label"
     )
     one.add_argument("--packages", action="store_true", help="also remove the system packages that tare installed")
-    one.add_argument("--images", action="store_true", help="also remove the root and the data of private daemons")
+    one.add_argument(
+        "--images",
+        action="store_true",
+        help="also remove the root file system, its images and the data of private daemons",
+    )
     one = command("completion", commands.completion, "print a shell completion script", COMPLETION_EPILOG)
     one.set_defaults(parser=top)
-    one.add_argument("shell", choices=("bash", "zsh"), help="the shell")
+    one.add_argument("shell", metavar="SHELL", choices=("bash", "zsh"), help="bash or zsh")
     return top
 
 
@@ -144,14 +189,26 @@ def _what(one: Parser) -> None:
         "--variant",
         action="append",
         metavar="NAME",
-        help="run this variant on every workload, or all variants of a runtime; repeatable",
+        help="only this variant and the baseline, on every workload; a runtime (docker) stands for its variants in the "
+        "suite; repeatable",
     )
     one.add_argument(
-        "--workload", action="append", metavar="NAME", help="only this workload, or all of a resource (cpu); repeatable"
+        "--workload",
+        action="append",
+        metavar="NAME",
+        help="only this workload, even if the suite does not list it, or the suite's workloads of a resource (cpu); "
+        "repeatable",
     )
     one.add_argument("--blocks", metavar="N", help="number of blocks per workload (default: the suite's)")
-    one.add_argument("--precision", metavar="P", help="run until ±P (1%%), sized by a 10-block pilot")
-    one.add_argument("--looks", metavar="N,N…", help="interim-analysis points, in blocks; decided workloads end there")
+    one.add_argument(
+        "--precision", metavar="P", help="as many blocks as a 10-block pilot estimates for ±P, for example 1%%"
+    )
+    one.add_argument(
+        "--looks",
+        metavar="N,N…",
+        help="interim analyses after these numbers of blocks; a workload ends at the first one where no interval of "
+        "its primary metric includes zero",
+    )
     one.add_argument("--time", metavar="DURATION", help="run as many blocks as fit into 90s, 30m, 2h …")
     one.add_argument("--seed", metavar="N", help="seed of the random order of variants (default: a new seed)")
     one.add_argument(
@@ -187,7 +244,12 @@ def _advise(one: Parser) -> None:
         help="required limit, or maximum overhead with %%; no limit = rank only; repeatable, most important first",
     )
     one.add_argument("--list", action="store_true", help="list the names of needs and the metrics that decide them")
-    one.add_argument("--run", action="append", metavar="RUN", help="use only this run; repeatable (default: all runs)")
+    one.add_argument(
+        "--run",
+        action="append",
+        metavar="RUN",
+        help="use only this run; repeatable (default: all runs of the newest run's host)",
+    )
     one.add_argument(
         "--variant",
         action="append",
@@ -206,9 +268,15 @@ def _compare(one: Parser) -> None:
         "sides",
         metavar="SIDE",
         nargs="+",
-        help="a run, its folder, a folder of runs, a .csv or .parquet file; comma-separate runs to pool them",
+        help="two or more (one with --before): a run, its folder, a folder of runs, a .csv or .parquet file; "
+        "comma-separate runs to pool them",
     )
-    one.add_argument("--baseline", metavar="SIDE", help="the side to compare with, or last:K for the last K fit runs")
+    one.add_argument(
+        "--before",
+        metavar="SIDE",
+        help="the side to compare with; last:K is the host's last K finished runs with at most a tenth of their blocks "
+        "discarded",
+    )
     one.add_argument("--against", metavar="VARIANT", help="normalize each run by this variant (default: its baseline)")
     one.add_argument(
         "--allow",
@@ -217,7 +285,12 @@ def _compare(one: Parser) -> None:
         choices=("definition", "parameters", "shape", "emulated"),
         help="compare although this property differs; repeatable",
     )
-    one.add_argument("--fail-on", metavar="GATE", help="regression=5%%: exit with code 3 for a confirmed regression")
+    one.add_argument(
+        "--fail-on",
+        metavar="GATE",
+        help="regression=5%%: exit with code 3 if the whole interval of a primary metric is beyond +5 %% and the noise "
+        "between runs is known (three runs on at least one side)",
+    )
     shown = one.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="JSON on stdout, for scripts")
     shown.add_argument("--markdown", action="store_true", help="Markdown on stdout")
@@ -226,7 +299,7 @@ def _compare(one: Parser) -> None:
 
 
 def _image(one: Parser) -> None:
-    one.add_argument("action", choices=("build", "export", "import"), help="the action")
+    one.add_argument("action", metavar="ACTION", choices=("build", "export", "import"), help="build, export or import")
     one.add_argument("file", type=Path, nargs="?", metavar="FILE", help="the file to export to or import from")
 
 
@@ -240,5 +313,5 @@ def _workloads_dir(one: Parser) -> None:
     )
 
 
-def _out(one: Parser) -> None:
-    one.add_argument("--out", type=Path, metavar="DIR", help="the results folder (default: the checkout's)")
+def _out(one: Parser, text: str = "the results folder") -> None:
+    one.add_argument("--out", type=Path, metavar="DIR", help=f"{text} (default: the checkout's)")

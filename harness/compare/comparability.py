@@ -22,13 +22,19 @@ def check(before: Side, after: Side, allow_emulated: bool) -> None:
 
 def warnings(before: Side, after: Side) -> list[str]:
     """What differs between the sides, in words. Facts that no manifest records are listed as unknown."""
-    return [*_hosts(before, after), *_columns(before, after), *_manifests(before, after)]
+    return [*_files(before, after), *_hosts(before, after), *_columns(before, after), *_manifests(before, after)]
+
+
+def _files(before: Side, after: Side) -> Iterator[str]:
+    first, second = ({file.samples.resolve() for file in side.files} for side in (before, after))
+    if first == second:
+        yield f"both sides are the same file{'s' if len(first) > 1 else ''}"
 
 
 def _hosts(before: Side, after: Side) -> Iterator[str]:
     hosts = [set(map(str, side.moments["host"])) for side in (before, after)]
     if hosts[0] != hosts[1]:
-        yield f"different hosts ({_listed(hosts[0])} and {_listed(hosts[1])}): use the normalised view only"
+        yield f"different hosts ({_listed(hosts[0])} and {_listed(hosts[1])}): use the normalized view only"
 
 
 def _columns(before: Side, after: Side) -> Iterator[str]:
@@ -50,9 +56,10 @@ def _by_variant(side: Side, column: str) -> dict[str, set[str]]:
 
 
 def _manifests(before: Side, after: Side) -> Iterator[str]:
-    blind = [side.label for side in (before, after) if any(not file.manifest for file in side.files)]
+    blind = dict.fromkeys(side.label for side in (before, after) if any(not file.manifest for file in side.files))
     if blind:
-        yield f"no manifest beside {' and '.join(blind)}: root, tool versions, mitigations and clocksource are unknown"
+        unknown = "root, tool versions, mitigations and clocksource are unknown"
+        yield f"{unknown} (no manifest beside {' and '.join(blind)})"
     yield from _unlike("root (digest)", _facts(before, "root"), _facts(after, "root"))
     for name in HOST_FACTS:
         yield from _unlike(f"host: {name}", _facts(before, "host", name), _facts(after, "host", name))

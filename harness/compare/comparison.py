@@ -60,17 +60,17 @@ def compare(
     )
 
 
-def baseline_side(word: str, candidate: Side, results: Path, against: str | None = None) -> Side:
-    """The side that `--baseline` names: any side's words, or `last:K` for the host's last K fit runs but this one.
+def before_side(word: str, candidate: Side, results: Path, against: str | None = None) -> Side:
+    """The side that `--before` names: any side's words, or `last:K` for the host's last K fit runs but this one.
 
     Raises TareError (bad input) where there are fewer, or the candidate is of several hosts.
     """
     if not word.startswith("last:"):
-        return open_side(word.split(","), results, against)
+        return open_side(word.split(","), results, against, "--before")
     hosts = sorted(set(map(str, candidate.moments["host"])))
     if len(hosts) != 1:
-        raise bad_input("--baseline last:K", f"{candidate.label} is of {len(hosts)} hosts", "name the baseline's runs")
-    folders = history.last(parse_last(word, "--baseline"), results, hosts[0], candidate.runs)
+        raise bad_input("--before last:K", f"{candidate.label} is of {len(hosts)} hosts", "name the baseline's runs")
+    folders = history.last(parse_last(word, "--before"), results, hosts[0], candidate.runs)
     side = open_side([f"{folder.parent}/{folder.name}" for folder in folders], results, against)
     return Side(
         label=f"{word} ({', '.join(folder.name for folder in folders)})", files=side.files, moments=side.moments
@@ -82,7 +82,7 @@ def gate(rows: Sequence[Difference], threshold: float) -> Gate:
     beyond = [
         row
         for row in rows
-        if row.view == "normalised" and row.primary and row.scale == "log" and (row.low or 0.0) > threshold
+        if row.view == "normalized" and row.primary and row.scale == "log" and (row.low or 0.0) > threshold
     ]
     known = [row.contrast is not None and row.contrast.basis.startswith("between runs") for row in beyond]
     return Gate(

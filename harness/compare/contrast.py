@@ -18,7 +18,7 @@ RUNS_FOR_NOISE = 3
 """Runs of a side from which the noise between runs is known."""
 KEY = ["workload", "metric", "variant", "accelerator"]
 Basis = Literal["between runs", "between runs of one side", "within-run noise only", "the same run, block by block"]
-View = Literal["normalised", "raw"]
+View = Literal["normalized", "raw"]
 
 
 CONDITIONS = ("definition", "parameters", "shape")
@@ -118,8 +118,8 @@ def _contrast(value: float, terms: Sequence[tuple[float, int]], basis: Basis) ->
 class Difference:
     """How one variant's figure in one metric differs between two sides; positive costs more after.
 
-    The `normalised` view compares each run's overhead against its own baseline, `raw` the values themselves. On the
-    log scale `before`, `after`, `difference` and its ends are relative in the normalised view (0.05 is 5 %), and so
+    The `normalized` view compares each run's overhead against its own baseline, `raw` the values themselves. On the
+    log scale `before`, `after`, `difference` and its ends are relative in the normalized view (0.05 is 5 %), and so
     are the latter in the raw one, where `before` and `after` are in `unit`; on the linear scale all are in `unit`.
     `low` and `high` are the interval, `lowest` and `highest` hold for the whole family together; `adjusted` is p after
     Holm. `runs` and `blocks` count both sides. `difference` is None where there is none: `why` gives the reason.
@@ -162,7 +162,7 @@ class Versions:
     """Block values of one run that stands on both sides: `key` → block → value, signed so that positive costs.
 
     Keys are workload, metric, variant and accelerator; log-ratios or differences against the run's own baseline in
-    `normalised`, logarithms or values in `raw`.
+    `normalized`, logarithms or values in `raw`.
     """
 
     before: Mapping[View, Mapping[tuple[str, ...], Mapping[int, float]]]
@@ -189,7 +189,7 @@ def differences(
     for key in (key for key in groups[0] if key in groups[1]):
         rows = groups[0][key], groups[1][key]
         chosen = key[:2] in primary if primary is not None else not key[1].startswith(HOST_COSTS)
-        for view in ("normalised", "raw"):
+        for view in ("normalized", "raw"):
             if one := _difference(view, key, rows, chosen, allowed, versions, confidence):
                 found.append(one)
     return _adjusted(found, confidence)
@@ -243,8 +243,8 @@ def _filled(one: Difference, means: Sequence[Sequence[RunMean]], found: Contrast
 
 
 def _shown(one: Difference, mean: float) -> float:
-    """A side's mean as people read it: an overhead in the normalised view, in the raw one a value in its unit."""
-    if one.view == "normalised":
+    """A side's mean as people read it: an overhead in the normalized view, in the raw one a value in its unit."""
+    if one.view == "normalized":
         return relative(mean) if one.scale == "log" else mean
     plain = -mean if one.direction == "higher" else mean
     return math.exp(plain) if one.scale == "log" else plain
@@ -255,7 +255,7 @@ def _effect(one: Difference, value: float | None) -> float | None:
 
 
 def _means(rows: pd.DataFrame, view: View) -> list[RunMean]:
-    names = ("mean", "variance", "n") if view == "normalised" else ("own_mean", "own_variance", "own_n")
+    names = ("mean", "variance", "n") if view == "normalized" else ("own_mean", "own_variance", "own_n")
     values = rows[list(names)].itertuples(index=False, name=None)
     return [
         RunMean(mean=float(mean), variance=0.0 if pd.isna(variance) else float(variance), n=int(n))

@@ -61,8 +61,9 @@ def last(count: int, results: Path, fingerprint: str, without: Iterable[str]) ->
     """The last `count` fit runs of a host. Raises TareError (bad input) where there are fewer."""
     found = fit_runs(results, fingerprint, without)[:count]
     if len(found) < count:
-        problem = f"this host ({fingerprint}) has {len(found)} other fit runs in {results}"
-        raise bad_input(f"--baseline last:{count}", problem, "measure more with tare run, or ask for fewer")
+        fit = "finished and with at most a tenth of their blocks discarded"
+        problem = f"needs {count} other runs of this host ({fingerprint}), {fit}; {results} has {len(found)}"
+        raise bad_input(f"--before last:{count}", problem, "measure more with tare run, or ask for fewer")
     return found
 
 

@@ -18,6 +18,7 @@ from harness.record.manifest import fact, primary_metrics, read_manifest
 
 SAMPLES = "samples.csv"
 BASELINE = "native"
+_FIX = "name a run, a folder of runs, or a .csv or .parquet file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +57,14 @@ class Side:
         }
 
 
-def open_side(words: Sequence[str], results: Path, against: str | None = None) -> Side:
+def open_side(words: Sequence[str], results: Path, against: str | None = None, where: str = "SIDE") -> Side:
     """The side that one or more words name: a run, its folder, a folder of runs, a `.csv` or `.parquet` file.
 
-    Each run is normalised to its own baseline, or to `against`. Raises TareError (bad input) for names that are not
-    there, files that are not samples, and a run that is there twice.
+    Each run is normalized to its own baseline, or to `against`. `where` is the argument or option that has the words.
+    Raises TareError (bad input) for names that are not there, files that are not samples, and a run that is there
+    twice.
     """
-    files = [file for word in words for file in _resolve(word, results)]
+    files = [file for word in words for file in _resolve(word, results, where)]
     frames = []
     for file in files:
         with open_source(file.samples) as source:
@@ -75,7 +77,8 @@ def open_side(words: Sequence[str], results: Path, against: str | None = None) -
         seen |= own
     whole = pd.concat(frames, ignore_index=True)
     if whole.empty:
-        raise bad_input(", ".join(words), "holds no sample", "name a run that measured something")
+        fix = "name runs or exported files that have samples with valid=true"
+        raise bad_input(", ".join(words), "there is no sample to compare", fix)
     return Side(label=", ".join(words), files=tuple(files), moments=whole)
 
 
@@ -94,28 +97,33 @@ def shared_run(before: Side, after: Side, against: str | None = None) -> Version
 
 
 def _values(side: Side, run: str, against: str | None) -> dict[Any, dict[tuple[str, ...], dict[int, float]]]:
-    found: dict[Any, dict[tuple[str, ...], dict[int, float]]] = {"normalised": {}, "raw": {}}
+    found: dict[Any, dict[tuple[str, ...], dict[int, float]]] = {"normalized": {}, "raw": {}}
     with ExitStack() as stack:
         for file in side.files:
             source = stack.enter_context(open_source(file.samples))
             rows = differences(source, run, against or file.baseline)
             for *key, block, d, own in rows.itertuples(index=False, name=None):
-                for view, value in (("normalised", d), ("raw", own)):
+                for view, value in (("normalized", d), ("raw", own)):
                     if not pd.isna(value):
                         found[view].setdefault(tuple(map(str, key)), {})[int(block)] = float(value)
     return found
 
 
-def _resolve(word: str, results: Path) -> list[SampleFile]:
+def _resolve(word: str, results: Path, where: str) -> list[SampleFile]:
     path = Path(word)
     if path.suffix in (".csv", ".parquet"):
+        if not path.exists():
+            fix = f"check the path, or export the run: tare export RUN --{path.suffix[1:]} FILE"
+            raise bad_input(where, f"there is no file {word}", fix)
         return [SampleFile(samples=path, manifest=_beside(path))]
     if path.is_dir() and not (path / SAMPLES).exists():
         inside = [run.directory for run in store.runs(path) if (run.directory / SAMPLES).is_file()]
         if not inside:
-            raise bad_input(word, "contains no run", "name a run, a folder of runs, or a CSV")
+            raise bad_input(where, f"the folder {word} has no runs", _FIX)
         return _of_folders(inside)
-    folder = path if path.is_dir() and "/" in word else store.find(results, word).directory
+    if "/" not in word and not store.runs(results):
+        raise bad_input(where, f"there is no file {word}, and there are no runs in {results}", _FIX)
+    folder = path if path.is_dir() and "/" in word else store.find(results, word, where).directory
     if not (folder / SAMPLES).is_file():
         raise bad_input(str(folder), f"has no {SAMPLES}", f"tare export {folder.name} --csv {folder / SAMPLES}")
     return _of_folders([folder])

@@ -211,8 +211,9 @@ def _measurement(
                 raise bad_input(where("about"), f"{about} is a fact: it has no limit", f"write {about} alone")
             return term.about
     if not is_measurement(about):
-        fix = f"{suggest(about, [term.name for term in terms], 'tare advise --list')} (or write workload:metric)"
-        raise bad_input(where("about"), f"there is no term {about!r}", fix)
+        near = suggest(about, [term.name for term in terms], "tare advise --list")
+        fix = f"{near} (or write workload:metric, for example cpu.sysbench:rate)"
+        raise bad_input(where("about"), f"{about!r} is not the name of a need", fix)
     for _, problem, fix in unknown(*_split(about), workloads):
         raise bad_input(where("about"), problem, fix)
     return about

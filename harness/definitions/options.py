@@ -15,14 +15,17 @@ _SCALES: Mapping[str, Mapping[str, float]] = {
     "s": {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "min": 60},
     "bytes": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
 }
+_KINDS = {"s": "a duration", "bytes": "a size"}
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
-def parse_count(text: str, flag: str, *, least: int = 1, most: int = 10**9 - 1, example: str = "") -> int:
+def parse_count(text: str, flag: str, *, least: int = 1, most: int = 10**9 - 1, fix: str = "") -> int:
     """A whole number in plain ASCII digits from `least` to `most`. Raises TareError (bad input), naming `flag`."""
     if not _DIGITS.fullmatch(text) or not least <= int(text) <= most:
-        problem = f"{text!r} is not a whole number from {least} to {most}"
-        raise bad_input(flag, problem, f"for example {flag} {example or max(least, 6)}")
+        problem = f"{text!r} is not a whole number from {least:,} to {most:,}"
+        raise bad_input(
+            flag, problem, fix or f"give a number in that range, in digits only, for example {flag} {max(least, 10)}"
+        )
     return int(text)
 
 
@@ -31,7 +34,9 @@ def parse_duration(text: str, flag: str) -> float:
     found = _DURATION.fullmatch(text)
     seconds = float(found[1]) * _UNIT_SECONDS[found[2]] if found else math.nan
     if not 0 < seconds <= 30 * 86400:
-        raise bad_input(flag, f"{text!r} is not a duration", f"write 90s, 30m or 2h, for example {flag} 30m")
+        if _DIGITS.fullmatch(text) and int(text):
+            raise bad_input(flag, f"{text!r} has no unit", f"write {text}s, {text}m or {text}h")
+        raise bad_input(flag, f"{text!r} is not a duration of at most 30 days", f"for example {flag} 90s, 30m or 2h")
     return seconds
 
 
@@ -44,23 +49,24 @@ def parse_percent(text: str, flag: str) -> float:
 
 
 def parse_looks(text: str, flag: str) -> tuple[int, ...]:
-    """Two to ten rising numbers of blocks, such as 10,20,40. Raises TareError (bad input)."""
-    looks = tuple(parse_count(word, flag, least=5, most=10_000, example="10,20,40") for word in text.split(","))
+    """Two to ten increasing numbers of blocks, such as 10,20,40. Raises TareError (bad input)."""
+    fix = f"give increasing numbers of blocks from 5, for example {flag} 10,20,40"
+    looks = tuple(parse_count(word, flag, least=5, most=10_000, fix=fix) for word in text.split(","))
     if not 2 <= len(looks) <= 10 or any(after <= before for before, after in pairwise(looks)):
-        raise bad_input(flag, f"{text!r} is not two to ten rising numbers", f"for example {flag} 10,20,40")
+        raise bad_input(flag, f"{text!r} is not two to ten increasing numbers", fix)
     return looks
 
 
 def parse_last(text: str, flag: str) -> int:
     """K of `last:K`, from 1 to 100. Raises TareError (bad input)."""
-    return parse_count(text.removeprefix("last:"), f"{flag} last:K", most=100)
+    return parse_count(text.removeprefix("last:"), f"{flag} last:K", most=100, fix=f"for example {flag} last:5")
 
 
 def parse_gate(text: str, flag: str) -> float:
     """The threshold of `regression=5%`, as a fraction. Raises TareError (bad input)."""
     name, _, percent = text.partition("=")
     if name != "regression":
-        raise bad_input(flag, f"there is no gate {name!r}", f"for example {flag} regression=5%")
+        raise bad_input(flag, f"there is no gate {name!r}; the only one is regression=P%", f"{flag} regression=5%")
     return parse_percent(percent, f"{flag} regression")
 
 
@@ -75,12 +81,11 @@ def parse_amount(given: str | float, unit: str, where: str) -> float:
     scales = {f"{name}{slash}{per}": size for name, size in _SCALES.get(base, {}).items()} | {unit: 1.0}
     found = _AMOUNT.fullmatch(given)
     if not found or found[2] not in {*scales, ""}:
-        raise bad_input(where, f"{given!r} is not an amount of {unit}", f"write one like {_example(scales, unit)}")
+        kind = _KINDS.get(unit, f"an amount in {unit}")
+        *units, last = scales
+        names = f"{', '.join(units)} or {last}" if units else last
+        fix = f"use the unit {names}, for example 5{'MiB' if base == 'bytes' else base}{slash}{per}"
+        raise bad_input(where, f"{given!r} is not {kind}", fix)
     if unit == "%" and not found[2]:
         raise bad_input(where, f"{given!r} has no unit", "write a percentage such as 5 %")
     return float(found[1]) * scales.get(found[2], 1.0)
-
-
-def _example(scales: Mapping[str, float], unit: str) -> str:
-    names = [name for name in scales if name != unit][-3:] or [unit]
-    return ", ".join(f"“5 {name}”" for name in dict.fromkeys([*names, unit]))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import bad_input
+from harness.errors import TareError, bad_input
 
 MOST_SUGGESTED = 16
 """Names that one message lists."""
@@ -24,6 +24,10 @@ FieldPath = tuple[str | int, ...]
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]")
 _KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
+_TOML_FIXES = {
+    "Invalid value": 'write numbers as 1.5, and texts and lists as key = "text" and key = ["one", "two"]',
+    "Cannot overwrite a value": "remove one of the two",
+}
 _PART = re.compile(r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'""")
 
 
@@ -68,8 +72,11 @@ def read_document(path: Path) -> Document:
     except RecursionError:
         raise bad_input(str(path), "is nested too deeply", "use plain keys, arrays and tables") from None
     except ValueError as error:
-        raise bad_input(f"{path}{_line_of(error)}", f"is not valid TOML: {error}", "correct that line") from None
-    document = Document(path, values, dict(_locate(text)))
+        raise _invalid(path, str(error)) from None
+    lines: dict[FieldPath, int] = {}
+    for field, line in _locate(text):
+        lines.setdefault(field, line)
+    document = Document(path, values, lines)
     for field, value in _leaves((), values):
         if problem := _unfit(value):
             raise bad_input(document.where(field), problem, "give a plain text, whole number or decimal number")
@@ -119,9 +126,12 @@ def _decode(path: Path, data: bytes) -> str:
     return text
 
 
-def _line_of(error: ValueError) -> str:
-    found = re.search(r"\(at line (\d+)", str(error))
-    return f":{found[1]}" if found else ""
+def _invalid(path: Path, message: str) -> TareError:
+    """The error for invalid TOML, from the message of tomllib, which ends with the place."""
+    problem, _, place = message.partition(" (at ")
+    where = "".join(f":{number}" for number in re.findall(r"\d+", place))
+    fix = next((fix for begin, fix in _TOML_FIXES.items() if problem.startswith(begin)), "correct it there")
+    return bad_input(f"{path}{where}", f"invalid TOML: {problem[:1].lower()}{problem[1:]}", fix)
 
 
 def _unfit(value: object) -> str:

@@ -134,13 +134,16 @@ def _check_sources(document: Document, workload: Workload, own: Declaration) -> 
         return
     fields = reader.names(workload.parameters) if reader else FieldNames()
     known = own.sources(workload, fields)
-    owner = f"the reader {workload.reader}" if known is fields else f"the measure {workload.measure}"
+    of_reader = known is fields
+    lacks = (
+        f"the reader {workload.reader} has no field" if of_reader else f"the measure {workload.measure} has no source"
+    )
     for index, metric in enumerate(workload.metrics):
         if metric.source not in known:
             fixes = [suggest(metric.source, known.known)] if known.known else []
             fixes += [f"write {known.form}"] if known.form else []
             where = document.where(("metrics", index, "source"))
-            raise bad_input(where, f"{owner} has no {short(metric.source)}", ", or ".join(fixes))
+            raise bad_input(where, f"{lacks} {short(metric.source)}", ", or ".join(fixes))
 
 
 def _check_metrics(document: Document, workload: Workload) -> None:
@@ -149,7 +152,8 @@ def _check_metrics(document: Document, workload: Workload) -> None:
         raise bad_input(where, f"{twice} is there twice", "give each metric a name of its own")
     primary = sum(metric.primary for metric in workload.metrics)
     if primary != 1:
-        raise bad_input(where, f"{primary} metrics are primary", "write primary = true in exactly one of them")
+        problem = f"{primary or 'no'} metric{'s are' if primary else ' is'} primary"
+        raise bad_input(where, problem, "write primary = true in exactly one [[metrics]] table")
 
 
 def _check_placeholders(document: Document, workload: Workload, own: Declaration) -> None:
@@ -191,5 +195,6 @@ def _check_placeholder(where: str, name: str | None, allowed: set[str]) -> None:
         raise bad_input(where, "{scratch} is used without scratch space", "add scratch_mib = …")
     if name in ("address", "port"):
         raise bad_input(where, f"{{{name}}} is used without a server", "add a [server] table")
-    fix = f"{suggest(name, allowed)} (write {{{{ and }}}} for braces)"
+    near = suggest(f"{{{name}}}", [f"{{{one}}}" for one in allowed])
+    fix = f"{near} (write {{{{ or }}}} for a brace)"
     raise bad_input(where, f"{{{name}}} is not a parameter", fix)

@@ -57,6 +57,9 @@ def import_root(
     Raises TareError if the file is not an export, is damaged, or contains a path outside the root. The same if it was
     made by a version of tare with another recipe or agent. Nothing is changed then.
     """
+    if not path.is_file():
+        problem = "is not a file" if path.exists() else "there is no such file"
+        raise bad_input(str(path), problem, "check the path of the export")
     wanted = recipe.read(recipe_file)
     key = recipe.build_key(wanted, recipe.read_inside())
     with locked(store, deadline, notify), partial(store) as work:
@@ -92,7 +95,8 @@ def _unpack(plain: Path, path: Path, work: Path) -> Manifest:
             if extra := set(archive.getnames()) - {MANIFEST, *CARRIED}:
                 raise bad_input(str(path), f"contains the unexpected member {min(extra)!r}", AGAIN)
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise bad_input(str(path), f"is not an export of a root: {error}", AGAIN) from error
+        why = (isinstance(error, OSError) and error.strerror) or error
+        raise bad_input(str(path), f"is not an export of a root: {why}", AGAIN) from error
     found = inventory.measure_forms(work, CARRIED)
     for name in CARRIED:
         if carried.forms.get(name) != found[name]:

@@ -15,6 +15,7 @@ from harness.record.journal import Event
 from harness.record.row import COLUMNS, RULES, SCHEMA, FieldError, Row, check, checked, parse, shown
 
 LONGEST_LINE = 64 * 1024
+AGAIN = "export the run again: tare export RUN --csv FILE (docs/csv.md lists the columns)"
 _BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\xef\xbb\xbf": "UTF-8 with a byte-order mark"}
 
 
@@ -110,9 +111,9 @@ def _check_header(path: Path, reader: Iterator[list[str]]) -> None:
             return
         first = next(reader, [])
     except csv.Error as error:
-        _refuse(where, str(error), "export the CSV again: tare export RUN --csv FILE")
+        _refuse(where, str(error), AGAIN)
     if not header:
-        _refuse(where, "is empty: the header is missing", "export the CSV again: tare export RUN --csv FILE")
+        _refuse(where, "is empty: the header is missing", AGAIN)
     # A newer schema has other columns, so its number comes first.
     text = first[0] if header[0] == "schema" and first else ""
     if RULES["schema"].allows(text) and int(text) > SCHEMA:
@@ -122,13 +123,16 @@ def _check_header(path: Path, reader: Iterator[list[str]]) -> None:
         if header.count(name) > 1:
             _refuse(f"{where}, {shown(name)}", "occurs twice in the header", "keep one")
     if missing := [name for name in COLUMNS if name not in header]:
-        _refuse(f"{where}, {missing[0]}", "is missing from the header", f"the columns are {', '.join(COLUMNS)}")
+        _refuse(where, f"the column {missing[0]} is missing", AGAIN)
     if unknown := [name for name in header if name not in COLUMNS]:
         _refuse(f"{where}, {shown(unknown[0])}", "is not a column", "remove it")
-    _refuse(f"{where}, header", "has the columns in another order", f"the order is {', '.join(COLUMNS)}")
+    _refuse(f"{where}, header", "has the columns in another order", AGAIN)
 
 
 def _check_cells(where: str, cells: Sequence[str]) -> None:
+    if tuple(cells) == COLUMNS:
+        fix = "export each run to a file of its own, and compare them as one side: tare compare a.csv,b.csv c.csv"
+        _refuse(where, "the header is repeated", fix)
     if len(cells) != len(COLUMNS):
         problem = f"has {len(cells)} fields, the header {len(COLUMNS)}"
         _refuse(where, problem, "complete the row, or quote a field that holds a comma")

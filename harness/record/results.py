@@ -30,18 +30,19 @@ def runs(results: Path) -> list[StoredRun]:
     return [StoredRun(directory=path) for path in sorted(results.iterdir()) if _is_run(path)]
 
 
-def find(results: Path, word: str) -> StoredRun:
+def find(results: Path, word: str, where: str = "RUN") -> StoredRun:
     """The run that `word` names: `latest`, a path, or a unique prefix or suffix of a folder's name.
 
-    Raises TareError (bad input) when it matches no run or more than one.
+    `where` is the argument or option that has the word. Raises TareError (bad input) when it matches no run or more
+    than one.
     """
     if "/" in word:
         if not _is_run(Path(word)):
-            raise bad_input("RUN", f"{word} is not the folder of a run", f"ls {results}")
+            raise bad_input(where, f"{word} is not the folder of a run", f"ls {results}")
         return StoredRun(directory=Path(word))
     there = runs(results)
     if not there:
-        raise bad_input("RUN", f"there are no runs in {results}", "tare run")
+        raise no_runs(results, where)
     if word == "latest":
         return there[-1]
     found = [run for run in there if run.name == word] or [
@@ -51,7 +52,13 @@ def find(results: Path, word: str) -> StoredRun:
         return found[0]
     newest = ", ".join(run.name for run in (found or there)[-3:])
     problem = f"{word!r} matches {len(found)} runs" if found else f"there is no run {word!r}"
-    raise bad_input("RUN", problem, f"use latest or one of: {newest}")
+    raise bad_input(where, problem, f"use latest or one of: {newest}")
+
+
+def no_runs(results: Path, where: str) -> TareError:
+    """The error for a results folder without runs; `where` is the argument or command that needs one."""
+    fix = f"name the folder that has runs with --out, or start a run there: tare run --out {results}"
+    return bad_input(where, f"there are no runs in {results}", fix)
 
 
 def prune(results: Path, keep: int) -> list[Path]:

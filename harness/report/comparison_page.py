@@ -18,9 +18,9 @@ from harness.report.table import Line, Table, grouped
 
 COLUMNS = ("variant", "before", "after", "difference [95 %]", "simultaneous", "p (Holm)", "runs", "blocks", "verdict")
 TITLES: dict[tuple[View, bool], str] = {
-    ("normalised", True): "Each run against its own baseline: primary metrics",
+    ("normalized", True): "Each run against its own baseline: primary metrics",
     ("raw", True): "Raw values: primary metrics",
-    ("normalised", False): "Each run against its own baseline: other metrics",
+    ("normalized", False): "Each run against its own baseline: other metrics",
     ("raw", False): "Raw values: other metrics",
 }
 
@@ -32,8 +32,12 @@ def sentences(found: Comparison) -> list[str]:
         rows = [row for row in found.rows if row.view == view and row.difference is not None]
         counts = Counter(row.verdict() for row in rows)
         if rows:
-            words = ", ".join(f"{counts[word]} {word}" for word in ("costs more", "costs less", "no difference found"))
-            said.append(f"{view}, {len(rows)} figures: {words} (p after Holm below 0.05).")
+            more, less, none = (counts[word] for word in ("costs more", "costs less", "no difference found"))
+            unclear = f", {rest} without an interval" if (rest := len(rows) - more - less - none) else ""
+            said.append(
+                f"{len(rows)} {view} figures: {_cost(more)} more and {_cost(less)} less (p below 0.05 after Holm), "
+                f"{none} without a difference{unclear}."
+            )
     bases = {row.contrast.basis for row in found.rows if row.contrast}
     if "within-run noise only" in bases:
         said.append(
@@ -41,8 +45,12 @@ def sentences(found: Comparison) -> list[str]:
             "difference between runs then looks like an effect."
         )
     if "the same run, block by block" in bases:
-        said.append("Both sides are versions of the same run. They are compared block by block.")
-    return [*said, *(f"Not alike: {safe(warning)}." for warning in found.warnings)]
+        said.append("Both sides are samples of the same run. They are compared block by block.")
+    return [*said, *(f"Warning: {safe(warning)}." for warning in found.warnings)]
+
+
+def _cost(count: int) -> str:
+    return f"{count} cost{'s' if count == 1 else ''}"
 
 
 def tables(found: Comparison) -> list[Table]:
@@ -162,7 +170,7 @@ def gate_lines(gate: Gate, threshold: float) -> list[str]:
     beyond = f"whole interval beyond {number_format.percent(threshold)}"
     lines = [f"regression: {_named(row)}: {beyond}" for row in gate.failed]
     lines += [
-        f"not gated: {_named(row)}: {beyond}, but the noise between runs is unknown; compare with --baseline last:3"
+        f"not gated: {_named(row)}: {beyond}, but the noise between runs is unknown; compare with --before last:3"
         for row in gate.unjudged
     ]
     return [safe(line) for line in lines] or [f"no regression beyond {number_format.percent(threshold)}"]

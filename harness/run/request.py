@@ -68,7 +68,7 @@ def resumed(arguments: argparse.Namespace) -> Request:
     from harness.record import derive
     from harness.record.results import find
 
-    directory = find(results(arguments), arguments.resume).directory
+    directory = find(results(arguments), arguments.resume, "--resume").directory
     opened = derive.read(directory).opened
     folder = Path(opened["workloads_dir"])
     found = Request(

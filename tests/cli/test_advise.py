@@ -132,7 +132,7 @@ def test_the_names_are_listed(tare: Tare) -> None:
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ([], "no need is given"),
+        ([], "the needs are missing"),
         (["--need", "own-kernl"], "did you mean own-kernel?"),
         (["no.toml"], "does not exist"),
         (["no.toml", "--need", "start"], "and --need are both given"),

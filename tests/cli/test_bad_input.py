@@ -41,8 +41,12 @@ def refused(tare: Tare, *words: str) -> str:
         (["--variant", "fake/<b>"], "no variant"),
         (["--workload", "cpu.stedy"], "did you mean cpu.steady?"),
         (["--baseline", "nativ"], "--baseline"),
-        (["--block", "3"], "unrecognized arguments: --block"),
-        (["--resume", "nothing"], "no runs"),
+        (["--block", "3"], "run --block: there is no such option\n  fix: did you mean --blocks?"),
+        (["--block=3"], "run --block: there is no such option\n  fix: did you mean --blocks?"),
+        (["3"], "run 3: there is one argument too many"),
+        (["--time", "5"], "'5' has no unit\n  fix: write 5s, 5m or 5h"),
+        (["--looks", "5,4"], "give increasing numbers of blocks from 5, for example --looks 10,20,40"),
+        (["--resume", "nothing"], "--resume: there are no runs"),
     ],
 )
 def test_a_bad_word(tare: Tare, words: list[str], says: str) -> None:
@@ -58,7 +62,7 @@ def test_a_bad_word(tare: Tare, words: list[str], says: str) -> None:
         ("timeout = 5", "timeout = 5\ntimeout = 6", "cpu.steady.toml:8"),
         ("timeout = 5", "privileged = true", "cpu.steady.toml:7: privileged: unknown key"),
         ('name = "cpu.steady"', 'name = "../steady"', "cpu.steady.toml:1: name"),
-        ("{seconds}", "{secnds}", "did you mean seconds?"),
+        ("{seconds}", "{secnds}", "did you mean {seconds}?"),
         ("iterations = 3", "iterations = 0", "cpu.steady.toml:6: iterations"),
         ("timeout = 5", 'cache = "icy"', "cpu.steady.toml:7: cache"),
         ("timeout = 5", 'cache = "cold"', "cpu.steady.toml:7: cache: the measure command does not use it"),
@@ -91,6 +95,34 @@ def test_a_suite_that_names_what_is_not_there(tare: Tare) -> None:
 def test_bad_usage_of_other_commands(tare: Tare, words: list[str]) -> None:
     out = ["--out", str(tare.results)] if words and words[0] in ("prune", "report") else []
     refused(tare, *words, *out)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["plna"], "COMMAND: there is no command 'plna'\n  fix: did you mean plan?"),
+        (["--verbos", "list"], "--verbos: there is no such option\n  fix: did you mean --verbose?"),
+        (["image", "exprt"], "ACTION: there is no action 'exprt'\n  fix: did you mean export?"),
+        (["completion", "fish"], "SHELL: there is no shell 'fish'\n  fix: use one of: bash, zsh"),
+        (["compare", "a", "b", "--allow", "shap"], "--allow: there is no value 'shap'\n  fix: did you mean shape?"),
+        (["compare", "a", "--befor", "b"], "compare --befor: there is no such option\n  fix: did you mean --before?"),
+        (["compare", "absent", "absent"], "SIDE: there is no file absent, and there are no runs in"),
+        (["compare", "absent.csv", "absent.csv"], "SIDE: there is no file absent.csv"),
+        (["compare", "absent", "--before", "last:0"], "--before last:K: '0' is not a whole number from 1 to 100"),
+        (["compare", "absent"], "SIDE: there is only one side"),
+        (["image", "import", "absent"], "absent: there is no such file"),
+        (["prune", "--keep"], "prune: --keep: expected one argument"),
+    ],
+)
+def test_a_wrong_word_of_other_commands_is_named_with_the_fix(tare: Tare, words: list[str], says: str) -> None:
+    out = ["--out", str(tare.results)] if words[0] == "compare" else []
+    assert says in refused(tare, *words, *out)
+
+
+def test_a_start_of_runs_is_suggested_in_the_folder_that_has_none(tare: Tare) -> None:
+    said = refused(tare, "report", "latest", "--out", str(tare.results))
+    assert f"RUN: there are no runs in {tare.results}" in said
+    assert f"tare run --out {tare.results}" in said
 
 
 def test_out_that_is_a_file(tare: Tare) -> None:

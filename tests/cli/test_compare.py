@@ -68,7 +68,7 @@ def test_two_runs_of_one_host_do_not_differ(tare: Tare, pair: list[Path]) -> Non
     assert {row["workload"] for row in judged} == {"cpu.steady", "memory.noisy", "boot.fake"}
     assert sum(row["verdict"] == "no difference found" for row in judged) >= 0.95 * len(judged)
     assert {row["basis"] for row in found} == {"within-run noise only"}
-    assert {row["view"] for row in found} == {"normalised", "raw"}
+    assert {row["view"] for row in found} == {"normalized", "raw"}
 
 
 def test_a_slowed_metric_in_a_copy_is_found_and_nothing_else(tare: Tare, pair: list[Path]) -> None:
@@ -88,18 +88,18 @@ def test_the_gate_needs_to_know_the_noise_between_runs(tare: Tare, pair: list[Pa
 
     copy = changed(pair[0] / "samples.csv", tare.home / "later.csv", later)
     words = (str(copy), "--against", "fake/baseline", "--fail-on", "regression=5%")
-    _, stderr = compare(tare, *words, "--baseline", pair[0].name)
+    _, stderr = compare(tare, *words, "--before", pair[0].name)
     assert "not gated: cpu.steady · rate on fake/slow +" in stderr
     tare.run("--suite", "smoke", "--blocks", "6", "--seed", "3", "--json")
-    stdout, stderr = compare(tare, *words, "--baseline", "last:3", code=3)
+    stdout, stderr = compare(tare, *words, "--before", "last:3", code=3)
     assert "regression: cpu.steady · rate on fake/slow +" in stderr
     assert "last:3 (" in stdout
-    assert compare(tare, "latest", *words[1:], "--baseline", "last:2")[1] == "no regression beyond +5.0 %\n"
+    assert compare(tare, "latest", *words[1:], "--before", "last:2")[1] == "no regression beyond +5.0 %\n"
 
 
 def test_last_k_needs_as_many_fit_runs(tare: Tare, pair: list[Path]) -> None:
-    _, stderr = compare(tare, "latest", "--baseline", "last:9", code=2)
-    assert "has 1 other fit runs" in stderr
+    _, stderr = compare(tare, "latest", "--before", "last:9", code=2)
+    assert "results has 1\n" in stderr
 
 
 def test_what_differs_is_warned_of_or_refused(tare: Tare, pair: list[Path]) -> None:
@@ -156,11 +156,18 @@ def test_a_run_on_both_sides_beside_another_is_refused(tare: Tare, pair: list[Pa
         (["latest", "nothing.csv"], "nothing.csv"),
         (["latest", "latest", "--fail-on", "speed=5%"], "there is no gate"),
         (["latest", "latest", "--fail-on", "regression=5"], "--fail-on regression"),
-        (["latest", "--baseline", "last:0"], "--baseline last:K"),
+        (["latest", "--before", "last:0"], "--before last:K"),
     ],
 )
 def test_bad_words(tare: Tare, pair: list[Path], words: list[str], said: str) -> None:
     assert said in compare(tare, *words, code=2)[1]
+
+
+def test_the_same_file_on_both_sides_is_warned_of(tare: Tare, pair: list[Path]) -> None:
+    copy = shutil.copy(pair[0] / "samples.csv", tare.home / "same.csv")
+    stdout, _ = compare(tare, str(copy), str(copy), "--against", "fake/baseline")
+    assert "Warning: both sides are the same file." in stdout
+    assert stdout.count("same.csv)") == 1
 
 
 def test_markdown_and_a_page(tare: Tare, pair: list[Path]) -> None:

@@ -61,11 +61,11 @@ def test_a_measure_and_a_reader_of_another_distribution_measure_a_resource_of_th
 @pytest.mark.parametrize(
     ("old", "new", "says", "fix"),
     [
-        ('source = "total"', 'source = "totla"', "metrics[0].source: the measure burst has no 'totla'", "mean total?"),
+        ('source = "total"', 'source = "totla"', "source: the measure burst has no source 'totla'", "mean total?"),
         ("instances = 2", "instances = 9", "instances: 9 is not a whole number from 1 to 4", "give a whole number"),
         ('measure = "burst"', 'measure = "brust"', ":3: measure: there is no measure brust", "did you mean burst?"),
         ('reader = "words"', 'reader = "word"', ":5: reader: there is no reader word", "did you mean words?"),
-        ('measure = "burst"', "", "metrics[0].source: the reader words has no 'total'", "use one of: speed"),
+        ('measure = "burst"', "", "metrics[0].source: the reader words has no field 'total'", "use one of: speed"),
     ],
 )
 def test_a_workload_is_checked_by_them(gpu: Tare, old: str, new: str, says: str, fix: str) -> None:

@@ -57,7 +57,7 @@ def image(arguments: argparse.Namespace) -> int:
 
 
 def clean(arguments: argparse.Namespace) -> int:
-    """Remove the leftovers of interrupted runs. Returns CASE_FAILED if a leftover cannot be removed."""
+    """Remove the leftovers of killed runs. Returns CASE_FAILED if a leftover cannot be removed."""
     from harness.cli.terminal import TerminalProgress, skip_lines
     from harness.deadline import Deadline
     from harness.rig.lock import host_lock

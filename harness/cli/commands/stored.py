@@ -80,21 +80,23 @@ def compare(arguments: argparse.Namespace) -> int:
     """Compare sides of runs; GATE when a regression is certain and the user asked for that."""
     from harness.compare import comparison as comparing
     from harness.compare.sides import open_side
-    from harness.definitions.options import parse_gate
+    from harness.definitions.options import parse_gate, parse_last
     from harness.report import comparison_page as rendered
 
     folder, against = request.results(arguments), arguments.against
     threshold = None if arguments.fail_on is None else parse_gate(arguments.fail_on, "--fail-on")
+    if arguments.before is None and len(arguments.sides) < 2:
+        raise bad_input("SIDE", "there is only one side", "name a second side, or add --before last:5")
+    if arguments.before is not None and arguments.before.startswith("last:"):
+        parse_last(arguments.before, "--before")
     sides = [open_side(word.split(","), folder, against) for word in arguments.sides]
-    if arguments.baseline is None and len(sides) < 2:
-        raise bad_input("SIDE", "there is only one side", "name a second side, or add --baseline last:5")
-    if arguments.baseline is None:
+    if arguments.before is None:
         first, *sides = sides
         found = [comparing.compare(first, side, against=against, allowed=set(arguments.allow)) for side in sides]
     else:
         found = []
         for side in sides:
-            first = comparing.baseline_side(arguments.baseline, side, folder, against)
+            first = comparing.before_side(arguments.before, side, folder, against)
             found.append(comparing.compare(first, side, against=against, allowed=set(arguments.allow)))
     if arguments.html:
         rendered.write_page(found, arguments.html)

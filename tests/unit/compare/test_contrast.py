@@ -29,9 +29,9 @@ def row(run: str, mean: float, **changes: Any) -> dict[str, Any]:
 
 
 def only(before: list[dict[str, Any]], after: list[dict[str, Any]], **options: Any) -> Difference:
-    """The one difference in the normalised view."""
+    """The one difference in the normalized view."""
     found = differences(pd.DataFrame(before), pd.DataFrame(after), **options)
-    (one,) = (difference for difference in found if difference.view == "normalised")
+    (one,) = (difference for difference in found if difference.view == "normalized")
     return one
 
 
@@ -68,7 +68,7 @@ def test_versions_of_one_run_are_paired() -> None:
     assert same_run([0.0, 0.0]).p == 1.0
 
 
-def test_the_normalised_view_is_signed_so_that_positive_costs() -> None:
+def test_the_normalized_view_is_signed_so_that_positive_costs() -> None:
     found = only([row("a", 0.0)], [row("b", math.log(1.1))])
     assert found.difference == pytest.approx(0.1)
     assert (found.before, found.after) == pytest.approx((0.0, 0.1))
@@ -107,8 +107,8 @@ def test_an_accelerator_is_never_compared_with_another() -> None:
 
 def test_one_run_on_both_sides_is_paired_by_block() -> None:
     key = ("cpu.test", "rate", "docker/bridge", "none")
-    before: Values = {"normalised": {key: {0: 0.01, 1: 0.30}}, "raw": {}}
-    after: Values = {"normalised": {key: {0: 0.11, 1: 0.40}}, "raw": {}}
+    before: Values = {"normalized": {key: {0: 0.01, 1: 0.30}}, "raw": {}}
+    after: Values = {"normalized": {key: {0: 0.11, 1: 0.40}}, "raw": {}}
     found = only([row("a", 0.15)], [row("a", 0.25)], versions=Versions(before=before, after=after))
     assert found.difference == pytest.approx(math.expm1(0.1))
     assert found.contrast is not None

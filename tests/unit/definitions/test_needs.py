@@ -85,10 +85,10 @@ def test_amounts_have_units() -> None:
     ("old", "new", "where", "says"),
     [
         ('about = "own-kernel"', 'abuot = "own-kernel"', ":2: needs[0].abuot", "unknown key"),
-        ('about = "own-kernel"', 'about = "own-kernl"', ":2: needs[0].about", "no term"),
+        ('about = "own-kernel"', 'about = "own-kernl"', ":2: needs[0].about", "not the name of a need"),
         ('about = "own-kernel"', 'about = "own-kernel"\nat_most = 1', ":3: needs[0].at_most", "is a fact"),
         ('at_most = "500 ms"', 'at_least = "500 ms"', ":6: needs[1].at_least", "lower is better"),
-        ('at_most = "500 ms"', 'at_most = "500 MB"', ":6: needs[1].at_most", "not an amount of s"),
+        ('at_most = "500 ms"', 'at_most = "500 MB"', ":6: needs[1].at_most", "not a duration"),
         ('at_most = "500 ms"', "at_most = -1", ":6: needs[1].at_most", "greater than or equal"),
         ('at_most = "500 ms"', "at_most = nan", ":6: needs[1].at_most", "nan"),
         ('at_most = "500 ms"', "at_most = true", ":6: needs[1].at_most", "True"),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.definitions.options import parse_count, parse_duration, parse_looks, parse_percent
+from harness.definitions.options import parse_amount, parse_count, parse_duration, parse_looks, parse_percent
 from harness.errors import ExitCode, TareError
 
 
@@ -50,3 +50,22 @@ def test_looks_that_are_refused(text: str) -> None:
 def test_percentages_and_looks() -> None:
     assert [parse_percent(text, "-p") for text in ("1%", "0.5%", "100%")] == [0.01, 0.005, 1.0]
     assert parse_looks("10,20,40", "--looks") == (10, 20, 40)
+
+
+@pytest.mark.parametrize(
+    ("unit", "says", "fix"),
+    [
+        ("s", "'5kg' is not a duration", "use the unit ns, us, µs, ms, s or min, for example 5s"),
+        ("bytes", "'5kg' is not a size", "for example 5MiB"),
+        ("bytes/s", "'5kg' is not an amount in bytes/s", "for example 5MiB/s"),
+        ("ops/s", "'5kg' is not an amount in ops/s", "use the unit ops/s, for example 5ops/s"),
+    ],
+)
+def test_a_wrong_amount_is_refused_with_the_units_and_an_example_that_is_accepted(
+    unit: str, says: str, fix: str
+) -> None:
+    with pytest.raises(TareError) as caught:
+        parse_amount("5kg", unit, "--need start")
+    assert says in caught.value.brief
+    assert fix in caught.value.hint
+    assert parse_amount(caught.value.hint.rpartition(" ")[2], unit, "--need start") > 0

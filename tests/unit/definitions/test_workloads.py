@@ -88,8 +88,8 @@ def test_definition_follows_content_and_not_layout(tmp_path: Path) -> None:
         ("timeout = 60", "iterations = 1.5", ":5: iterations", "integer"),
         ("timeout = 60", "iterations = -1", ":5: iterations", "greater than 0"),
         ("timeout = 60", "timeout = 2026-01-01", ":5: timeout", "date"),
-        ("timeout = 60", "timeout = 60\ntimeout = 61", ":6", "Cannot overwrite"),
-        ("timeout = 60", "timeout = ", ":5", "not valid TOML"),
+        ("timeout = 60", "timeout = 60\ntimeout = 61", ":6", "cannot overwrite"),
+        ("timeout = 60", "timeout = ", ":5", "invalid TOML"),
         ("timeout = 60", 'definition = "x"', ":5: definition", "filled in by the harness"),
         ("timeout = 60", 'threads = "two"', ":5: threads", "'one' or 'all'"),
         ('reader = "sysbench"\n', "", ": reader", "is missing"),
@@ -114,7 +114,7 @@ def test_definition_follows_content_and_not_layout(tmp_path: Path) -> None:
         ("seconds = 1", 'seconds = "../../etc"', ":7: parameters.seconds", "plain word"),
         ("seconds = 1", "seconds = true", ":7: parameters.seconds", "True"),
         ("seconds = 1", "seconds = 1\nport = 2", ":8: parameters.port", "filled in by the harness"),
-        ("primary = true", "primary = false", "metrics", "0 metrics are primary"),
+        ("primary = true", "primary = false", "metrics", "no metric is primary"),
         ("[parameters]", SERVER.replace("5201", "80") + "[parameters]", ":8: server.port", "greater than 1023"),
     ],
 )
@@ -176,7 +176,7 @@ def test_a_bad_boot_is_refused_with_line_and_field(tmp_path: Path, old: str, new
             "parameters.count",
             "the measure footprint has no such parameter",
         ),
-        ('source = "vmm"', 'source = "rss"', "metrics[3].source", "the measure footprint has no 'rss'"),
+        ('source = "vmm"', 'source = "rss"', "metrics[3].source", "the measure footprint has no source 'rss'"),
     ],
 )
 def test_a_measures_own_parameters_and_sources_are_checked(
@@ -215,7 +215,7 @@ def test_an_unknown_key_suggests_the_right_one(tmp_path: Path) -> None:
         (b"\xef\xbb\xbf" + GOOD.encode(), "byte-order mark"),
         (GOOD.encode() + b"#" * 2**20, "larger than 1 MiB"),
         (b"x = " + b"[" * 20_000, "nested too deeply"),
-        (b"x = " + b"9" * 5000, "is not valid TOML"),
+        (b"x = " + b"9" * 5000, "invalid TOML"),
     ],
 )
 def test_a_bad_file_is_refused(tmp_path: Path, data: bytes, says: str) -> None:
@@ -332,7 +332,7 @@ def test_a_lifecycle_workload_names_a_scenario_and_its_figures(tmp_path: Path) -
     assert load_workload(workload(tmp_path, good, name)).parameters["scenario"] == "pause"
     for old, new, complaint in (
         ('scenario = "pause"', 'scenario = "paus"', "did you mean pause"),
-        ('source = "resume"', 'source = "restore"', "the measure lifecycle has no 'restore'"),
+        ('source = "resume"', 'source = "restore"', "the measure lifecycle has no source 'restore'"),
         ("settle_ms = 1000\n", "", "add settle_ms"),
     ):
         assert old in good
@@ -389,5 +389,5 @@ def test_a_wrong_interference_workload_says_where_and_what(
 def test_a_measure_that_computes_its_figures_refuses_others(tmp_path: Path) -> None:
     text = GOOD.replace("cpu.x", "isolation.x").replace("timeout = 60", 'measure = "isolation"')
     error = refusal(workload(tmp_path, text, "isolation.x.toml"))
-    assert "metrics[0].source: the measure isolation has no 'events'" in error.brief
+    assert "metrics[0].source: the measure isolation has no source 'events'" in error.brief
     load_workload(workload(tmp_path, text.replace('"events"', '"capabilities"'), "isolation.x.toml"))

@@ -90,7 +90,7 @@ def test_an_error_ends_the_round_and_leaves_no_instance() -> None:
     [
         ("together = 4", "together = 0", "0 is not a whole number from 1 to 64"),
         ("together = 4", "togther = 4", "parameters.together: is missing"),
-        ('source = "rate"', 'source = "rates"', "the measure churn has no 'rates'"),
+        ('source = "rate"', 'source = "rates"', "the measure churn has no source 'rates'"),
     ],
 )
 def test_a_workload_that_it_cannot_measure_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
