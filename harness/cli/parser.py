@@ -49,7 +49,7 @@ COMPARE_EPILOG = """\
 examples:
   tare compare RUN RUN                                    two runs of this host
   tare compare a.csv b.csv --html page.html               two hosts, with plots
-  tare compare latest --before last:5   --fail-on regression=5%   a nightly gate: exit code 3 beyond 5 %
+  tare compare latest --baseline last:5 --fail-on regression=5%   a nightly gate: exit code 3 beyond 5 %
 """
 RUN_HELP = "latest, a path, or a unique prefix or suffix of a run's name"
 
@@ -268,11 +268,11 @@ def _compare(one: Parser) -> None:
         "sides",
         metavar="SIDE",
         nargs="+",
-        help="two or more (one with --before): a run, its folder, a folder of runs, a .csv or .parquet file; "
+        help="two or more (one with --baseline): a run, its folder, a folder of runs, a .csv or .parquet file; "
         "comma-separate runs to pool them",
     )
     one.add_argument(
-        "--before",
+        "--baseline",
         metavar="SIDE",
         help="the side to compare with; last:K is the host's last K finished runs with at most a tenth of their blocks "
         "discarded",

@@ -60,17 +60,17 @@ def compare(
     )
 
 
-def before_side(word: str, candidate: Side, results: Path, against: str | None = None) -> Side:
-    """The side that `--before` names: any side's words, or `last:K` for the host's last K fit runs but this one.
+def baseline_side(word: str, candidate: Side, results: Path, against: str | None = None) -> Side:
+    """The side that `--baseline` names: any side's words, or `last:K` for the host's last K fit runs but this one.
 
     Raises TareError (bad input) where there are fewer, or the candidate is of several hosts.
     """
     if not word.startswith("last:"):
-        return open_side(word.split(","), results, against, "--before")
+        return open_side(word.split(","), results, against, "--baseline")
     hosts = sorted(set(map(str, candidate.moments["host"])))
     if len(hosts) != 1:
-        raise bad_input("--before last:K", f"{candidate.label} is of {len(hosts)} hosts", "name the baseline's runs")
-    folders = history.last(parse_last(word, "--before"), results, hosts[0], candidate.runs)
+        raise bad_input("--baseline last:K", f"{candidate.label} is of {len(hosts)} hosts", "name the baseline's runs")
+    folders = history.last(parse_last(word, "--baseline"), results, hosts[0], candidate.runs)
     side = open_side([f"{folder.parent}/{folder.name}" for folder in folders], results, against)
     return Side(
         label=f"{word} ({', '.join(folder.name for folder in folders)})", files=side.files, moments=side.moments

@@ -63,7 +63,7 @@ def last(count: int, results: Path, fingerprint: str, without: Iterable[str]) ->
     if len(found) < count:
         fit = "finished and with at most a tenth of their blocks discarded"
         problem = f"needs {count} other runs of this host ({fingerprint}), {fit}; {results} has {len(found)}"
-        raise bad_input(f"--before last:{count}", problem, "measure more with tare run, or ask for fewer")
+        raise bad_input(f"--baseline last:{count}", problem, "measure more with tare run, or ask for fewer")
     return found
 
 

@@ -170,7 +170,7 @@ def gate_lines(gate: Gate, threshold: float) -> list[str]:
     beyond = f"whole interval beyond {number_format.percent(threshold)}"
     lines = [f"regression: {_named(row)}: {beyond}" for row in gate.failed]
     lines += [
-        f"not gated: {_named(row)}: {beyond}, but the noise between runs is unknown; compare with --before last:3"
+        f"not gated: {_named(row)}: {beyond}, but the noise between runs is unknown; compare with --baseline last:3"
         for row in gate.unjudged
     ]
     return [safe(line) for line in lines] or [f"no regression beyond {number_format.percent(threshold)}"]

@@ -88,17 +88,17 @@ def test_the_gate_needs_to_know_the_noise_between_runs(tare: Tare, pair: list[Pa
 
     copy = changed(pair[0] / "samples.csv", tare.home / "later.csv", later)
     words = (str(copy), "--against", "fake/baseline", "--fail-on", "regression=5%")
-    _, stderr = compare(tare, *words, "--before", pair[0].name)
+    _, stderr = compare(tare, *words, "--baseline", pair[0].name)
     assert "not gated: cpu.steady · rate on fake/slow +" in stderr
     tare.run("--suite", "smoke", "--blocks", "6", "--seed", "3", "--json")
-    stdout, stderr = compare(tare, *words, "--before", "last:3", code=3)
+    stdout, stderr = compare(tare, *words, "--baseline", "last:3", code=3)
     assert "regression: cpu.steady · rate on fake/slow +" in stderr
     assert "last:3 (" in stdout
-    assert compare(tare, "latest", *words[1:], "--before", "last:2")[1] == "no regression beyond +5.0 %\n"
+    assert compare(tare, "latest", *words[1:], "--baseline", "last:2")[1] == "no regression beyond +5.0 %\n"
 
 
 def test_last_k_needs_as_many_fit_runs(tare: Tare, pair: list[Path]) -> None:
-    _, stderr = compare(tare, "latest", "--before", "last:9", code=2)
+    _, stderr = compare(tare, "latest", "--baseline", "last:9", code=2)
     assert "results has 1\n" in stderr
 
 
@@ -156,7 +156,7 @@ def test_a_run_on_both_sides_beside_another_is_refused(tare: Tare, pair: list[Pa
         (["latest", "nothing.csv"], "nothing.csv"),
         (["latest", "latest", "--fail-on", "speed=5%"], "there is no gate"),
         (["latest", "latest", "--fail-on", "regression=5"], "--fail-on regression"),
-        (["latest", "--before", "last:0"], "--before last:K"),
+        (["latest", "--baseline", "last:0"], "--baseline last:K"),
     ],
 )
 def test_bad_words(tare: Tare, pair: list[Path], words: list[str], said: str) -> None:

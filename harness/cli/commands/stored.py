@@ -85,18 +85,18 @@ def compare(arguments: argparse.Namespace) -> int:
 
     folder, against = request.results(arguments), arguments.against
     threshold = None if arguments.fail_on is None else parse_gate(arguments.fail_on, "--fail-on")
-    if arguments.before is None and len(arguments.sides) < 2:
-        raise bad_input("SIDE", "there is only one side", "name a second side, or add --before last:5")
-    if arguments.before is not None and arguments.before.startswith("last:"):
-        parse_last(arguments.before, "--before")
+    if arguments.baseline is None and len(arguments.sides) < 2:
+        raise bad_input("SIDE", "there is only one side", "name a second side, or add --baseline last:5")
+    if arguments.baseline is not None and arguments.baseline.startswith("last:"):
+        parse_last(arguments.baseline, "--baseline")
     sides = [open_side(word.split(","), folder, against) for word in arguments.sides]
-    if arguments.before is None:
+    if arguments.baseline is None:
         first, *sides = sides
         found = [comparing.compare(first, side, against=against, allowed=set(arguments.allow)) for side in sides]
     else:
         found = []
         for side in sides:
-            first = comparing.before_side(arguments.before, side, folder, against)
+            first = comparing.baseline_side(arguments.baseline, side, folder, against)
             found.append(comparing.compare(first, side, against=against, allowed=set(arguments.allow)))
     if arguments.html:
         rendered.write_page(found, arguments.html)
