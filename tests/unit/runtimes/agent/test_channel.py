@@ -98,14 +98,20 @@ def test_a_late_job_is_killed_with_what_it_started(channel: Channel) -> None:
 def test_a_channel_closed_before_a_frame_is_sent_ends_the_agent_in_order(tmp_path: Path) -> None:
     channel = Channel(tmp_path)
     with subprocess.Popen([sys.executable, str(AGENT), str(channel.path)]) as agent:
-        channel.wait_ready(Deadline.after(20), lambda: None)
-        channel.start(sh("sleep 1000"), Deadline.after(20))
-        (job,) = psutil.Process(agent.pid).children()
-        agent.send_signal(signal.SIGSTOP)
-        job.kill()
-        channel.close()
-        agent.send_signal(signal.SIGCONT)
-        assert agent.wait(timeout=20) == 0
+        try:
+            channel.wait_ready(Deadline.after(20), lambda: None)
+            channel.start(sh("echo begun; sleep 1000"), Deadline.after(20))
+            until = time.monotonic() + 20
+            # The start frame is sent before the job exists.
+            while not (jobs := psutil.Process(agent.pid).children()) and time.monotonic() < until:
+                time.sleep(0.01)
+            agent.send_signal(signal.SIGSTOP)
+            jobs[0].kill()
+            channel.close()
+            agent.send_signal(signal.SIGCONT)
+            assert agent.wait(timeout=20) == 0
+        finally:
+            agent.kill()
 
 
 def test_a_server_counts_as_begun_once_its_port_is_open(channel: Channel) -> None:
