@@ -1,0 +1,1 @@
+"""Pure numbers: block values, intervals, overheads, verdicts, rankings."""

@@ -1,1 +1,1 @@
-"""TOML files and command-line values → the model: the only validation of what a user writes."""
+"""TOML files and command-line values as the model: the only validation of what a user writes."""

@@ -1,0 +1,1 @@
+"""Ways of measuring: each turns launched instances into samples, and none judges."""
