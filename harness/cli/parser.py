@@ -29,12 +29,12 @@ examples:
   tare run                                      the default suite
   tare run --suite full --time 2h               suite full, as many blocks as fit into two hours
   tare run --workload cpu.sysbench --blocks 10  one workload, ten blocks
-  tare run --workload cpu --precision 1%        as many blocks as a 10-block pilot estimates for ±1 %
+  tare run --workload cpu --precision 1%        size the number of blocks for ±1 % by a pilot
   tare run --resume latest                      finish the newest run after an interruption
 """
 CLAIMS_EPILOG = """\
 examples:
-  tare claims                                   all runs of the newest run's host; each claim by its newest run
+  tare claims                                   judge each claim by the newest run that measured it
   tare claims latest --fail-on contradicted     only this run; exit code 3 if it contradicts a claim
 """
 ADVISE_EPILOG = """\
@@ -49,7 +49,7 @@ COMPARE_EPILOG = """\
 examples:
   tare compare RUN RUN                                    two runs of this host
   tare compare a.csv b.csv --html page.html               two hosts, with plots
-  tare compare latest --baseline last:5 --fail-on regression=5%   a nightly gate: exit code 3 beyond 5 %
+  tare compare latest --baseline last:5 --fail-on regression=5%   a nightly gate: exit code 3 above 5 %
 """
 RUN_HELP = "latest, a path, or a unique prefix or suffix of a run's name"
 
@@ -157,7 +157,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--keep", metavar="N", required=True, help="number of runs to keep")
     _out(one)
     one = command(
-        "clean", commands.clean, "remove the leftovers of killed runs from this host; only those with tare's label"
+        "clean", commands.clean, "remove from this host what killed runs left behind (only objects with tare's label)"
     )
     one.add_argument("--packages", action="store_true", help="also remove the system packages that tare installed")
     one.add_argument(
@@ -190,24 +190,26 @@ def _what(one: Parser) -> None:
         action="append",
         metavar="NAME",
         help="only this variant and the baseline, on every workload; a runtime (docker) stands for its variants in the "
-        "suite; repeatable",
+        "suite, or for all of them if the suite lists none; repeatable",
     )
     one.add_argument(
         "--workload",
         action="append",
         metavar="NAME",
-        help="only this workload, even if the suite does not list it, or the suite's workloads of a resource (cpu); "
-        "repeatable",
+        help="only this workload (the suite need not list it); a resource (cpu) stands for the suite's workloads of "
+        "that resource; repeatable",
     )
     one.add_argument("--blocks", metavar="N", help="number of blocks per workload (default: the suite's)")
     one.add_argument(
-        "--precision", metavar="P", help="as many blocks as a 10-block pilot estimates for ±P, for example 1%%"
+        "--precision",
+        metavar="P",
+        help="half-width of the overhead's 95 %% interval, for example 1%%; a 10-block pilot sets the number of blocks",
     )
     one.add_argument(
         "--looks",
         metavar="N,N…",
-        help="interim analyses after these numbers of blocks; a workload ends at the first one where no interval of "
-        "its primary metric includes zero",
+        help="interim analyses after these numbers of blocks; a workload ends at the first one where the "
+        "overhead intervals of its primary metric exclude zero on all variants",
     )
     one.add_argument("--time", metavar="DURATION", help="run as many blocks as fit into 90s, 30m, 2h …")
     one.add_argument("--seed", metavar="N", help="seed of the random order of variants (default: a new seed)")
@@ -241,9 +243,11 @@ def _advise(one: Parser) -> None:
         "--need",
         action="append",
         metavar="NAME[=LIMIT]",
-        help="required limit, or maximum overhead with %%; no limit = rank only; repeatable, most important first",
+        help="required limit, or maximum overhead with %%; no limit: rank only; repeatable, most important first",
     )
-    one.add_argument("--list", action="store_true", help="list the names of needs and the metrics that decide them")
+    one.add_argument(
+        "--list", action="store_true", help="list the names of needs, with the metric or fact that decides each"
+    )
     one.add_argument(
         "--run",
         action="append",
@@ -283,13 +287,13 @@ def _compare(one: Parser) -> None:
         action="append",
         default=[],
         choices=("definition", "parameters", "shape", "emulated"),
-        help="compare although this property differs; repeatable",
+        help="compare figures although this differs, or although one host is emulated; repeatable",
     )
     one.add_argument(
         "--fail-on",
         metavar="GATE",
-        help="regression=5%%: exit with code 3 if the whole interval of a primary metric is beyond +5 %% and the noise "
-        "between runs is known (three runs on at least one side)",
+        help="regression=5%%: exit with code 3 if the whole 95 %% interval of a primary metric is above +5 %%; this "
+        "needs at least three runs on one side",
     )
     shown = one.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="JSON on stdout, for scripts")
@@ -300,7 +304,9 @@ def _compare(one: Parser) -> None:
 
 def _image(one: Parser) -> None:
     one.add_argument("action", metavar="ACTION", choices=("build", "export", "import"), help="build, export or import")
-    one.add_argument("file", type=Path, nargs="?", metavar="FILE", help="the file to export to or import from")
+    one.add_argument(
+        "file", type=Path, nargs="?", metavar="FILE", help="the file to export to or import from (not for build)"
+    )
 
 
 def _json(one: Parser) -> None:
@@ -309,9 +315,9 @@ def _json(one: Parser) -> None:
 
 def _workloads_dir(one: Parser) -> None:
     one.add_argument(
-        "--workloads-dir", type=Path, metavar="DIR", help="the folder of workloads (default: the checkout's)"
+        "--workloads-dir", type=Path, metavar="DIR", help="the folder of workloads (default: workloads in the checkout)"
     )
 
 
 def _out(one: Parser, text: str = "the results folder") -> None:
-    one.add_argument("--out", type=Path, metavar="DIR", help=f"{text} (default: the checkout's)")
+    one.add_argument("--out", type=Path, metavar="DIR", help=f"{text} (default: results in the checkout)")

@@ -36,7 +36,9 @@ def parse_duration(text: str, flag: str) -> float:
     if not 0 < seconds <= 30 * 86400:
         if _DIGITS.fullmatch(text) and int(text):
             raise bad_input(flag, f"{text!r} has no unit", f"write {text}s, {text}m or {text}h")
-        raise bad_input(flag, f"{text!r} is not a duration of at most 30 days", f"for example {flag} 90s, 30m or 2h")
+        raise bad_input(
+            flag, f"{text!r} is not a duration of at most 30 days", f"write for example {flag} 90s, 30m or 2h"
+        )
     return seconds
 
 
@@ -44,13 +46,17 @@ def parse_percent(text: str, flag: str) -> float:
     """A percentage above 0 and up to 100, such as 1% or 0.5%, as a fraction. Raises TareError (bad input)."""
     found = _PERCENT.fullmatch(text)
     if not found or not 0 < float(found[1]) <= 100:
-        raise bad_input(flag, f"{text!r} is not a percentage above 0% and up to 100%", f"for example {flag} 1%")
+        raise bad_input(
+            flag,
+            f"{text!r} is not a percentage above 0% and up to 100%",
+            f"give a percentage in that range, for example {flag} 1%",
+        )
     return float(found[1]) / 100
 
 
 def parse_looks(text: str, flag: str) -> tuple[int, ...]:
     """Two to ten increasing numbers of blocks, such as 10,20,40. Raises TareError (bad input)."""
-    fix = f"give increasing numbers of blocks from 5, for example {flag} 10,20,40"
+    fix = f"give increasing numbers, each 5 or more, for example {flag} 10,20,40"
     looks = tuple(parse_count(word, flag, least=5, most=10_000, fix=fix) for word in text.split(","))
     if not 2 <= len(looks) <= 10 or any(after <= before for before, after in pairwise(looks)):
         raise bad_input(flag, f"{text!r} is not two to ten increasing numbers", fix)
@@ -59,7 +65,7 @@ def parse_looks(text: str, flag: str) -> tuple[int, ...]:
 
 def parse_last(text: str, flag: str) -> int:
     """K of `last:K`, from 1 to 100. Raises TareError (bad input)."""
-    return parse_count(text.removeprefix("last:"), f"{flag} last:K", most=100, fix=f"for example {flag} last:5")
+    return parse_count(text.removeprefix("last:"), f"{flag} last:K", most=100, fix=f"write for example {flag} last:5")
 
 
 def parse_gate(text: str, flag: str) -> float:

@@ -57,7 +57,7 @@ def find(results: Path, word: str, where: str = "RUN") -> StoredRun:
 
 def no_runs(results: Path, where: str) -> TareError:
     """The error for a results folder without runs; `where` is the argument or command that needs one."""
-    fix = f"name the folder that has runs with --out, or start a run there: tare run --out {results}"
+    fix = f"give the folder of the runs: --out DIR; or start a run there: tare run --out {results}"
     return bad_input(where, f"there are no runs in {results}", fix)
 
 

@@ -45,7 +45,7 @@ def refused(tare: Tare, *words: str) -> str:
         (["--block=3"], "run --block: there is no such option\n  fix: did you mean --blocks?"),
         (["3"], "run 3: there is one argument too many"),
         (["--time", "5"], "'5' has no unit\n  fix: write 5s, 5m or 5h"),
-        (["--looks", "5,4"], "give increasing numbers of blocks from 5, for example --looks 10,20,40"),
+        (["--looks", "5,4"], "give increasing numbers, each 5 or more, for example --looks 10,20,40"),
         (["--resume", "nothing"], "--resume: there are no runs"),
     ],
 )
