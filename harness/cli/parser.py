@@ -11,7 +11,9 @@ from harness.errors import ExitCode, TareError, bad_input
 
 DESCRIPTION = """\
 tare measures the overhead of containers and virtual machines on this host against native execution.
-All of them run the same root file system, and every figure has a confidence interval."""
+All of them run the same root file system, and every figure has a confidence interval.
+A variant is one configured runtime, such as docker/nat. A block runs one workload on all variants, and a case is one
+variant in a block."""
 EPILOG = """\
 examples:
   tare doctor                                   check whether this host is fit for measurements
@@ -278,8 +280,8 @@ def _compare(one: Parser) -> None:
     one.add_argument(
         "--baseline",
         metavar="SIDE",
-        help="the side to compare with; last:K is the host's last K finished runs with at most a tenth of their blocks "
-        "discarded",
+        help="the side to compare with; last:K stands for the K newest finished runs of the same host before the "
+        "compared one, without runs of which more than a tenth of the blocks was discarded",
     )
     one.add_argument("--against", metavar="VARIANT", help="normalize each run by this variant (default: its baseline)")
     one.add_argument(

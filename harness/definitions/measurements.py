@@ -27,6 +27,6 @@ Wrong = Iterator[tuple[str, str, str]]
 def unknown(workload: str, metric: str, workloads: Mapping[str, Workload]) -> Iterator[tuple[str, str, str]]:
     """What does not exist of a measurement, `workload` or `metric`, with the problem and the fix."""
     if workload not in workloads:
-        yield "workload", f"there is no workload {workload}", suggest(workload, workloads)
+        yield "workload", f"there is no workload {workload!r}", suggest(workload, workloads)
     elif metric not in (known := all_metrics(workloads[workload])):
         yield "metric", f"{workload} has no metric {metric}", suggest(metric, known)

@@ -18,7 +18,7 @@ def choose_workloads(
     """
     for name in suite.workloads:
         if name not in known:
-            raise bad_input(f"suite {suite.name}: workloads", f"there is no workload {name}", suggest(name, known))
+            raise bad_input(f"suite {suite.name}: workloads", f"there is no workload {name!r}", suggest(name, known))
     have = {workload.resource for workload in known.values()}
     for name in suite.variants:
         if name not in have:
@@ -31,7 +31,7 @@ def choose_workloads(
         resources = {name.partition(".")[0] for name in suite.workloads}
         for word in only:
             if word not in known and word not in resources:
-                raise bad_input("--workload", f"there is no workload {word}", suggest(word, [*known, *resources]))
+                raise bad_input("--workload", f"there is no workload {word!r}", suggest(word, [*known, *resources]))
             names += [word] if word in known else [name for name in suite.workloads if name.startswith(f"{word}.")]
     chosen = [known[name] for name in dict.fromkeys(names)]
     _check_overrides(suite, known.values())
@@ -74,14 +74,14 @@ def choose_variants(
     runtimes = {variant.runtime for variant in known.values()}
     for name in sorted(set(everywhere) - set(known)):
         if name.partition("/")[0] in runtimes:
-            raise bad_input(f"suite {suite.name}: variants", f"there is no variant {name}", suggest(name, known))
+            raise bad_input(f"suite {suite.name}: variants", f"there is no variant {name!r}", suggest(name, known))
     names = next((names for resource, names in listed.items() if resource == workload.resource), ())
     if only is None:
         return names
     chosen: set[str] = set()
     for word in only:
         if word not in known and word not in runtimes:
-            raise bad_input("--variant", f"there is no variant {word}", suggest(word, {*known, *runtimes}))
+            raise bad_input("--variant", f"there is no variant {word!r}", suggest(word, {*known, *runtimes}))
         chosen.update((word,) if word in known else _of_runtime(word, names, everywhere, known))
     return tuple(name for name in dict.fromkeys((*names, *everywhere, *known)) if name in chosen)
 

@@ -15,7 +15,9 @@ def suite_names(folder: Path) -> list[str]:
     """The suites of a workloads folder, by file name. Raises TareError (bad input) where there is no such folder."""
     if not folder.is_dir():
         raise bad_input(
-            "--workloads-dir", f"{folder} is not a folder of workloads", "name a folder that holds workloads"
+            "--workloads-dir",
+            f"{folder} is not a folder of workloads",
+            "check the path, or copy the folder workloads of the checkout",
         )
     return sorted(path.stem for path in (folder / "suites").glob("*.toml"))
 
@@ -26,7 +28,7 @@ def load_suite(name: str, folder: Path) -> Suite:
         raise bad_input("--suite", f"{name!r} is not a name", NAME_RULE)
     names = suite_names(folder)
     if name not in names:
-        raise bad_input("--suite", f"there is no suite {name}", suggest(name, names))
+        raise bad_input("--suite", f"there is no suite {name!r}", suggest(name, names))
     document = read_document(folder / "suites" / f"{name}.toml")
     suite = validated(Suite, document, _GUIDE)
     check_file_name(document, suite.name)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from harness.definitions.toml_file import Document, FieldPath, short, suggest
 from harness.errors import TareError, bad_input
 
-NAME_RULE = "use at most 41 of a-z, 0-9, dot and hyphen, and begin with a letter or digit, for example cpu.bench"
+NAME_RULE = "use at most 41 characters (a-z, 0-9, dot, hyphen) and begin with a letter or digit, for example cpu.bench"
 _Model = TypeVar("_Model")
 
 

@@ -39,7 +39,9 @@ def load_workloads(folder: Path) -> dict[str, Workload]:
     """
     if not folder.is_dir():
         raise bad_input(
-            "--workloads-dir", f"{folder} is not a folder of workloads", "name a folder that holds workloads"
+            "--workloads-dir",
+            f"{folder} is not a folder of workloads",
+            "check the path, or copy the folder workloads of the checkout",
         )
     paths = (path for path in sorted(folder.glob("*.toml")) if path.name not in (CLAIMS_FILE, NEEDS_FILE))
     return {path.stem: load_workload(path) for path in paths}
@@ -90,7 +92,7 @@ def check_parameters(document: Document, parameters: Mapping[str, str | int | fl
 def _check_plugin(document: Document, kind: str, name: str, known: Plugins[Any]) -> None:
     """A measure or reader is installed; the plan skips workloads whose own cannot be used."""
     if name and name not in known.found and name not in {skip.what for skip in known.broken}:
-        raise bad_input(document.where((kind,)), f"there is no {kind} {name}", suggest(name, known.found))
+        raise bad_input(document.where((kind,)), f"there is no {kind} {name!r}", suggest(name, known.found))
 
 
 def _check_measure(document: Document, workload: Workload, own: Declaration) -> None:

@@ -59,7 +59,7 @@ def import_root(
     """
     if not path.is_file():
         problem = "is not a file" if path.exists() else "there is no such file"
-        raise bad_input(str(path), problem, "check the path of the export")
+        raise bad_input(str(path), problem, "check the path; tare image export FILE makes such a file")
     wanted = recipe.read(recipe_file)
     key = recipe.build_key(wanted, recipe.read_inside())
     with locked(store, deadline, notify), partial(store) as work:

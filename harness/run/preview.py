@@ -79,7 +79,7 @@ def check_names(
     for workload in choose_workloads(suite, workloads, only_workloads):
         choose_variants(suite, workload, catalog.variants, "tcg", only_variants)
     if baseline not in catalog.variants:
-        raise bad_input("--baseline", f"there is no variant {baseline}", suggest(baseline, catalog.variants))
+        raise bad_input("--baseline", f"there is no variant {baseline!r}", suggest(baseline, catalog.variants))
 
 
 def preview(

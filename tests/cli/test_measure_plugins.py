@@ -63,8 +63,8 @@ def test_a_measure_and_a_reader_of_another_distribution_measure_a_resource_of_th
     [
         ('source = "total"', 'source = "totla"', "source: the measure burst has no source 'totla'", "mean total?"),
         ("instances = 2", "instances = 9", "instances: 9 is not a whole number from 1 to 4", "give a whole number"),
-        ('measure = "burst"', 'measure = "brust"', ":3: measure: there is no measure brust", "did you mean burst?"),
-        ('reader = "words"', 'reader = "word"', ":5: reader: there is no reader word", "did you mean words?"),
+        ('measure = "burst"', 'measure = "brust"', ":3: measure: there is no measure 'brust'", "did you mean burst?"),
+        ('reader = "words"', 'reader = "word"', ":5: reader: there is no reader 'word'", "did you mean words?"),
         ('measure = "burst"', "", "metrics[0].source: the reader words has no field 'total'", "use one of: speed"),
     ],
 )

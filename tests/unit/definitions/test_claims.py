@@ -81,7 +81,7 @@ def test_the_ledger_is_no_workload(tmp_path: Path) -> None:
         ('kind = "ratio"', 'kind = "ration"', ":5: claims[0].kind", "'ratio'"),
         ('id = "cpu-minimal"', 'id = "CPU minimal"', ":2: claims[0].id", "not a name"),
         ('id = "cpu-minimal"', 'id = "opinion"', ":2: claims[0].id", "2 times"),
-        ("cpu.sysbench:rate", "cpu.sysbnech:rate", ":6: claims[0].about", "no workload cpu.sysbnech"),
+        ("cpu.sysbench:rate", "cpu.sysbnech:rate", ":6: claims[0].about", "no workload 'cpu.sysbnech'"),
         ("cpu.sysbench:rate", "cpu.sysbench:rat", ":6: claims[0].about", "no metric rat"),
         ("cpu.sysbench:rate", "network.tcp-in:retransmits", ":6: claims[0].about", "linear scale"),
         ('["cpu.sysbench:rate"]', '["cpu.sysbench:rate", "cpu.sysbench:rate"]', ":6: claims[0].about", "twice"),

@@ -84,7 +84,7 @@ def test_a_measure_estimates_its_own_cases(
         ("lifecycle.pause", 'scenario = "pause"\n', "", "parameters.scenario: is missing", "use one of: clone"),
         ("interference.cpu", 'placement = "shared"\n', "", "parameters.placement: is missing", "apart, shared"),
         ("churn.four", "[parameters]", f"{SERVER}[parameters]", ": server: the measure churn does", "chain, command"),
-        ("cpu.sysbench", 'r = "sysbench"', 'r = "sysbnch"', ": reader: there is no reader sysbnch", "mean sysbench?"),
+        ("cpu.sysbench", 'r = "sysbench"', 'r = "sysbnch"', ": reader: there is no reader 'sysbnch'", "mean sysbench?"),
         (
             "cpu.sysbench",
             '"events_per',

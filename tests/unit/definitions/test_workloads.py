@@ -198,7 +198,7 @@ def test_a_resource_of_its_own_needs_no_change_of_tare(tmp_path: Path) -> None:
 
 def test_an_unknown_measure_suggests_the_right_one(tmp_path: Path) -> None:
     error = refusal(workload(tmp_path, GOOD.replace("timeout = 60", 'measure = "comand"')))
-    assert ":5: measure: there is no measure comand" in error.brief
+    assert ":5: measure: there is no measure 'comand'" in error.brief
     assert error.hint == "did you mean command?"
 
 
